@@ -1,0 +1,70 @@
+# qcodec: `make demo` runs the main job on a real optimizer state, `make test` runs every test.
+# Both install what they need first: Debian packages through apt (as root or with sudo), Python packages into
+# .build/venv. Nothing else on the machine is touched.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv
+BUILD := .build
+VENV := $(BUILD)/venv
+QCODEC := $(BUILD)/release/qcodec
+STATE := $(wildcard Fixtures/real/*.safetensors)
+
+.PHONY: build demo test lint python-test deps clean
+
+build: deps
+	swift build -c release --product qcodec
+
+deps:
+	@missing=""
+	for p in $(PACKAGES); do
+	  dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"
+	done
+	if [ -n "$$missing" ]; then
+	  sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo
+	  echo "installing Debian packages:$$missing"
+	  $$sudo apt-get update -qq
+	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	fi
+	command -v swift >/dev/null || { echo "swift 6.3 is not on PATH: see https://www.swift.org/install"; exit 1; }
+
+# A stamp beside the environment, so that an interrupted installation is done again.
+$(VENV)/.complete: Tests/Python/requirements.txt Spec/Reference/requirements.txt
+	@echo "installing Python packages into $(VENV)"
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r Spec/Reference/requirements.txt -r Tests/Python/requirements.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
+	  || $(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0
+	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps bitsandbytes==0.50.2 torchao==0.18.0
+	touch $@
+
+demo: build
+	@mkdir -p $(BUILD)/demo
+	for state in $(STATE); do
+	  name=$$(basename $$state .safetensors)
+	  out=$(BUILD)/demo/$$name
+	  for policy in paper8 paper4 lossless; do
+	    echo "== $$policy: $$state"
+	    $(QCODEC) encode $$state -o $$out.$$policy.qckpt --policy $$policy
+	    $(QCODEC) verify $$out.$$policy.qckpt --against $$state
+	  done
+	  $(QCODEC) inspect $$out.paper8.qckpt
+	  $(QCODEC) decode $$out.paper8.qckpt -o $$out.decoded.safetensors
+	  $(QCODEC) decode $$out.lossless.qckpt -o $$out.lossless.safetensors
+	  ls -l $$state $$out.*
+	done
+
+lint: deps
+	swift format lint --strict -r Package.swift Sources Tests
+
+# The Swift tests start the reference reader with this interpreter.
+test: deps $(VENV)/.complete lint build
+	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
+	$(VENV)/bin/python -m pytest -q -ra Tests/Python
+	swift test
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,51 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every Swift target is compiled in Swift 6 mode with strict memory safety: each unsafe expression is marked.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+/// A C library that the system provides; `apt` names the Debian package that carries its header.
+func system(_ name: String, pkgConfig: String, apt: String, brew: String) -> Target {
+  .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt]), .brew([brew])])
+}
+
+let package = Package(
+  name: "qcodec",
+  platforms: [.macOS(.v26)],
+  products: [
+    .library(name: "QCodec", targets: ["QCodec"]),
+    .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
+    .library(name: "QVerify", targets: ["QVerify"]),
+    .executable(name: "qcodec", targets: ["QCodecCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    system("CLZ4", pkgConfig: "liblz4", apt: "liblz4-dev", brew: "lz4"),
+    system("CXXHash", pkgConfig: "libxxhash", apt: "libxxhash-dev", brew: "xxhash"),
+    system("CZstd", pkgConfig: "libzstd", apt: "libzstd-dev", brew: "zstd"),
+    system("CZlib", pkgConfig: "zlib", apt: "zlib1g-dev", brew: "zlib"),
+    .target(name: "CQCodecKernels"),
+    .target(name: "QCodec", dependencies: ["CQCodecKernels", "CXXHash"], swiftSettings: strict),
+    .target(
+      name: "QCheckpoint", dependencies: ["QCodec", "CLZ4", "CXXHash", "CZstd", "CZlib"], swiftSettings: strict),
+    .target(name: "QVerify", dependencies: ["QCheckpoint"], swiftSettings: strict),
+    .executableTarget(
+      name: "QCodecCLI",
+      dependencies: [
+        "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: strict),
+    .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
+    .testTarget(name: "QCheckpointTests", dependencies: ["QCheckpoint"], swiftSettings: strict),
+    .testTarget(name: "QVerifyTests", dependencies: ["QVerify"], swiftSettings: strict),
+    .testTarget(name: "ConformanceTests", dependencies: ["QVerify"], swiftSettings: strict),
+    .testTarget(name: "CLITests", dependencies: ["QVerify"], swiftSettings: strict),
+  ]
+)

@@ -1,0 +1,81 @@
+import CLZ4
+import CZstd
+import QCodec
+
+/// The lossless stage that a chunk went through; the raw value is the code that files store.
+public enum Compression: UInt8, Sendable, CaseIterable {
+  case none = 0
+  /// An LZ4 block (liblz4, its default level).
+  case lz4 = 1
+  /// A zstd frame (libzstd). Level 1 does as well as 3 on codes, for the gain is all entropy coding.
+  case zstd = 2
+
+  /// The name in options and JSON.
+  public var name: String {
+    switch self {
+    case .none: "none"
+    case .lz4: "lz4"
+    case .zstd: "zstd"
+    }
+  }
+
+  /// The stage with a given name, or nil.
+  public init?(name: String) {
+    guard let match = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = match
+  }
+}
+
+extension Compression {
+  /// A gain under 1/64 is not worth the time that reading it takes.
+  static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw - raw / 64 && stored < raw }
+
+  /// The compressed form of `bytes`, or nil where it gains less than 1/64 or there is nothing to do.
+  func compress(_ bytes: [UInt8], level: Int32) throws(QCodecError) -> [UInt8]? {
+    guard self != .none, !bytes.isEmpty else { return nil }
+    let bound = self == .lz4 ? Int(LZ4_compressBound(Int32(bytes.count))) : ZSTD_compressBound(bytes.count)
+    var failure: String?
+    let result = unsafe [UInt8](unsafeUninitializedCapacity: bound) { target, written in
+      unsafe bytes.withUnsafeBytes { source in
+        if self == .lz4 {
+          written = unsafe Int(
+            LZ4_compress_default(
+              source.baseAddress?.assumingMemoryBound(to: CChar.self),
+              UnsafeMutableRawPointer(target.baseAddress)?.assumingMemoryBound(to: CChar.self), Int32(source.count),
+              Int32(bound)))
+          if written <= 0 { failure = "LZ4 failed" }
+        } else {
+          written = unsafe ZSTD_compress(target.baseAddress, bound, source.baseAddress, source.count, level)
+          if ZSTD_isError(written) != 0 { failure = unsafe String(cString: ZSTD_getErrorName(written)) }
+        }
+        if failure != nil { written = 0 }
+      }
+    }
+    if let failure { throw QCodecError(.io, "cannot compress a chunk: \(failure)") }
+    return Self.isWorthwhile(stored: result.count, raw: bytes.count) ? result : nil
+  }
+
+  /// Undoes the stage into exactly `target`; throws `decompressionFailed` for anything else than a whole, exact fit.
+  func decompress(_ stored: [UInt8], into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    var written = 0
+    unsafe stored.withUnsafeBytes { source in
+      switch self {
+      case .none:
+        guard source.count == target.count else { return written = -1 }
+        unsafe target.copyMemory(from: source)
+        written = target.count
+      case .lz4:
+        written = unsafe Int(
+          LZ4_decompress_safe(
+            source.baseAddress?.assumingMemoryBound(to: CChar.self),
+            target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
+      case .zstd:
+        let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
+        written = ZSTD_isError(count) != 0 ? -1 : count
+      }
+    }
+    guard written == target.count else {
+      throw QCodecError(.decompressionFailed, "a chunk does not decompress to its \(target.count) bytes by \(name)")
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import QCodec
+
+extension CheckpointReader {
+  /// The stored bytes of a chunk, checked against their checksum unless that is switched off.
+  ///
+  /// Throws `chunkCorrupt` with the chunk's place and tensor.
+  func storedBytes(ofChunk index: Int, checked: Bool) throws(QCodecError) -> [UInt8] {
+    let record = directory.chunks[index]
+    let bytes = try source.bytes(at: record.offset, count: Int(record.storedLength))
+    guard !checked || xxh3(bytes) == record.hash else {
+      throw QCodecError(
+        .chunkCorrupt, "a chunk's checksum is wrong", offset: record.offset, tensor: tensorName(ofChunk: index))
+    }
+    return bytes
+  }
+
+  /// The payload of a chunk before the lossless stage: scales, codes, or source bytes.
+  ///
+  /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and `io`.
+  public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
+    let record = directory.chunks[index]
+    let stored = try storedBytes(ofChunk: index, checked: verifiesChecksums)
+    if record.compression == .none { return stored }
+    var raw = [UInt8](repeating: 0, count: Int(record.rawLength))
+    do throws(QCodecError) {
+      try unsafe raw.withMutableBytes { target throws(QCodecError) in
+        try unsafe record.compression.decompress(stored, into: target)
+      }
+    } catch {
+      throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
+    }
+    let planes = directory.records[Int(record.tensor)].dtype.planeCount
+    guard record.kind == .lossless, planes > 1 else { return raw }
+    var joined = [UInt8](repeating: 0, count: raw.count)
+    unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(raw, planes: planes, into: $0) }
+    return joined
+  }
+
+  func tensorName(ofChunk index: Int) -> String {
+    String(decoding: directory.name(Int(directory.chunks[index].tensor)), as: UTF8.self)
+  }
+
+  /// The scale vector of a tensor: empty for lossless tensors and under block scaling.
+  ///
+  /// Memory: 4 bytes a scale. Throws `invalidScale` where a scale cannot be, and as `payload(ofChunk:)`.
+  public func scales(of tensor: Int) throws(QCodecError) -> [Float] {
+    guard let layout = try layout(of: tensor), layout.scaleCount > 0 else { return [] }
+    let first = Int(directory.records[tensor].firstChunk)
+    var scales: [Float] = []
+    scales.reserveCapacity(layout.scaleCount)
+    for chunk in first..<first + layout.scaleChunkCount {
+      let bytes = try payload(ofChunk: chunk)
+      unsafe bytes.withUnsafeBytes { buffer in
+        for offset in stride(from: 0, to: buffer.count, by: 4) {
+          scales.append(Float(bitPattern: unsafe buffer.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
+        }
+      }
+    }
+    return scales
+  }
+
+  /// Reads every byte of the file: chunks against their checksums, padding against zero, metadata.
+  ///
+  /// Throws the error of the first defect in file order. Memory: a few chunks.
+  public func checkAllBytes(threads: Int = availableThreads()) throws(QCodecError) {
+    try parallelFor(count: chunkCount, threads: threads) { index throws(QCodecError) in
+      let record = self.directory.chunks[index]
+      _ = try self.storedBytes(ofChunk: index, checked: true)
+      try self.checkPadding(from: record.offset + UInt64(record.storedLength))
+    }
+    _ = try metadata()
+    try checkPadding(from: trailer.metadataOffset + trailer.metadataLength)
+    try checkPadding(from: trailer.directoryOffset + trailer.directoryLength)
+  }
+
+  /// The bytes from an end to the next multiple of 64 are zero.
+  private func checkPadding(from end: UInt64) throws(QCodecError) {
+    let rest = Int((Format.alignment - end % Format.alignment) % Format.alignment)
+    let bytes = try source.bytes(at: end, count: rest)
+    if let index = bytes.firstIndex(where: { $0 != 0 }) {
+      throw QCodecError(.paddingNotZero, "a byte between two parts is not zero", offset: end + UInt64(index))
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import QCodec
+
+/// A checkpoint opened for reading: the directory in memory, chunks read when they are asked for.
+///
+/// Opening reads header, trailer and directory and checks all of the directory; nothing that a hostile file says is
+/// trusted before it is checked against the bytes that are there. To be shared between threads freely.
+public final class CheckpointReader: Sendable {
+  let source: any TensorSource
+  let directory: Directory
+  let trailer: Trailer
+  let verifiesChecksums: Bool
+  /// The format's version as the file states it.
+  public let formatVersion: (major: UInt16, minor: UInt16)
+  /// The file that is read, where it is one.
+  public let file: InputFile?
+
+  /// Opens a checkpoint file.
+  ///
+  /// - Parameter verifyChecksums: whether every chunk read is checked against its checksum.
+  ///
+  /// Throws `io`, `notACheckpoint` with what the file is instead, and an error with its byte offset for each defect of
+  /// header, trailer and directory.
+  public convenience init(path: String, verifyChecksums: Bool = true) throws(QCodecError) {
+    try self.init(file: InputFile(path: path), verifyChecksums: verifyChecksums)
+  }
+
+  /// Opens a checkpoint in an open file; throws as `init(path:verifyChecksums:)`.
+  public convenience init(file: InputFile, verifyChecksums: Bool = true) throws(QCodecError) {
+    let source = FileRangeSource(file: file, offset: 0, byteCount: file.byteCount)
+    try self.init(source: source, file: file, verifyChecksums: verifyChecksums)
+  }
+
+  /// Opens a checkpoint that anything delivers by range, memory for instance; throws as `init(path:verifyChecksums:)`.
+  public convenience init(source: any TensorSource, verifyChecksums: Bool = true) throws(QCodecError) {
+    try self.init(source: source, file: nil, verifyChecksums: verifyChecksums)
+  }
+
+  private init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
+    self.source = source
+    self.file = file
+    verifiesChecksums = verifyChecksums
+    let length = source.byteCount
+    let start = try source.bytes(at: 0, count: Int(min(length, 256)))
+    let header = try Header.check(start)
+    formatVersion = (header.major, header.minor)
+    guard length >= UInt64(Format.headerSize + Format.trailerSize) else {
+      throw QCodecError(.truncated, "the file ends before its trailer", offset: length)
+    }
+    let end = try source.bytes(at: length - UInt64(Format.trailerSize), count: Format.trailerSize)
+    trailer = try Trailer(end, headerHash: header.hash, fileLength: length)
+    // Checksums of the directory are not optional: everything else is found through it.
+    let bytes = try source.bytes(at: trailer.directoryOffset, count: Int(trailer.directoryLength))
+    guard xxh3(bytes) == trailer.directoryHash else {
+      throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: trailer.directoryOffset)
+    }
+    directory = try DirectoryParser.parse(
+      bytes, at: trailer.directoryOffset, tensorCount: trailer.tensorCount, chunksEnd: trailer.metadataOffset)
+  }
+
+  // MARK: Directory
+
+  /// Bytes of the file.
+  public var fileBytes: UInt64 { trailer.fileLength }
+
+  public var tensorCount: Int { directory.records.count }
+
+  public var chunkCount: Int { directory.chunks.count }
+
+  /// A tensor's description; tensors are numbered in the order of their names' bytes.
+  public func tensor(_ index: Int) -> TensorInfo {
+    let record = directory.records[index]
+    let first = Int(record.firstChunk)
+    let chunks = directory.chunks[first..<first + Int(record.chunkCount)]
+    let guarantee = record.statistics.guaranteedMaxAbsError
+    return TensorInfo(
+      name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
+      elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
+      statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
+      sourceBytes: record.sourceBytes, storedBytes: chunks.reduce(0) { $0 + UInt64($1.storedLength) },
+      chunks: chunks.indices, compressions: Set(chunks.map(\.compression)))
+  }
+
+  /// The number of the tensor of a name, or nil; O(log tensors).
+  public func find(_ name: String) -> Int? { directory.find(Array(name.utf8)) }
+
+  /// A chunk's description, by its place in the file's chunk table.
+  public func chunk(_ index: Int) -> ChunkInfo {
+    let record = directory.chunks[index]
+    return ChunkInfo(
+      offset: record.offset, storedLength: Int(record.storedLength), rawLength: Int(record.rawLength),
+      hash: record.hash, compression: record.compression, kind: record.kind, tensor: Int(record.tensor))
+  }
+
+  /// The layout of a quantized tensor, or nil for a lossless one.
+  public func layout(of index: Int) throws(QCodecError) -> TensorLayout? { try directory.plan(index).layout }
+
+  /// The metadata document, read when asked for; an empty object where the file has none.
+  ///
+  /// Throws `metadataCorrupt` for a wrong checksum or what is no JSON object.
+  public func metadata() throws(QCodecError) -> JSONValue {
+    guard trailer.metadataLength > 0 else { return .object([:]) }
+    let bytes = try source.bytes(at: trailer.metadataOffset, count: Int(trailer.metadataLength))
+    guard xxh3(bytes) == trailer.metadataHash else {
+      throw QCodecError(.metadataCorrupt, "the metadata's checksum is wrong", offset: trailer.metadataOffset)
+    }
+    do throws(QCodecError) {
+      let document = try JSONValue(parsing: bytes)
+      guard case .object = document else { throw QCodecError(.metadataCorrupt, "the metadata is no JSON object") }
+      return document
+    } catch {
+      throw QCodecError(
+        .metadataCorrupt, error.message, offset: trailer.metadataOffset + (error.offset ?? 0))
+    }
+  }
+}

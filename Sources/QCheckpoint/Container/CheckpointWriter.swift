@@ -1,0 +1,211 @@
+import QCodec
+
+/// How a checkpoint is written.
+public struct WriterOptions: Sendable {
+  /// The lossless stage; chunks that gain less than 1/64 are stored plain.
+  public var compression: Compression
+  public var zstdLevel: Int32
+  /// Threads to use; they do not change the bytes written.
+  public var threads: Int
+
+  /// Creates options.
+  public init(compression: Compression = .lz4, zstdLevel: Int32 = 1, threads: Int = availableThreads()) {
+    self.compression = compression
+    self.zstdLevel = zstdLevel
+    self.threads = max(1, threads)
+  }
+}
+
+/// What was written.
+public struct WriteSummary: Sendable, Equatable {
+  public var fileBytes: UInt64 = 0
+  /// Bytes of all chunks as stored.
+  public var storedBytes: UInt64 = 0
+  /// Bytes of all tensors as given.
+  public var sourceBytes: UInt64 = 0
+  public var tensors: Int = 0
+  public var elements: UInt64 = 0
+}
+
+/// Writes a checkpoint strictly forward, tensor by tensor, to a file or a pipe.
+///
+/// The file appears under its name only when `finish` returns; until then, and after any error, a previous file stays.
+/// Memory: a few chunks a thread and one tensor's scale vector, besides 200 bytes and the name for each tensor.
+/// Not to be shared between threads.
+public final class CheckpointWriter {
+  let options: WriterOptions
+  let output: OutputFile
+  var tensors: [(name: [UInt8], dims: [UInt64], record: TensorRecord)] = []
+  var chunks: [ChunkRecord] = []
+  private var names: Set<[UInt8]> = []
+  private var metadata: [UInt8] = []
+  private(set) var summary = WriteSummary()
+  private var isOpen = true
+
+  /// Begins a checkpoint that will replace the file at `path`; throws `io`.
+  public convenience init(path: String, options: WriterOptions = .init()) throws(QCodecError) {
+    try self.init(output: OutputFile(path: path), options: options)
+  }
+
+  /// Begins a checkpoint on an open descriptor, a pipe for instance, which stays open; throws `io`.
+  public convenience init(descriptor: Int32, options: WriterOptions = .init()) throws(QCodecError) {
+    try self.init(output: OutputFile(descriptor: descriptor), options: options)
+  }
+
+  private init(output: OutputFile, options: WriterOptions) throws(QCodecError) {
+    self.output = output
+    self.options = options
+    try output.write(Header().bytes)
+  }
+
+  /// Sets the user metadata and policy document; the last call counts. Throws `limitExceeded` above 256 MiB.
+  public func setMetadata(_ document: JSONValue) throws(QCodecError) {
+    metadata = Array(document.serialized().utf8)
+    guard metadata.count <= Format.maximumMetadata else {
+      metadata = []
+      throw QCodecError(.limitExceeded, "metadata above 256 MiB")
+    }
+  }
+
+  /// Adds a tensor.
+  ///
+  /// The whole tensor is looked over before its first byte is written wherever a decision depends on it.
+  ///
+  /// - Parameters:
+  ///   - name: 1 byte to 64 KiB of UTF-8, unlike every other.
+  ///   - shape: up to 32 lengths.
+  ///   - source: the elements in C order, exactly as many bytes as dtype and shape imply.
+  ///   - nonFinite: what to do with NaN and ±∞ in a tensor to be quantized.
+  ///   - negativeFallsBack: whether a negative element under an unsigned map makes the tensor lossless, not an error.
+  ///
+  /// Throws `invalidName`, `duplicateName`, `invalidShape`, `limitExceeded`, `shapeMismatch`, `unsupportedScheme` before
+  /// anything is written; `nonFiniteValue`, `negativeValue` and `io`, which abort the file.
+  public func add(
+    name: String, dtype: DType, shape: [UInt64], role: Role = .other, encoding: Encoding,
+    source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false
+  ) throws(QCodecError) {
+    guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete", tensor: name) }
+    let elements = try check(name: name, dtype: dtype, shape: shape, source: source)
+    var record = TensorRecord(dtype: dtype, role: role)
+    record.elementCount = elements
+    record.sourceBytes = source.byteCount
+    record.firstChunk = UInt64(chunks.count)
+    record.dimCount = UInt8(shape.count)
+    do throws(QCodecError) {
+      switch encoding {
+      case .lossless(let reason):
+        record.reason = reason
+        try writeLossless(source, dtype: dtype)
+      case .quantized(let scheme):
+        let layout = try TensorLayout(dtype: dtype, shape: shape, scheme: scheme)
+        let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
+        try writeQuantized(source, layout: layout, choice: choice, record: &record)
+      }
+    } catch {
+      abort()
+      throw error.named(name)
+    }
+    record.chunkCount = UInt64(chunks.count) - record.firstChunk
+    summary.tensors += 1
+    summary.elements += elements
+    summary.sourceBytes += source.byteCount
+    names.insert(Array(name.utf8))
+    tensors.append((Array(name.utf8), shape, record))
+  }
+
+  /// Completes the checkpoint and puts it in place; throws `io` and `writerClosed`.
+  public func finish() throws(QCodecError) -> WriteSummary {
+    guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete") }
+    isOpen = false
+    do throws(QCodecError) {
+      try pad()
+      let metadataOffset = output.position
+      try output.write(metadata)
+      try pad()
+      let directory = directoryBytes()
+      let directoryOffset = output.position
+      try output.write(directory)
+      try pad()
+      let trailer = Trailer(
+        directoryOffset: directoryOffset, directoryLength: UInt64(directory.count), directoryHash: xxh3(directory),
+        metadataOffset: metadataOffset, metadataLength: UInt64(metadata.count), metadataHash: xxh3(metadata),
+        headerHash: Header().hash, fileLength: output.position + UInt64(Format.trailerSize),
+        tensorCount: UInt64(tensors.count))
+      try output.write(trailer.bytes)
+      try output.commit()
+    } catch {
+      output.abort()
+      throw error
+    }
+    summary.fileBytes = output.position
+    return summary
+  }
+
+  /// Gives the checkpoint up: no file appears, a previous one stays; a pipe ends without trailer.
+  public func abort() {
+    isOpen = false
+    output.abort()
+  }
+
+  // MARK: Parts
+
+  private func check(
+    name: String, dtype: DType, shape: [UInt64], source: any TensorSource
+  ) throws(QCodecError) -> UInt64 {
+    let length = name.utf8.count
+    guard (1...Format.maximumNameLength).contains(length) else {
+      throw QCodecError(.invalidName, "a name has 1 to 65,536 bytes, not \(length)")
+    }
+    guard !names.contains(Array(name.utf8)) else {
+      throw QCodecError(.duplicateName, "a tensor of this name was added before", tensor: name)
+    }
+    guard UInt64(tensors.count) < Format.maximumTensors else {
+      throw QCodecError(.limitExceeded, "more than 2^32 tensors", tensor: name)
+    }
+    guard shape.count <= Format.maximumDims else {
+      throw QCodecError(.invalidShape, "\(shape.count) dims, 32 at most", tensor: name)
+    }
+    do throws(QCodecError) {
+      let elements = try TensorLayout.elementCount(of: shape)
+      let bytes = try dtype.byteCount(elements: elements)
+      guard source.byteCount == bytes else {
+        throw QCodecError(
+          .shapeMismatch, "\(dtype.name) \(shape) has \(bytes) bytes, its source \(source.byteCount)")
+      }
+      return elements
+    } catch {
+      throw error.named(name)
+    }
+  }
+
+  /// Fills up to the next multiple of 64 with zeros.
+  func pad() throws(QCodecError) {
+    let rest = Int(output.position % Format.alignment)
+    if rest > 0 { try output.write([UInt8](repeating: 0, count: Int(Format.alignment) - rest)) }
+  }
+
+  /// Writes one chunk and its record; the tensor is numbered in order of addition until the directory is sorted.
+  func append(_ chunk: PreparedChunk) throws(QCodecError) {
+    try pad()
+    chunks.append(
+      ChunkRecord(
+        offset: output.position, storedLength: UInt32(chunk.stored.count), rawLength: UInt32(chunk.rawLength),
+        hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: UInt32(tensors.count)))
+    try output.write(chunk.stored)
+    summary.storedBytes += UInt64(chunk.stored.count)
+  }
+
+  private func directoryBytes() -> [UInt8] {
+    var builder = DirectoryBuilder()
+    return builder.build(tensors: tensors, chunks: chunks)
+  }
+}
+
+extension QCodecError {
+  /// The error with the tensor's name, where it had none.
+  func named(_ name: String) -> QCodecError {
+    var copy = self
+    if copy.tensor == nil { copy.tensor = name }
+    return copy
+  }
+}

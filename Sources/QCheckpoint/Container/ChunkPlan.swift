@@ -1,0 +1,28 @@
+import QCodec
+
+/// The chunks that a tensor's shape and scheme imply: what a writer writes and a reader insists on.
+struct ChunkPlan: Sendable {
+  /// nil for lossless tensors.
+  let layout: TensorLayout?
+  let sourceBytes: UInt64
+
+  /// Chunks of scales, then of codes or of source bytes.
+  var scaleChunks: Int { layout?.scaleChunkCount ?? 0 }
+
+  var dataChunks: UInt64 {
+    if let layout { return UInt64(layout.codeChunkCount) }
+    return sourceBytes / UInt64(Format.losslessChunk) + (sourceBytes % UInt64(Format.losslessChunk) == 0 ? 0 : 1)
+  }
+
+  var count: UInt64 { UInt64(scaleChunks) + dataChunks }
+
+  /// Kind and bytes before the lossless stage of chunk `index`.
+  func chunk(_ index: Int) -> (kind: ChunkKind, rawLength: Int) {
+    if let layout {
+      if index < scaleChunks { return (.scales, layout.scales(ofChunk: index).count * 4) }
+      return (.codes, layout.payloadByteCount(ofChunk: index - scaleChunks))
+    }
+    let from = UInt64(index) * UInt64(Format.losslessChunk)
+    return (.lossless, Int(min(UInt64(Format.losslessChunk), sourceBytes - from)))
+  }
+}

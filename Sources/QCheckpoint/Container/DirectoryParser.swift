@@ -1,0 +1,244 @@
+import QCodec
+
+/// Reads and checks a directory: every count against the bytes that are there before anything is allocated.
+struct DirectoryParser {
+  private let fields: ByteFields
+  /// Where the directory stands in the file, for the places of errors.
+  private let base: UInt64
+  private let tensorCount: Int
+  private let chunkCount: Int
+  private let dimCount: Int
+  private let dimsStart: Int
+  private let chunksStart: Int
+  private let tablesStart: Int
+  private let namesStart: Int
+  private var tables: TableSection
+  private var dims: [UInt64] = []
+  private var nextName: UInt64 = 0
+  private var nextDim: UInt64 = 0
+
+  /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin.
+  static func parse(
+    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64
+  ) throws(QCodecError) -> Directory {
+    var parser = try DirectoryParser(bytes, at: base, tensorCount: tensorCount)
+    let records = try parser.records()
+    try parser.tables.finish()
+    let directory = Directory(
+      records: records, dims: parser.dims, chunks: try parser.chunks(), names: Array(bytes[parser.namesStart...]))
+    try parser.checkNames(directory)
+    try ChunkTableCheck(directory: directory, base: base + UInt64(parser.chunksStart), end: chunksEnd).run()
+    return directory
+  }
+
+  private init(_ bytes: [UInt8], at base: UInt64, tensorCount: UInt64) throws(QCodecError) {
+    guard bytes.count >= Format.directoryHeaderSize else {
+      throw QCodecError(.invalidDirectory, "a directory of \(bytes.count) bytes", offset: base)
+    }
+    fields = ByteFields(bytes: bytes)
+    self.base = base
+    guard fields.read(0, as: UInt64.self) == tensorCount else {
+      throw QCodecError(.invalidDirectory, "directory and trailer disagree on the number of tensors", offset: base)
+    }
+    for offset in stride(from: 40, to: 64, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
+      throw QCodecError(.reservedBits, "a reserved field of the directory is not zero", offset: base + UInt64(offset))
+    }
+    // Each section is checked against what the ones before leave, by subtraction.
+    var rest = UInt64(bytes.count - Format.directoryHeaderSize)
+    var starts: [Int] = []
+    var counts: [Int] = []
+    let sizes = [Format.tensorRecordSize, 8, Format.chunkRecordSize, 1, 1]
+    for (section, header) in [0, 16, 8, 24, 32].enumerated() {
+      let count: UInt64 = fields.read(header)
+      let size = UInt64(sizes[section])
+      guard count <= rest / size else {
+        throw QCodecError(
+          .invalidDirectory, "the directory is too short for what it counts", offset: base + UInt64(header))
+      }
+      starts.append(bytes.count - Int(rest))
+      counts.append(Int(count))
+      rest -= count * size
+    }
+    guard rest == 0 else {
+      throw QCodecError(.invalidDirectory, "\(rest) bytes of the directory belong to nothing", offset: base)
+    }
+    (self.tensorCount, dimCount, chunkCount) = (counts[0], counts[1], counts[2])
+    (dimsStart, chunksStart, tablesStart, namesStart) = (starts[1], starts[2], starts[3], starts[4])
+    tables = TableSection(fields: fields, range: tablesStart..<namesStart, base: base)
+    dims.reserveCapacity(dimCount)
+    for index in 0..<dimCount { dims.append(fields.read(dimsStart + index * 8)) }
+  }
+
+  // MARK: Tensors
+
+  private mutating func records() throws(QCodecError) -> [TensorRecord] {
+    var result: [TensorRecord] = []
+    result.reserveCapacity(tensorCount)
+    for index in 0..<tensorCount {
+      let at = Format.directoryHeaderSize + index * Format.tensorRecordSize
+      do throws(QCodecError) {
+        result.append(try record(at: at))
+      } catch {
+        throw located(error, record: at)
+      }
+    }
+    guard nextName == UInt64(fields.bytes.count - namesStart), nextDim == UInt64(dimCount) else {
+      throw QCodecError(.invalidDirectory, "names or dims belong to no tensor", offset: base)
+    }
+    return result
+  }
+
+  /// Adds to an error within a record its place and the tensor's name, where that can be read.
+  private func located(_ error: QCodecError, record at: Int) -> QCodecError {
+    var copy = error
+    if copy.offset == nil { copy.offset = base + UInt64(at) }
+    let (offset, length) = (fields.read(at, as: UInt64.self), UInt64(fields.read(at + 8, as: UInt32.self)))
+    let available = UInt64(fields.bytes.count - namesStart)
+    if copy.tensor == nil, offset <= available, length <= available - offset {
+      let start = namesStart + Int(offset)
+      copy.tensor = String(decoding: fields.bytes[start..<start + Int(length)], as: UTF8.self)
+    }
+    return copy
+  }
+
+  private mutating func record(at: Int) throws(QCodecError) -> TensorRecord {
+    let dtypeCode = fields.bytes[at + 12]
+    guard let dtype = DType(rawValue: dtypeCode) else {
+      throw QCodecError(.invalidDirectory, "unknown dtype \(dtypeCode)", offset: base + UInt64(at + 12))
+    }
+    guard let role = Role(rawValue: fields.bytes[at + 13]), let reason = FallbackReason(rawValue: fields.bytes[at + 60])
+    else { throw QCodecError(.invalidDirectory, "unknown role or reason", offset: base + UInt64(at + 13)) }
+    var record = TensorRecord(dtype: dtype, role: role)
+    record.reason = reason
+    try readPlaces(at: at, into: &record)
+    try readShape(at: at, into: &record)
+    guard fields.read(at + 62, as: UInt16.self) == 0, fields.read(at + 152, as: UInt64.self) == 0 else {
+      throw QCodecError(.reservedBits, "a reserved field of a tensor is not zero", offset: base + UInt64(at + 62))
+    }
+    guard fields.read(at + 64, as: UInt64.self) == Format.noReference else {
+      throw QCodecError(
+        .invalidReference, "a reference to another tensor, which only the reserved update domain has",
+        offset: base + UInt64(at + 64))
+    }
+    guard fields.bytes[at + 61] == 1 else {
+      throw QCodecError(.invalidChunkTable, "a chunk stride of \(fields.bytes[at + 61])", offset: base + UInt64(at + 61))
+    }
+    record.scheme = try SchemeFields(fields: fields, at: at, base: base).read(tables: &tables)
+    if record.scheme != nil { record.tableOffset = fields.read(at + 56) }
+    try readStatistics(at: at, into: &record)
+    return record
+  }
+
+  private mutating func readPlaces(at: Int, into record: inout TensorRecord) throws(QCodecError) {
+    record.nameOffset = fields.read(at)
+    record.nameLength = fields.read(at + 8)
+    guard (1...Format.maximumNameLength).contains(Int(record.nameLength)) else {
+      throw QCodecError(.invalidName, "a name of \(record.nameLength) bytes", offset: base + UInt64(at + 8))
+    }
+    let available = UInt64(fields.bytes.count - namesStart)
+    guard record.nameOffset == nextName, UInt64(record.nameLength) <= available - nextName else {
+      throw QCodecError(.invalidDirectory, "names are not end to end", offset: base + UInt64(at))
+    }
+    nextName += UInt64(record.nameLength)
+    record.dimCount = fields.bytes[at + 15]
+    guard record.dimCount <= Format.maximumDims else {
+      throw QCodecError(.invalidShape, "\(record.dimCount) dims, 32 at most", offset: base + UInt64(at + 15))
+    }
+    record.dimsIndex = fields.read(at + 16)
+    guard record.dimsIndex == nextDim, UInt64(record.dimCount) <= UInt64(dimCount) - nextDim else {
+      throw QCodecError(.invalidDirectory, "dims are not end to end", offset: base + UInt64(at + 16))
+    }
+    nextDim += UInt64(record.dimCount)
+    record.firstChunk = fields.read(at + 24)
+    record.chunkCount = fields.read(at + 32)
+    guard record.firstChunk <= UInt64(chunkCount), record.chunkCount <= UInt64(chunkCount) - record.firstChunk else {
+      throw QCodecError(.invalidChunkTable, "chunks beyond the chunk table", offset: base + UInt64(at + 24))
+    }
+  }
+
+  private func readShape(at: Int, into record: inout TensorRecord) throws(QCodecError) {
+    let first = Int(record.dimsIndex)
+    let shape = Array(dims[first..<first + Int(record.dimCount)])
+    record.elementCount = fields.read(at + 40)
+    guard try TensorLayout.elementCount(of: shape) == record.elementCount else {
+      throw QCodecError(.invalidShape, "\(record.elementCount) elements in shape \(shape)", offset: base + UInt64(at + 40))
+    }
+    record.sourceBytes = fields.read(at + 144)
+    let bytes = try record.dtype.byteCount(elements: record.elementCount)
+    guard bytes == record.sourceBytes, bytes < Format.maximumFile else {
+      throw QCodecError(
+        .invalidShape, "\(record.sourceBytes) source bytes for \(record.elementCount) elements of \(record.dtype.name)",
+        offset: base + UInt64(at + 144))
+    }
+  }
+
+  private func readStatistics(at: Int, into record: inout TensorRecord) throws(QCodecError) {
+    record.statistics.maxAbsError = fields.double(at + 80)
+    record.statistics.maxScaledError = fields.double(at + 88)
+    record.statistics.squaredError = fields.double(at + 96)
+    record.statistics.squaredSource = fields.double(at + 104)
+    record.statistics.zerosCreated = fields.read(at + 112)
+    record.statistics.signChanges = fields.read(at + 120)
+    record.statistics.guaranteedMaxAbsError = fields.double(at + 128)
+    record.guaranteedRelative = fields.double(at + 136)
+    guard record.scheme == nil else { return try checkErrors(record, at: at) }
+    for offset in stride(from: at + 72, to: at + 144, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
+      throw QCodecError(.invalidScheme, "a lossless tensor has no errors", offset: base + UInt64(offset))
+    }
+  }
+
+  private func checkErrors(_ record: TensorRecord, at: Int) throws(QCodecError) {
+    for offset in stride(from: at + 80, to: at + 112, by: 8) {
+      let value = fields.double(offset)
+      guard value >= 0, value.isFinite else {
+        throw QCodecError(.invalidDirectory, "a recorded error of \(value)", offset: base + UInt64(offset))
+      }
+    }
+    // Only imports come without a guarantee.
+    let guarantee = record.statistics.guaranteedMaxAbsError
+    guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 else {
+      throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 128))
+    }
+  }
+
+  // MARK: Chunks and names
+
+  private func chunks() throws(QCodecError) -> [ChunkRecord] {
+    var result: [ChunkRecord] = []
+    result.reserveCapacity(chunkCount)
+    for index in 0..<chunkCount {
+      let at = chunksStart + index * Format.chunkRecordSize
+      guard let compression = Compression(rawValue: fields.bytes[at + 24]),
+        let kind = ChunkKind(rawValue: fields.bytes[at + 25])
+      else {
+        throw QCodecError(.invalidChunkTable, "unknown compression or kind of chunk", offset: base + UInt64(at + 24))
+      }
+      guard fields.read(at + 26, as: UInt16.self) == 0 else {
+        throw QCodecError(.reservedBits, "a reserved field of a chunk is not zero", offset: base + UInt64(at + 26))
+      }
+      result.append(
+        ChunkRecord(
+          offset: fields.read(at), storedLength: fields.read(at + 8), rawLength: fields.read(at + 12),
+          hash: fields.read(at + 16), compression: compression, kind: kind, tensor: fields.read(at + 28)))
+    }
+    return result
+  }
+
+  private func checkNames(_ directory: Directory) throws(QCodecError) {
+    for index in directory.records.indices {
+      let name = directory.name(index)
+      let offset = base + UInt64(namesStart) + directory.records[index].nameOffset
+      guard String(validating: name, as: UTF8.self) != nil else {
+        throw QCodecError(.invalidName, "a name is not valid UTF-8", offset: offset)
+      }
+      guard index > 0 else { continue }
+      let before = directory.name(index - 1)
+      if before.lexicographicallyPrecedes(name) { continue }
+      let text = String(decoding: name, as: UTF8.self)
+      if before.elementsEqual(name) {
+        throw QCodecError(.duplicateName, "two tensors of one name", offset: offset, tensor: text)
+      }
+      throw QCodecError(.invalidDirectory, "tensors are not sorted by name", offset: offset, tensor: text)
+    }
+  }
+}

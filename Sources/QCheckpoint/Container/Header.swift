@@ -1,0 +1,68 @@
+import QCodec
+
+/// The first 64 bytes of a checkpoint.
+struct Header {
+  /// The header as this version writes it: no features.
+  var bytes: [UInt8] {
+    var writer = ByteWriter()
+    writer.write(contentsOf: Format.magic)
+    writer.write(Format.major)
+    writer.write(Format.minor)
+    writer.write(UInt32(Format.headerSize))
+    writer.write(zeros: 40)
+    writer.write(xxh3(writer.bytes))
+    return writer.bytes
+  }
+
+  /// The checksum that stands in the last eight bytes.
+  var hash: UInt64 { ByteFields(bytes: bytes).read(56) }
+
+  /// Checks the first bytes of a file, all of it if it is short; returns version and checksum.
+  static func check(_ bytes: [UInt8]) throws(QCodecError) -> (major: UInt16, minor: UInt16, hash: UInt64) {
+    guard bytes.starts(with: Format.magic) else { throw foreign(bytes) }
+    guard bytes.count >= Format.headerSize else {
+      throw QCodecError(.truncated, "the file ends within its header", offset: UInt64(bytes.count))
+    }
+    let fields = ByteFields(bytes: Array(bytes[..<Format.headerSize]))
+    let hash: UInt64 = fields.read(56)
+    guard hash == xxh3(Array(bytes[..<56])) else {
+      throw QCodecError(.headerCorrupt, "the header's checksum is wrong", offset: 56)
+    }
+    let (major, minor) = (fields.read(8, as: UInt16.self), fields.read(10, as: UInt16.self))
+    // Before 1.0 every minor version may change the format.
+    guard major == Format.major, minor == Format.minor else {
+      throw QCodecError(
+        .unsupportedVersion, "format version \(major).\(minor), this reader knows \(Format.major).\(Format.minor)",
+        offset: 8)
+    }
+    guard fields.read(12, as: UInt32.self) == UInt32(Format.headerSize) else {
+      throw QCodecError(.headerCorrupt, "the header's length is not 64", offset: 12)
+    }
+    let required: UInt64 = fields.read(16)
+    guard required == 0 else {
+      throw QCodecError(
+        .unsupportedFeature, "feature bits 0x\(String(required, radix: 16)) are unknown to this reader", offset: 16)
+    }
+    for offset in 32..<56 where bytes[offset] != 0 {
+      throw QCodecError(.reservedBits, "a reserved byte of the header is not zero", offset: UInt64(offset))
+    }
+    return (major, minor, hash)
+  }
+
+  private static func foreign(_ bytes: [UInt8]) -> QCodecError {
+    if bytes.isEmpty { return QCodecError(.notACheckpoint, "the file is empty", offset: 0) }
+    if Format.magic.starts(with: bytes) {
+      return QCodecError(.truncated, "the file ends within its magic number", offset: UInt64(bytes.count))
+    }
+    // The magic number holds CR LF and a lone LF, so that a text-mode copy shows.
+    if bytes.starts(with: Format.magic[..<4]) || bytes.starts(with: [0x09, 0x51, 0x43, 0x4B]) {
+      return QCodecError(
+        .notACheckpoint, "the magic number is damaged, as by a copy in text mode; copy the file again in binary mode",
+        offset: 0)
+    }
+    guard let kind = ForeignFile.identify(bytes) else {
+      return QCodecError(.notACheckpoint, "not a qcodec checkpoint", offset: 0)
+    }
+    return QCodecError(.notACheckpoint, "not a qcodec checkpoint but \(kind.description)", offset: 0)
+  }
+}

@@ -1,0 +1,113 @@
+import QCodec
+
+/// One tensor as the directory stores it, in 160 bytes.
+struct TensorRecord: Sendable {
+  var nameOffset: UInt64 = 0
+  var nameLength: UInt32 = 0
+  var dtype: DType
+  var role: Role = .other
+  var reason: FallbackReason = .none
+  var dimsIndex: UInt64 = 0
+  var dimCount: UInt8 = 0
+  var firstChunk: UInt64 = 0
+  var chunkCount: UInt64 = 0
+  var elementCount: UInt64 = 0
+  /// nil for lossless tensors.
+  var scheme: Scheme?
+  /// The table that the scheme's codes index; nil for lossless tensors.
+  var table: MapTable?
+  var tableOffset: UInt32 = Format.noTable
+  var statistics = TensorStatistics()
+  /// NaN where nothing is guaranteed.
+  var guaranteedRelative: Double = 0
+  var sourceBytes: UInt64 = 0
+
+  /// Appends the record.
+  func write(to writer: inout ByteWriter) {
+    writer.write(nameOffset)
+    writer.write(nameLength)
+    writer.write(dtype.rawValue)
+    writer.write(role.rawValue)
+    writer.write(UInt8(scheme == nil ? 0 : 1))
+    writer.write(dimCount)
+    for field in [dimsIndex, firstChunk, chunkCount, elementCount] { writer.write(field) }
+    writeScheme(to: &writer)
+    writer.write(tableOffset)
+    writer.write(reason.rawValue)
+    writer.write(UInt8(1))
+    writer.write(UInt16(0))
+    writer.write(Format.noReference)
+    writer.write(scheme?.seed ?? 0)
+    writer.write(statistics.maxAbsError)
+    writer.write(statistics.maxScaledError)
+    writer.write(statistics.squaredError)
+    writer.write(statistics.squaredSource)
+    writer.write(statistics.zerosCreated)
+    writer.write(statistics.signChanges)
+    writer.write(statistics.guaranteedMaxAbsError)
+    writer.write(guaranteedRelative)
+    writer.write(sourceBytes)
+    writer.write(UInt64(0))
+  }
+
+  private func writeScheme(to writer: inout ByteWriter) {
+    guard let scheme else { return writer.write(UInt64(0)) }
+    let (scaling, block) = scheme.scaling.codes
+    writer.write(scheme.map.rawValue)
+    writer.write(UInt8(scheme.bits))
+    writer.write(UInt8(scheme.signed ? 1 : 0))
+    writer.write(scaling)
+    writer.write(block)
+    writer.write(scheme.domain.rawValue)
+    writer.write(scheme.rounding.rawValue)
+    writer.write(scheme.scaleRule.rawValue)
+  }
+}
+
+extension Scheme.Scaling {
+  /// The bytes that files store: the scaling, and the binary logarithm of the block.
+  var codes: (scaling: UInt8, block: UInt8) {
+    switch self {
+    case .tensor: (1, 0)
+    case .block(let size): (2, UInt8(size.trailingZeroBitCount))
+    case .row: (3, 0)
+    case .column: (4, 0)
+    case .rank1: (5, 0)
+    }
+  }
+
+  /// The scaling of two stored bytes, or nil.
+  init?(code: UInt8, block: UInt8) {
+    switch (code, block) {
+    case (1, 0): self = .tensor
+    case (2, 5...16): self = .block(1 << Int(block))
+    case (3, 0): self = .row
+    case (4, 0): self = .column
+    case (5, 0): self = .rank1
+    default: return nil
+    }
+  }
+}
+
+/// One chunk as the directory stores it, in 32 bytes.
+struct ChunkRecord: Sendable {
+  var offset: UInt64
+  var storedLength: UInt32
+  var rawLength: UInt32
+  var hash: UInt64
+  var compression: Compression
+  var kind: ChunkKind
+  var tensor: UInt32
+
+  /// Appends the record.
+  func write(to writer: inout ByteWriter) {
+    writer.write(offset)
+    writer.write(storedLength)
+    writer.write(rawLength)
+    writer.write(hash)
+    writer.write(compression.rawValue)
+    writer.write(kind.rawValue)
+    writer.write(UInt16(0))
+    writer.write(tensor)
+  }
+}

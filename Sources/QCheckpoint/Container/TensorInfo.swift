@@ -1,0 +1,47 @@
+import QCodec
+
+/// One tensor of a checkpoint, as its directory describes it.
+public struct TensorInfo: Sendable {
+  public let name: String
+  public let dtype: DType
+  public let shape: [UInt64]
+  public let elementCount: UInt64
+  public let role: Role
+  /// Why a tensor that was to be quantized is lossless.
+  public let reason: FallbackReason
+  /// How it is quantized, fallbacks taken; nil if it is lossless.
+  public let scheme: Scheme?
+  /// What encoding did, as the encoder recorded it; zero throughout for lossless tensors.
+  public let statistics: TensorStatistics
+  /// The largest |x − x̂| that the file admits, in units of the tensor; 0 if lossless, nil if nothing is guaranteed.
+  public let guaranteedMaxAbsError: Double?
+  /// Bytes of the tensor as it was given and as it decodes.
+  public let sourceBytes: UInt64
+  /// Bytes of its chunks in the file.
+  public let storedBytes: UInt64
+  /// Its chunks in the file's chunk table.
+  public let chunks: Range<Int>
+  /// The lossless stages that its chunks went through.
+  public let compressions: Set<Compression>
+
+  /// Bits stored for each element; 0 without elements.
+  public var bitsPerValue: Double {
+    elementCount == 0 ? 0 : Double(storedBytes) * 8 / Double(elementCount)
+  }
+}
+
+/// One chunk of a checkpoint.
+public struct ChunkInfo: Sendable, Equatable {
+  /// Where it stands in the file.
+  public let offset: UInt64
+  /// Bytes in the file.
+  public let storedLength: Int
+  /// Bytes before the lossless stage.
+  public let rawLength: Int
+  /// XXH3-64 of the stored bytes.
+  public let hash: UInt64
+  public let compression: Compression
+  public let kind: ChunkKind
+  /// The tensor that it belongs to.
+  public let tensor: Int
+}

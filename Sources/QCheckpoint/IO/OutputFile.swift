@@ -1,0 +1,156 @@
+import QCodec
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// A file written strictly forward that appears under its name only when it is complete.
+///
+/// Bytes go to a temporary file in the same folder; `commit` flushes it to the disk, renames it and flushes the folder,
+/// so that a crash, a full disk or a kill at any moment leaves a previous file as it was. Pipes and devices are written
+/// to directly.
+package final class OutputFile {
+  private static let serial = Atomic<Int>(0)
+  private static let bufferSize = 1 << 20
+
+  private var descriptor: Int32
+  private let path: String?
+  private let temporary: String?
+  private var buffer: [UInt8] = []
+  /// Bytes written so far.
+  package private(set) var position: UInt64 = 0
+
+  /// Prepares to replace the file at `path`, through a symbolic link if it is one; throws `io`.
+  package init(path: String) throws(QCodecError) {
+    var status = stat()
+    let exists = unsafe stat(path, &status) == 0
+    if exists, status.st_mode & S_IFMT != S_IFREG {
+      descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
+      (self.path, temporary) = (nil, nil)
+    } else {
+      let target = exists ? Self.resolved(path) : path
+      let (folder, name) = Self.split(target)
+      let number = Self.serial.add(1, ordering: .relaxed).newValue
+      let temporary = "\(folder).\(name).qcodec-\(getpid())-\(number).tmp"
+      (self.path, self.temporary) = (target, temporary)
+      // Mode 0666 less the umask, as any new file.
+      descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    }
+    guard descriptor >= 0 else { throw systemError("create") }
+    buffer.reserveCapacity(Self.bufferSize)
+  }
+
+  /// Writes to an open descriptor, a pipe for instance, which is neither synchronised nor closed.
+  package init(descriptor: Int32) throws(QCodecError) {
+    self.descriptor = dup(descriptor)
+    (path, temporary) = (nil, nil)
+    guard self.descriptor >= 0 else { throw systemError("use the output") }
+    buffer.reserveCapacity(Self.bufferSize)
+  }
+
+  deinit { abort() }
+
+  /// Appends bytes; throws `io`, after which only `abort` makes sense, and `writerClosed` once closed.
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(QCodecError) {
+    guard descriptor >= 0 else { throw QCodecError(.writerClosed, "the file is already complete") }
+    position += UInt64(bytes.count)
+    if buffer.count + bytes.count > Self.bufferSize { try flush() }
+    if bytes.count >= Self.bufferSize {
+      try unsafe writeAll(bytes)
+    } else {
+      unsafe buffer.append(contentsOf: bytes)
+    }
+  }
+
+  /// Appends bytes; as `write(_:)`.
+  package func write(_ bytes: [UInt8]) throws(QCodecError) {
+    try unsafe bytes.withBytes { buffer throws(QCodecError) in try unsafe write(buffer) }
+  }
+
+  /// Puts the complete file in place; throws `io`, and the previous file stays.
+  package func commit() throws(QCodecError) {
+    guard descriptor >= 0 else { throw QCodecError(.writerClosed, "the file is already complete") }
+    try flush()
+    guard let path, let temporary else {
+      close(descriptor)
+      descriptor = -1
+      return
+    }
+    guard fsync(descriptor) == 0 else { throw systemError("write to the disk") }
+    let status = close(descriptor)
+    descriptor = -1
+    guard status == 0 else {
+      let error = systemError("close")
+      unsafe unlink(temporary)
+      throw error
+    }
+    guard unsafe rename(temporary, path) == 0 else {
+      let error = systemError("rename to '\(path)'")
+      unsafe unlink(temporary)
+      throw error
+    }
+    try Self.synchronise(folder: Self.split(path).folder)
+  }
+
+  /// Gives the file up: the temporary file is removed, a previous file stays. Does nothing after `commit`.
+  package func abort() {
+    guard descriptor >= 0 else { return }
+    close(descriptor)
+    descriptor = -1
+    if let temporary { unsafe unlink(temporary) }
+  }
+
+  // MARK: The system
+
+  private func flush() throws(QCodecError) {
+    try unsafe buffer.withBytes { bytes throws(QCodecError) in try unsafe writeAll(bytes) }
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  private func writeAll(_ bytes: UnsafeRawBufferPointer) throws(QCodecError) {
+    var done = 0
+    while done < bytes.count {
+      let count = retryingInterrupts {
+        unsafe Self.systemWrite(descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done)
+      }
+      guard count >= 0 else { throw systemError("write") }
+      done += count
+    }
+  }
+
+  private static func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
+    #if canImport(Glibc)
+      unsafe Glibc.write(descriptor, bytes, count)
+    #elseif canImport(Musl)
+      unsafe Musl.write(descriptor, bytes, count)
+    #else
+      unsafe Darwin.write(descriptor, bytes, count)
+    #endif
+  }
+
+  private static func split(_ path: String) -> (folder: String, name: String) {
+    guard let slash = path.lastIndex(of: "/") else { return ("", path) }
+    return (String(path[...slash]), String(path[path.index(after: slash)...]))
+  }
+
+  private static func resolved(_ path: String) -> String {
+    guard let resolved = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(resolved) }
+    return unsafe String(cString: resolved)
+  }
+
+  private static func synchronise(folder: String) throws(QCodecError) {
+    let descriptor = unsafe open(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw systemError("open the folder") }
+    defer { close(descriptor) }
+    // Some file systems cannot synchronise a folder; the rename has happened all the same.
+    guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
+      throw systemError("write the folder to the disk")
+    }
+  }
+}

@@ -1,0 +1,130 @@
+import QCodec
+
+extension Policy {
+  /// Reads a policy document; throws `invalidPolicy` with the place of what is wrong, unknown members included.
+  ///
+  /// ```json
+  /// {"name": "mine", "min_elements": 4096, "rules": [
+  ///   {"match": {"name": "*embed*"}, "action": "lossless"},
+  ///   {"match": {"role": "second_moment", "dtype": ["F32"], "min_dims": 2}, "action": "quantize",
+  ///    "negative": "lossless", "scheme": {"map": "linear-nozero", "bits": 4, "signed": false, "scaling": "rank1"}},
+  ///   {"match": {"role": "parameter"}, "action": "drop"}]}
+  /// ```
+  ///
+  /// - `name`: the policy's name, `custom` if absent.
+  /// - `min_elements`: smaller tensors are lossless whatever their rule's scheme; 0 if absent (presets: 4,096).
+  /// - `rules` (required), in order; the first that matches decides, and a tensor that none matches is lossless:
+  ///   - `match`: `name` (a glob for the whole name), `role`, `dtype` (one or an array), `min_dims`, `max_dims`,
+  ///     `min_elements`, `max_elements`, bounds included. All that are given must hold; without `match` all tensors do.
+  ///   - `action` (required): `quantize`, `lossless` or `drop`.
+  ///   - `scheme` (for `quantize`, required there): as `Scheme.init(json:place:)` reads it.
+  ///   - `negative` (for `quantize`): what becomes of a negative element under an unsigned map, `error`, the default, or
+  ///     `lossless`.
+  public init(json: JSONValue) throws(QCodecError) {
+    var fields = try JSONFields(json, place: "policy", code: .invalidPolicy)
+    let name = try fields.string("name") ?? "custom"
+    let minElements = try fields.count("min_elements") ?? 0
+    guard case .array(let elements)? = fields.value("rules") else {
+      throw fields.refuse("rules", "is to be an array")
+    }
+    try fields.finish()
+    var rules: [Rule] = []
+    for (index, element) in elements.enumerated() {
+      rules.append(try Rule(json: element, place: "policy.rules[\(index)]"))
+    }
+    self.init(name: name, rules: rules, minElements: minElements)
+  }
+
+  /// The policy as a document that reads back equal; what a checkpoint stores.
+  public var json: JSONValue {
+    .object([
+      "name": .string(name), "min_elements": .integer(Int64(clamping: minElements)),
+      "rules": .array(rules.map(\.json)),
+    ])
+  }
+}
+
+extension Policy.Rule {
+  fileprivate init(json: JSONValue, place: String) throws(QCodecError) {
+    var fields = try JSONFields(json, place: place, code: .invalidPolicy)
+    let match = try fields.value("match").map { value throws(QCodecError) in
+      try Policy.Match(json: value, place: "\(place).match")
+    }
+    let scheme = try fields.value("scheme").map { value throws(QCodecError) in
+      try Scheme(json: value, place: "\(place).scheme")
+    }
+    let negative = try fields.name("negative", of: ["error", "lossless"], \.self)
+    let action: Policy.Action
+    switch try fields.name("action", of: ["quantize", "lossless", "drop"], \.self) {
+    case "quantize":
+      guard let scheme else { throw fields.refuse("scheme", "is missing") }
+      action = .quantize(scheme)
+    case "lossless": action = .lossless
+    case "drop": action = .drop
+    default: throw fields.refuse("action", "is missing")
+    }
+    if action == .lossless || action == .drop, scheme != nil || negative != nil {
+      throw fields.refuse(scheme == nil ? "negative" : "scheme", "belongs to the action quantize alone")
+    }
+    try fields.finish()
+    self.init(match: match ?? Policy.Match(), action: action, negativeFallsBack: negative == "lossless")
+  }
+
+  fileprivate var json: JSONValue {
+    var members: [String: JSONValue] = ["match": match.json]
+    switch action {
+    case .quantize(let scheme):
+      members["action"] = .string("quantize")
+      members["scheme"] = scheme.json
+      members["negative"] = .string(negativeFallsBack ? "lossless" : "error")
+    case .lossless: members["action"] = .string("lossless")
+    case .drop: members["action"] = .string("drop")
+    }
+    return .object(members)
+  }
+}
+
+extension Policy.Match {
+  fileprivate init(json: JSONValue, place: String) throws(QCodecError) {
+    var fields = try JSONFields(json, place: place, code: .invalidPolicy)
+    self.init()
+    if let pattern = try fields.string("name") {
+      do throws(QCodecError) { name = try Glob(pattern) } catch { throw fields.refuse("name", error.message) }
+    }
+    if let names = try fields.strings("role") {
+      var found: Set<Role> = []
+      for name in names {
+        guard let role = Role(name: name) else { throw fields.refuse("role", "is \"\(name)\", which is no role") }
+        found.insert(role)
+      }
+      roles = found
+    }
+    if let names = try fields.strings("dtype") {
+      var found: Set<DType> = []
+      for name in names {
+        guard let dtype = DType(name: name) else { throw fields.refuse("dtype", "is \"\(name)\", which is no dtype") }
+        found.insert(dtype)
+      }
+      dtypes = found
+    }
+    minDims = try fields.count("min_dims").map { Int(clamping: $0) }
+    maxDims = try fields.count("max_dims").map { Int(clamping: $0) }
+    minElements = try fields.count("min_elements")
+    maxElements = try fields.count("max_elements")
+    guard minDims ?? 0 <= maxDims ?? .max else { throw fields.refuse("min_dims", "is above max_dims") }
+    guard minElements ?? 0 <= maxElements ?? .max else { throw fields.refuse("min_elements", "is above max_elements") }
+    try fields.finish()
+  }
+
+  fileprivate var json: JSONValue {
+    var members: [String: JSONValue] = [:]
+    if let name { members["name"] = .string(name.pattern) }
+    if let roles { members["role"] = .array(roles.map(\.name).sorted().map { .string($0) }) }
+    if let dtypes { members["dtype"] = .array(dtypes.map(\.name).sorted().map { .string($0) }) }
+    if let minDims { members["min_dims"] = .integer(Int64(minDims)) }
+    if let maxDims { members["max_dims"] = .integer(Int64(maxDims)) }
+    if let minElements { members["min_elements"] = .integer(Int64(clamping: minElements)) }
+    if let maxElements { members["max_elements"] = .integer(Int64(clamping: maxElements)) }
+    return .object(members)
+  }
+}

@@ -1,0 +1,139 @@
+import QCodec
+
+/// Roles by the names that PyTorch, optax, bitsandbytes, DeepSpeed, Keras and Hugging Face give.
+///
+/// A name is cut at `.` `/` `:` `[` `]` `(` `)` `,` quotes and spaces. A component counts as a whole, so that
+/// `momentum_encoder.weight` is no momentum; the unmistakable names count as endings too (`wte.weight_exp_avg`). Names
+/// that are also ordinary ones (`m`, `v`, `mu`, `nu`) count only where a file has a tensor under both of a pair. Rows
+/// and columns of factored moments, and the codes and scales of quantized ones, are `other`.
+public struct RoleRecognizer: Sendable {
+  /// Names that mean nothing else; components may also end in one after `_` or `-`.
+  private static let certain: [String: Role] = [
+    // torch.optim: Adam, SGD, RMSprop, Adadelta
+    "exp_avg": .firstMoment, "exp_avg_sq": .secondMoment, "max_exp_avg_sq": .secondMoment,
+    "momentum_buffer": .momentum, "square_avg": .secondMoment, "grad_avg": .firstMoment, "acc_delta": .secondMoment,
+    // the same, in lists
+    "exp_avgs": .firstMoment, "exp_avg_sqs": .secondMoment, "max_exp_avg_sqs": .secondMoment,
+    "momentum_buffers": .momentum, "square_avgs": .secondMoment,
+    // optax
+    "sum_of_squares": .secondMoment, "nu_max": .secondMoment,
+    // others
+    "exp_avg_slow": .firstMoment, "exp_avg_fast": .firstMoment, "first_moment": .firstMoment,
+    "second_moment": .secondMoment, "master_weight": .masterWeight, "master_weights": .masterWeight,
+    "master_param": .masterWeight, "master_params": .masterWeight, "fp32_param": .masterWeight,
+    "fp32_params": .masterWeight, "single_partition_of_fp32_groups": .masterWeight,
+  ]
+
+  /// Names that a module might have too; whole components only.
+  private static let likely: [String: Role] = [
+    "momentum": .momentum, "velocity": .momentum, "trace": .momentum, "moment1": .firstMoment,
+    "moment2": .secondMoment, "adam_m": .firstMoment, "adam_v": .secondMoment, "fp32": .masterWeight,
+    "master": .masterWeight,
+  ]
+
+  /// Components of parameters' own names; they count where nothing tells of a state.
+  private static let parameters: Set<String> = [
+    "param", "params", "model", "weight", "bias", "kernel", "embedding", "scale",
+  ]
+
+  /// First and second moment where a file has both: optax and MLX, bitsandbytes, Keras.
+  private static let pairs: [(first: String, second: String)] = [
+    ("m", "v"), ("mu", "nu"), ("state1", "state2"), ("momentum", "velocity"),
+  ]
+
+  /// What quantized states consist of, directly under the state's name.
+  private static let parts: Set<String> = [
+    "codes", "scale", "scales", "qmap", "absmax", "absmax1", "absmax2", "qmap1", "qmap2", "overhead",
+  ]
+
+  private static let pairedRoles: [String: Role] = Dictionary(
+    uniqueKeysWithValues: pairs.flatMap { [($0.first, .firstMoment), ($0.second, .secondMoment)] })
+
+  private static let partners: [String: String] = Dictionary(
+    uniqueKeysWithValues: pairs.flatMap { [($0.first, $0.second), ($0.second, $0.first)] })
+
+  /// The names of the pairs that this file has.
+  private let paired: Set<String>
+  private let hasAdagradSum: Bool
+  private let names: Set<String>
+
+  /// A recognizer for the names of one checkpoint.
+  public init(names: some Sequence<String>) {
+    let names = Set(names)
+    var paired: Set<String> = []
+    var components: Set<Substring> = []
+    for name in names {
+      for component in Self.components(of: name) {
+        components.insert(component)
+        for (first, second) in Self.pairs
+        where component == first && !paired.contains(first) && names.contains(name.replacing(component, by: second)) {
+          paired.formUnion([first, second])
+        }
+      }
+    }
+    self.names = names
+    self.paired = paired
+    // torch.optim.Adagrad keeps `sum` beside `step`.
+    hasAdagradSum = components.contains("sum") && components.contains("step")
+  }
+
+  /// The role of a tensor's name.
+  public func role(of name: String) -> Role {
+    let components = Self.components(of: name)
+    for find in [certain, exactPair, loosePair, likely] as [(Substring, String) -> Role?] {
+      let found = components.indices.compactMap { index in
+        find(components[index], name).map { (role: $0, index: index) }
+      }
+      guard let best = found.last else { continue }
+      let next = best.index + 1
+      return next == components.count - 1 && Self.parts.contains(String(components[next])) ? .other : best.role
+    }
+    return components.contains { Self.parameters.contains(String($0)) } ? .parameter : .other
+  }
+
+  private func certain(_ component: Substring, in name: String) -> Role? {
+    if let role = Self.certain[String(component)] { return role }
+    // The longest ending first: max_exp_avg_sq before exp_avg_sq.
+    for separator in component.indices where component[separator] == "_" || component[separator] == "-" {
+      if let role = Self.certain[String(component[component.index(after: separator)...])] { return role }
+    }
+    return nil
+  }
+
+  /// The role of one half of a pair, whose other half is there under the same name.
+  private func exactPair(_ component: Substring, in name: String) -> Role? {
+    guard let role = loosePair(component, in: name), let other = Self.partners[String(component)],
+      names.contains(name.replacing(component, by: other))
+    else { return nil }
+    return role
+  }
+
+  /// The role of one half of a pair that the file has, if not under this name: its partner may be factored.
+  private func loosePair(_ component: Substring, in name: String) -> Role? {
+    let own = String(component)
+    return paired.contains(own) ? Self.pairedRoles[own] : nil
+  }
+
+  private func likely(_ component: Substring, in name: String) -> Role? {
+    component == "sum" && hasAdagradSum ? .secondMoment : Self.likely[String(component)]
+  }
+
+  /// The components of a name, parts of it.
+  private static func components(of name: String) -> [Substring] {
+    name.split { "./:[]()'\", ".contains($0) }
+  }
+}
+
+extension String {
+  /// The string with one part of it replaced.
+  fileprivate func replacing(_ part: Substring, by other: String) -> String {
+    self[..<part.startIndex] + other + self[part.endIndex...]
+  }
+}
+
+extension Role {
+  /// The role of `name` among the names of its checkpoint; for many names, `RoleRecognizer` is made once.
+  public static func recognize(name: String, among names: some Sequence<String>) -> Role {
+    RoleRecognizer(names: names).role(of: name)
+  }
+}

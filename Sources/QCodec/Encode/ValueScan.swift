@@ -1,0 +1,54 @@
+/// Looks over a tensor for values that no quantized scheme, or no unsigned one, can hold.
+public struct ValueScan: Sendable {
+  /// A value and where it stands, in C order.
+  public struct Found: Sendable, Equatable {
+    public let index: UInt64
+    public let value: Float
+  }
+
+  /// The first NaN or infinity.
+  public private(set) var firstNonFinite: Found?
+  /// The first element below zero; −0 is not.
+  public private(set) var firstNegative: Found?
+
+  /// A scan that has seen nothing.
+  public init() {}
+
+  /// Scans the elements that begin at `index` of the tensor; pieces are given in order.
+  public mutating func scan(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {
+    let size = dtype.bitWidth / 8
+    let total = source.count / size
+    let scratch = SegmentScratch()
+    for start in stride(from: 0, to: total, by: ScalarKernels.segment) {
+      let count = min(ScalarKernels.segment, total - start)
+      unsafe ScalarKernels.load(
+        source.baseAddress.unsafelyUnwrapped + start * size, dtype: dtype, count: count, into: scratch.x)
+      var extreme = ScalarKernels.Extreme()
+      unsafe ScalarKernels.scan(scratch.x, count: count, into: &extreme)
+      if firstNonFinite == nil, extreme.isNonFinite {
+        firstNonFinite = unsafe Self.first(scratch.x, count, index + UInt64(start)) { !$0.isFinite }
+      }
+      if firstNegative == nil, extreme.isNegative {
+        firstNegative = unsafe Self.first(scratch.x, count, index + UInt64(start)) { $0 < 0 }
+      }
+    }
+  }
+
+  private static func first(
+    _ x: UnsafePointer<Float>, _ count: Int, _ index: UInt64, where matches: (Float) -> Bool
+  ) -> Found? {
+    for i in 0..<count where unsafe matches(x[i]) { return unsafe Found(index: index + UInt64(i), value: x[i]) }
+    return nil
+  }
+
+  /// The error for a value found, naming the tensor, the index and the value.
+  public static func nonFinite(_ found: Found, tensor: String) -> QCodecError {
+    QCodecError(.nonFiniteValue, "\(found.value) cannot be quantized", tensor: tensor, index: found.index)
+  }
+
+  /// The error for a value found, naming the tensor, the index and the value.
+  public static func negative(_ found: Found, tensor: String) -> QCodecError {
+    QCodecError(
+      .negativeValue, "\(found.value) is negative and the map is unsigned", tensor: tensor, index: found.index)
+  }
+}

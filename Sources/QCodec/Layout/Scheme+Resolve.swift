@@ -1,0 +1,54 @@
+extension Scheme {
+  /// The default block of a width, which row, column and rank1 fall back to: 256 for 8 bits, 128 for 4.
+  public static func defaultBlock(bits: Int) -> Int { bits == 8 ? 256 : 128 }
+
+  /// The table that codes of this scheme index; throws `unsupportedScheme` where there is none.
+  func resolvedTable() throws(QCodecError) -> MapTable {
+    guard map == .custom else { return try .named(map, bits: bits, signed: signed) }
+    guard let table = customTable else { throw QCodecError(.unsupportedScheme, "a custom map needs a table") }
+    guard table.bits == bits, table.signed == signed else {
+      throw QCodecError(.unsupportedScheme, "the custom table is not one of \(bits) bits and the scheme's signedness")
+    }
+    return table
+  }
+
+  /// The scheme that a tensor of this shape really gets: fallbacks taken, contradictions refused.
+  func resolved(shape: [UInt64], elementCount: UInt64) throws(QCodecError) -> Scheme {
+    guard domain == .value else { throw QCodecError(.unsupportedScheme, "the update domain is reserved") }
+    guard rounding == .stochastic || seed == 0 else {
+      throw QCodecError(.unsupportedScheme, "a seed belongs to stochastic rounding alone")
+    }
+    if map != .custom, customTable != nil {
+      throw QCodecError(.unsupportedScheme, "a named map takes no table of its own")
+    }
+    var result = self
+    result.scaling = try resolvedScaling(shape: shape, elementCount: elementCount)
+    // Row-and-column maxima are magnitudes.
+    if result.scaling == .rank1, scaleRule == .signedExtreme { result.scaleRule = .absmax }
+    if result.scaleRule == .signedExtreme, map != .custom, !(map == .dynamic && signed) {
+      throw QCodecError(.unsupportedScheme, "the \(map.name) map holds −1 or no sign: its scale is the absmax")
+    }
+    if rounding == .nearestKeepNonzero, signed, customTable?.entries.first == 0 {
+      throw QCodecError(.unsupportedScheme, "keep-nonzero needs a negative entry beside the zero of a signed table")
+    }
+    return result
+  }
+
+  private func resolvedScaling(shape: [UInt64], elementCount: UInt64) throws(QCodecError) -> Scaling {
+    switch scaling {
+    case .tensor: return .tensor
+    case .block(let size):
+      guard size & (size - 1) == 0, (32...65_536).contains(size) else {
+        throw QCodecError(.unsupportedScheme, "a block is a power of two from 32 to 65,536, not \(size)")
+      }
+      return scaling
+    case .row, .column:
+      return shape.count < 2 ? .block(Self.defaultBlock(bits: bits)) : scaling
+    case .rank1:
+      let axes = TensorLayout.rank1Axes(of: shape)
+      // The sum saturates: beside a length of 0 the others may be anything.
+      let maxima = axes.reduce(0 as UInt64) { $0 > .max - $1 ? .max : $0 + $1 }
+      return axes.count < 2 || maxima > elementCount / 32 ? .block(128) : .rank1
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/// A quantization map: the float32 table of 2^bits entries that codes index.
+///
+/// Tables to encode with are sorted and may be padded at their end with their last entry; imported ones have any order
+/// and range and are decoded only. Named tables are constants (Spec/Maps.md); nothing recomputes them at run time.
+public struct MapTable: Sendable, Hashable {
+  /// The entries, 2^bits of them, padding included.
+  public let entries: [Float]
+  public let bits: Int
+  public let signed: Bool
+  /// Whether the table came from another system and is only decoded.
+  public let isImport: Bool
+  /// The rule by which encoders choose scales for this table.
+  public let scaleRule: Scheme.ScaleRule
+  /// XXH3-64 of the entries as little-endian float32.
+  public let digest: UInt64
+  /// Threshold i lies between distinct entries i and i + 1: float32((float64(t[i]) + float64(t[i+1])) / 2).
+  public let thresholds: [Float]
+  /// The search structure of encoders; nil for imports.
+  package let search: CodeSearch?
+
+  /// Entries that differ: padding counts once, imports count in full.
+  public var distinctCount: Int { isImport ? entries.count : thresholds.count + 1 }
+
+  /// Creates a custom table of 16 or 256 entries.
+  ///
+  /// Entries are finite, in [−1, 1] (signed) or [0, 1], end in +1 and increase strictly but for padding at the end,
+  /// with each threshold strictly between its two entries; an import is checked for its size only.
+  /// Throws `invalidMapTable` with the index of the first entry that breaks a rule.
+  public init(
+    custom entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule
+  ) throws(QCodecError) {
+    guard entries.count == 16 || entries.count == 256 else {
+      throw QCodecError(.invalidMapTable, "a map has 16 or 256 entries, not \(entries.count)")
+    }
+    if !isImport { try Self.check(entries, signed: signed) }
+    self.init(checked: entries, signed: signed, isImport: isImport, scaleRule: scaleRule)
+  }
+
+  init(checked entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule) {
+    self.entries = entries
+    bits = entries.count == 16 ? 4 : 8
+    self.signed = signed
+    self.isImport = isImport
+    self.scaleRule = scaleRule
+    digest = unsafe entries.withUnsafeBytes { unsafe xxh3($0) }
+    thresholds = isImport ? [] : Self.thresholds(of: entries)
+    search = isImport ? nil : CodeSearch(thresholds: thresholds)
+  }
+
+  private static func thresholds(of entries: [Float]) -> [Float] {
+    zip(entries, entries.dropFirst()).prefix { $0 != $1 }.map { Float((Double($0) + Double($1)) / 2) }
+  }
+
+  private static func check(_ entries: [Float], signed: Bool) throws(QCodecError) {
+    func refuse(_ index: Int, _ rule: String) -> QCodecError {
+      QCodecError(.invalidMapTable, "entry \(index) of a map, \(entries[index]), \(rule)")
+    }
+    let range: ClosedRange<Float> = signed ? -1...1 : 0...1
+    for (index, entry) in entries.enumerated() where !range.contains(entry) {
+      throw refuse(index, "lies outside [\(range.lowerBound), \(range.upperBound)]")
+    }
+    guard entries[entries.count - 1] == 1 else { throw refuse(entries.count - 1, "is the last and not +1") }
+    let thresholds = Self.thresholds(of: entries)
+    for (index, threshold) in thresholds.enumerated()
+    where !(entries[index] < threshold && threshold < entries[index + 1]) {
+      throw refuse(index + 1, "is not above the one before by enough for a threshold between them")
+    }
+    for index in (thresholds.count + 1)..<max(entries.count, thresholds.count + 1)
+    where entries[index] != entries[thresholds.count] {
+      throw refuse(index, "follows padding and differs from it")
+    }
+  }
+
+  public static func == (left: MapTable, right: MapTable) -> Bool {
+    // Bit patterns, for imports may hold NaN.
+    left.digest == right.digest && left.signed == right.signed && left.isImport == right.isImport
+      && left.scaleRule == right.scaleRule
+      && left.entries.elementsEqual(right.entries) { $0.bitPattern == $1.bitPattern }
+  }
+
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(digest)
+    hasher.combine(signed)
+    hasher.combine(isImport)
+  }
+}

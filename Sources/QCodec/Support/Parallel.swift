@@ -1,0 +1,84 @@
+import CQCodecKernels
+import Synchronization
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The number of processors that the calling process may run on: its affinity mask, at least 1.
+public func availableThreads() -> Int {
+  max(1, Int(qcodec_available_processors()))
+}
+
+/// What the workers of one call share: the next index to take and the failure of the lowest index so far.
+private final class Loop: Sendable {
+  let count: Int
+  let body: @Sendable (Int) throws(QCodecError) -> Void
+  let next = Atomic<Int>(0)
+  let failure = Mutex<(index: Int, error: QCodecError)?>(nil)
+
+  init(count: Int, body: @escaping @Sendable (Int) throws(QCodecError) -> Void) {
+    self.count = count
+    self.body = body
+  }
+
+  /// Takes indices until none is left or one failed. Indices are handed out in order, so all below a failing one have
+  /// been taken by someone: the lowest failure is the same at every thread count.
+  func work() {
+    let saved = qcodec_environment_enter()
+    defer { qcodec_environment_leave(saved) }
+    while failure.withLock({ $0 == nil }) {
+      let index = next.add(1, ordering: .relaxed).oldValue
+      guard index < count else { return }
+      do throws(QCodecError) {
+        try body(index)
+      } catch {
+        failure.withLock { if index < $0?.index ?? .max { $0 = (index, error) } }
+        return
+      }
+    }
+  }
+}
+
+/// Calls `body` with every index in `0..<count` on up to `threads` threads, the caller's among them.
+///
+/// Threads are started for the call and joined before it returns: nothing is left that a fork of the host could break.
+/// Where the system grants fewer threads, fewer are used. Throws the error of the lowest failing index.
+package func parallelFor(
+  count: Int, threads: Int, _ body: @escaping @Sendable (Int) throws(QCodecError) -> Void
+) throws(QCodecError) {
+  let loop = Loop(count: count, body: body)
+  var workers: [pthread_t] = []
+  for _ in 0..<max(0, min(threads, count) - 1) {
+    guard let worker = startWorker(loop) else { break }
+    workers.append(worker)
+  }
+  loop.work()
+  for worker in workers { pthread_join(worker, nil) }
+  if let failure = loop.failure.withLock({ $0 }) { throw failure.error }
+}
+
+private func startWorker(_ loop: Loop) -> pthread_t? {
+  let retained = unsafe Unmanaged.passRetained(loop)
+  #if canImport(Darwin)
+    var thread: pthread_t?
+    let status = unsafe pthread_create(&thread, nil, { runWorker($0) }, retained.toOpaque())
+  #else
+    var thread = pthread_t()
+    let status = unsafe pthread_create(&thread, nil, { unsafe runWorker($0) }, retained.toOpaque())
+  #endif
+  guard status == 0 else {
+    unsafe retained.release()
+    return nil
+  }
+  return thread
+}
+
+private func runWorker(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  if let context = unsafe context { unsafe Unmanaged<Loop>.fromOpaque(context).takeRetainedValue().work() }
+  return nil
+}

@@ -1,0 +1,41 @@
+import QCheckpoint
+import QCodec
+
+/// Shapes and schemes for people.
+enum Describe {
+  /// "1024x768", "scalar".
+  static func shape(_ shape: [UInt64]) -> String {
+    shape.isEmpty ? "scalar" : shape.map(String.init).joined(separator: "x")
+  }
+
+  /// "dynamic s8 block256", "linear-nozero u4 rank1".
+  static func scheme(_ scheme: Scheme) -> String {
+    var scaling = scheme.scaling.name
+    if case .block(let size) = scheme.scaling { scaling += String(size) }
+    var text = "\(scheme.map.name) \(scheme.signed ? "s" : "u")\(scheme.bits) \(scaling)"
+    if scheme.rounding != .nearest { text += " \(scheme.rounding.name)" }
+    return text
+  }
+
+  /// A scheme, or lossless with its reason.
+  static func stored(_ scheme: Scheme?, _ reason: FallbackReason) -> String {
+    if let scheme { return self.scheme(scheme) }
+    return reason.name.map { "lossless (\($0))" } ?? "lossless"
+  }
+
+  /// What an encoding would make of a tensor, fallbacks by shape taken.
+  static func encoding(_ encoding: Encoding, dtype: DType, shape: [UInt64]) -> String {
+    switch encoding {
+    case .lossless(let reason): stored(nil, reason)
+    case .quantized(let scheme):
+      if let layout = try? TensorLayout(dtype: dtype, shape: shape, scheme: scheme) { self.scheme(layout.scheme) } else {
+        self.scheme(scheme)
+      }
+    }
+  }
+
+  /// The lossless stages of a tensor's chunks: the one that helped anywhere.
+  static func compression(_ info: TensorInfo) -> String {
+    (info.compressions.max { $0.rawValue < $1.rawValue } ?? .none).name
+  }
+}

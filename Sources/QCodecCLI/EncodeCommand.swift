@@ -1,0 +1,126 @@
+import ArgumentParser
+import QCheckpoint
+import QCodec
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// `qcodec encode`: tensors in, a checkpoint out.
+struct EncodeCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "encode", abstract: "Compress optimizer state into a checkpoint.",
+    discussion: "Reads safetensors (or an index of shards), .npy, .npz and .qckpt files, by content.")
+
+  @Argument(help: "Input files; '-' is standard input.")
+  var inputs: [String]
+
+  @Option(name: .shortAndLong, help: "The checkpoint to write; '-' is standard output.")
+  var output: String?
+
+  @Option(help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.")
+  var policy = "paper8"
+
+  @Option(help: "The lossless stage.")
+  var compression = CompressionOption.lz4
+
+  @Option(help: "The rule for scales: the map's own, or plain absolute maxima.")
+  var scale = ScaleOption.auto
+
+  @Option(name: .customLong("nonfinite"), help: "NaN and infinities: an error, or the tensor stored lossless.")
+  var nonFinite = NonFiniteOption.error
+
+  @Option(help: ArgumentHelp("Round stochastically, with this seed.", valueName: "seed"))
+  var stochastic: UInt64?
+
+  @OptionGroup var threads: ThreadOptions
+
+  @Option(help: ArgumentHelp("User metadata, kept beside that of the inputs.", valueName: "key=value"))
+  var metadata: [String] = []
+
+  @Flag(help: "Write nothing; say what would be saved and how large it would be.")
+  var dryRun = false
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  @Flag(help: "Print nothing but errors.")
+  var quiet = false
+
+  func validate() throws {
+    if output == nil, !dryRun { throw ValidationError("--output is missing") }
+    if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
+    if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
+    if let bad = metadata.first(where: { !$0.contains("=") }) {
+      throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
+    }
+  }
+
+  func run() throws {
+    let policy = try resolvedPolicy()
+    let job = try EncodeJob(inputs: inputs, policy: policy, extraMetadata: metadata)
+    if let output, !dryRun {
+      try Inputs.refuseOverwriting(output, inputs: job.files)
+      try Inputs.refuseTerminal(output)
+    }
+    let target = dryRun ? "/dev/null" : output ?? "-"
+    var progress = Progress(total: job.byteCount, quiet: quiet || json)
+    let summary = try write(job, to: target, progress: &progress)
+    report(job, summary, seconds: progress.seconds)
+  }
+
+  private func resolvedPolicy() throws -> Policy {
+    var policy = try PolicyFile.load(policy)
+    if scale == .absmax { policy = policy.withAbsmaxScales() }
+    if let stochastic { policy = policy.withStochasticRounding(seed: stochastic) }
+    return policy
+  }
+
+  private func write(_ job: EncodeJob, to target: String, progress: inout Progress) throws -> WriteSummary {
+    let options = WriterOptions(compression: compression.compression, threads: threads.count)
+    let writer = try concerning(target) {
+      target == "-"
+        ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
+        : try CheckpointWriter(path: target, options: options)
+    }
+    for item in job.items {
+      try concerning(item.file) {
+        try writer.add(
+          name: item.tensor.name, dtype: item.tensor.dtype, shape: item.tensor.shape, role: item.role,
+          encoding: item.encoding, source: item.tensor.source, nonFinite: nonFinite.policy,
+          negativeFallsBack: item.negativeFallsBack)
+      }
+      progress.advance(item.tensor.source.byteCount)
+    }
+    progress.finish()
+    return try concerning(target) {
+      try writer.setMetadata(job.document)
+      return try writer.finish()
+    }
+  }
+
+  private func report(_ job: EncodeJob, _ summary: WriteSummary, seconds: Double) {
+    let ratio = summary.fileBytes == 0 ? 0 : Double(job.byteCount) / Double(summary.fileBytes)
+    if json {
+      let document = JSONValue.object([
+        "input_bytes": .count(job.byteCount), "output_bytes": .count(summary.fileBytes),
+        "tensors": .count(summary.tensors), "elements": .count(summary.elements), "ratio": .number(ratio),
+        "seconds": .number(seconds), "dry_run": .bool(dryRun), "dropped": .array(job.dropped.map { .string($0) }),
+      ])
+      return Terminal.print(document.serialized(pretty: true))
+    }
+    if quiet { return }
+    if dryRun { for line in job.plan(width: Terminal.width) { Terminal.print(line) } }
+    let name = dryRun ? "would write" : "\(output ?? "-"):"
+    let line =
+      "\(name) \(summary.tensors) tensors, \(summary.elements) elements, \(ByteSize.text(job.byteCount)) to "
+      + "\(ByteSize.text(summary.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller), "
+      + "\(Decimal.text(seconds, digits: 2)) s"
+    // Standard output may hold the checkpoint itself.
+    if output == "-", !dryRun { Terminal.error(line) } else { Terminal.print(line) }
+  }
+}

@@ -1,0 +1,90 @@
+import QCheckpoint
+import QCodec
+
+/// What `encode` is to write: every tensor of every input with the policy's decision, and the metadata.
+struct EncodeJob {
+  /// One tensor to be written.
+  struct Item {
+    /// The input that holds it, for errors.
+    let file: String
+    let tensor: InputTensor
+    let role: Role
+    let encoding: Encoding
+    let negativeFallsBack: Bool
+  }
+
+  private(set) var items: [Item] = []
+  /// Tensors that the policy drops.
+  private(set) var dropped: [String] = []
+  /// Metadata and policy, as the file stores them.
+  let document: JSONValue
+  /// The inputs, so that none is written over.
+  let files: Set<FileIdentity>
+  /// Bytes of all tensors of the inputs.
+  let byteCount: UInt64
+
+  init(inputs: [String], policy: Policy, extraMetadata: [String]) throws {
+    let documents = try inputs.map { (file: $0, document: try Inputs.document($0)) }
+    files = documents.reduce(into: []) { $0.formUnion($1.document.files) }
+    byteCount = documents.flatMap(\.document.tensors).reduce(0) { $0 + $1.source.byteCount }
+    let metadata = try Self.metadata(of: documents, extra: extraMetadata)
+    document = .object([
+      "metadata": .object(metadata.mapValues { .string($0) }), "policy": policy.json,
+    ])
+    let names = documents.flatMap { $0.document.tensors.map(\.name) }
+    let roles = RoleRecognizer(names: names)
+    var owner: [String: String] = [:]
+    for (file, document) in documents {
+      for tensor in document.tensors {
+        if let other = owner.updateValue(file, forKey: tensor.name) {
+          throw Failure(
+            QCodecError(.nameClash, "\(other) holds a tensor of the same name", tensor: tensor.name), file: file)
+        }
+        try add(tensor, file: file, role: roles.role(of: tensor.name), policy: policy)
+      }
+    }
+  }
+
+  private mutating func add(_ tensor: InputTensor, file: String, role: Role, policy: Policy) throws {
+    let decision = try concerning(file) {
+      try policy.decide(name: tensor.name, role: role, dtype: tensor.dtype, shape: tensor.shape)
+    }
+    switch decision {
+    case .drop: dropped.append(tensor.name)
+    case .encode(let encoding, let negativeFallsBack):
+      items.append(
+        Item(file: file, tensor: tensor, role: role, encoding: encoding, negativeFallsBack: negativeFallsBack))
+    }
+  }
+
+  private static func metadata(
+    of documents: [(file: String, document: InputDocument)], extra: [String]
+  ) throws -> [String: String] {
+    var result: [String: String] = [:]
+    for (file, document) in documents {
+      for (key, value) in document.metadata {
+        if let other = result.updateValue(value, forKey: key), other != value {
+          throw Failure(QCodecError(.nameClash, "another input has other metadata '\(key)'"), file: file)
+        }
+      }
+    }
+    for pair in extra {
+      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      result[String(parts[0])] = String(parts[1])
+    }
+    return result
+  }
+
+  /// One line a tensor: what it would be stored as.
+  func plan(width: Int?) -> [String] {
+    var table = TextTable(["tensor", "dtype", "shape", "role", "stored as"])
+    for item in items {
+      table.add([
+        item.tensor.name, item.tensor.dtype.name, Describe.shape(item.tensor.shape), item.role.name,
+        Describe.encoding(item.encoding, dtype: item.tensor.dtype, shape: item.tensor.shape),
+      ])
+    }
+    for name in dropped { table.add([name, "", "", "", "dropped"]) }
+    return table.lines(width: width, leading: 5)
+  }
+}

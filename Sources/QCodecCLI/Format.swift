@@ -1,0 +1,87 @@
+import QCheckpoint
+
+/// Sizes for people.
+enum ByteSize {
+  /// "512 B", "1.25 MiB".
+  static func text(_ bytes: UInt64) -> String {
+    guard bytes >= 1024 else { return "\(bytes) B" }
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+    var value = Double(bytes) / 1024
+    var unit = 0
+    while value >= 1024, unit < units.count - 1 {
+      value /= 1024
+      unit += 1
+    }
+    return "\(Decimal.text(value, digits: value < 10 ? 2 : 1)) \(units[unit])"
+  }
+}
+
+/// Numbers for people.
+enum Decimal {
+  /// With a fixed number of digits after the point.
+  static func text(_ value: Double, digits: Int) -> String {
+    guard value.isFinite else { return value.description }
+    let factor = (0..<digits).reduce(1.0) { product, _ in product * 10 }
+    let scaled = (value.magnitude * factor).rounded()
+    guard scaled < 1e15 else { return value.description }
+    let (whole, rest) = Int(scaled).quotientAndRemainder(dividingBy: Int(factor))
+    let sign = value < 0 && scaled > 0 ? "-" : ""
+    guard digits > 0 else { return "\(sign)\(whole)" }
+    let fraction = String(rest)
+    return "\(sign)\(whole)." + String(repeating: "0", count: digits - fraction.count) + fraction
+  }
+
+  /// With three significant digits, as 1.23e-05; 0 as itself.
+  static func scientific(_ value: Double) -> String {
+    guard value != 0, value.isFinite else { return value == 0 ? "0" : value.description }
+    var exponent = 0
+    var mantissa = value.magnitude
+    while mantissa >= 9.995 {
+      mantissa /= 10
+      exponent += 1
+    }
+    while mantissa < 0.9995 {
+      mantissa *= 10
+      exponent -= 1
+    }
+    let digits = String(exponent.magnitude)
+    let padded = (digits.count < 2 ? "0" : "") + digits
+    return "\(value < 0 ? "-" : "")\(text(mantissa, digits: 2))e\(exponent < 0 ? "-" : "+")\(padded)"
+  }
+}
+
+/// Columns of text under headings, fitted to a width by cutting the first column in its middle.
+struct TextTable {
+  private let headings: [String]
+  private var rows: [[String]] = []
+
+  init(_ headings: [String]) { self.headings = headings }
+
+  mutating func add(_ row: [String]) { rows.append(row) }
+
+  /// The lines; numbers, every column but the first `leading`, are set to the right.
+  func lines(width: Int?, leading: Int) -> [String] {
+    var widths = headings.map(\.count)
+    for row in rows { for (column, cell) in row.enumerated() { widths[column] = max(widths[column], cell.count) } }
+    if let width {
+      let others = widths.dropFirst().reduce(0, +) + 2 * (widths.count - 1)
+      widths[0] = min(widths[0], max(12, width - others))
+    }
+    return ([headings] + rows).map { row in
+      let cells = row.enumerated().map { column, cell in
+        let text = Self.cut(cell, to: widths[column])
+        let space = String(repeating: " ", count: widths[column] - text.count)
+        return column < leading ? text + space : space + text
+      }
+      let line = cells.joined(separator: "  ")
+      // A terminal too narrow even so shows the beginning of each line.
+      return width.map { String(line.prefix($0)) } ?? line
+    }
+  }
+
+  private static func cut(_ text: String, to width: Int) -> String {
+    guard text.count > width else { return text }
+    let half = (width - 1) / 2
+    return text.prefix(width - 1 - half) + "…" + text.suffix(half)
+  }
+}

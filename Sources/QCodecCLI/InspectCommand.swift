@@ -1,0 +1,67 @@
+import ArgumentParser
+import QCheckpoint
+import QCodec
+import QVerify
+
+/// `qcodec inspect`: what a checkpoint holds, without reading a chunk unless codes are asked for.
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect", abstract: "Show what a checkpoint holds, and its recorded errors and bounds.")
+
+  @Argument(help: "The checkpoint; '-' is standard input.")
+  var file: String
+
+  @Option(name: .long, help: ArgumentHelp("Only tensors whose names match; may be repeated.", valueName: "glob"))
+  var tensor: [String] = []
+
+  @Flag(help: "Count the codes of each quantized tensor and give their entropy.")
+  var codes = false
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func run() throws {
+    let filter = try TensorFilter(tensor)
+    let reader = try Inputs.checkpoint(file)
+    let indices = try filter.indices(in: reader, file: file)
+    let metadata = try concerning(file) { try reader.metadata() }
+    let summary = InspectSummary(reader: reader, metadata: metadata)
+    var histograms: [Int: CodeHistogram] = [:]
+    if codes {
+      for index in indices where reader.tensor(index).scheme != nil {
+        histograms[index] = try concerning(file) { try CodeHistogram(reader, tensor: index) }
+      }
+    }
+    if json {
+      Terminal.print(summary.json(indices: indices, histograms: histograms).serialized(pretty: true))
+    } else {
+      for line in summary.lines(file: file) { Terminal.print(line) }
+      for line in summary.table(indices: indices) { Terminal.print(line) }
+      for index in indices {
+        guard let histogram = histograms[index] else { continue }
+        for line in HistogramText.lines(histogram, name: reader.tensor(index).name) { Terminal.print(line) }
+      }
+    }
+  }
+}
+
+/// A histogram of codes as text.
+enum HistogramText {
+  /// A heading with the entropy, and sixteen bars of which each stands for a sixteenth of the codes.
+  static func lines(_ histogram: CodeHistogram, name: String) -> [String] {
+    let size = histogram.counts.count / 16
+    let groups = (0..<16).map { histogram.counts[$0 * size..<($0 + 1) * size].reduce(0, +) }
+    let most = max(groups.max() ?? 1, 1)
+    let used = histogram.counts.filter { $0 > 0 }.count
+    var lines = [
+      "", "\(name): entropy \(Decimal.text(histogram.entropy, digits: 3)) bits a code, \(used) of "
+        + "\(histogram.counts.count) codes used",
+    ]
+    for (index, count) in groups.enumerated() {
+      let range = size == 1 ? "\(index)" : "\(index * size)-\((index + 1) * size - 1)"
+      let bar = String(repeating: "#", count: Int(Double(count) / Double(most) * 40))
+      lines.append(String(repeating: " ", count: max(0, 9 - range.count)) + "\(range)  \(bar) \(count)")
+    }
+    return lines
+  }
+}

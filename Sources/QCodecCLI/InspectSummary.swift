@@ -1,0 +1,116 @@
+import QCheckpoint
+import QCodec
+import QVerify
+
+/// What `inspect` says of a checkpoint, as text and as JSON.
+struct InspectSummary {
+  let reader: CheckpointReader
+  private let policy: JSONValue?
+  private let metadata: JSONValue
+  private let elements: UInt64
+  private let sourceBytes: UInt64
+  private let storedBytes: UInt64
+
+  init(reader: CheckpointReader, metadata document: JSONValue) {
+    self.reader = reader
+    policy = document["policy"]
+    metadata = document["metadata"] ?? .object([:])
+    var (elements, source, stored) = (UInt64(0), UInt64(0), UInt64(0))
+    for index in 0..<reader.tensorCount {
+      let info = reader.tensor(index)
+      elements += info.elementCount
+      source += info.sourceBytes
+      stored += info.storedBytes
+    }
+    (self.elements, sourceBytes, storedBytes) = (elements, source, stored)
+  }
+
+  private var ratio: Double { Double(sourceBytes) / Double(reader.fileBytes) }
+
+  // MARK: Text
+
+  /// The header summary.
+  func lines(file: String) -> [String] {
+    let version = reader.formatVersion
+    var lines = [
+      "\(file): qcodec checkpoint, format \(version.major).\(version.minor)",
+      "\(reader.tensorCount) tensors, \(elements) elements, \(ByteSize.text(sourceBytes)) in "
+        + "\(ByteSize.text(reader.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller)",
+    ]
+    if let name = policy?["name"]?.stringValue { lines.append("policy \(name)") }
+    if case .object(let members) = metadata {
+      for (key, value) in members.sorted(by: { $0.key < $1.key }) {
+        let text = value.stringValue ?? value.serialized()
+        lines.append("\(key): \(text.count > 200 ? text.prefix(200) + "…" : text)")
+      }
+    }
+    return lines + [""]
+  }
+
+  /// One line a tensor.
+  func table(indices: [Int]) -> [String] {
+    var table = TextTable([
+      "tensor", "dtype", "shape", "role", "stored as", "bits", "ratio", "max error", "guaranteed", "rel L2", "zeros",
+    ])
+    for index in indices {
+      let info = reader.tensor(index)
+      let ratio = info.storedBytes == 0 ? 0 : Double(info.sourceBytes) / Double(info.storedBytes)
+      table.add([
+        info.name, info.dtype.name, Describe.shape(info.shape), info.role.name,
+        Describe.stored(info.scheme, info.reason), Decimal.text(info.bitsPerValue, digits: 3),
+        Decimal.text(ratio, digits: 2), Decimal.scientific(info.statistics.maxAbsError),
+        info.guaranteedMaxAbsError.map(Decimal.scientific) ?? "none",
+        Decimal.scientific(info.statistics.relativeL2Error), String(info.statistics.zerosCreated),
+      ])
+    }
+    var lines = table.lines(width: Terminal.width, leading: 5)
+    if Terminal.usesStyle, !lines.isEmpty { lines[0] = "\u{1B}[1m\(lines[0])\u{1B}[0m" }
+    return lines
+  }
+
+  // MARK: JSON
+
+  /// The document of `--json`.
+  func json(indices: [Int], histograms: [Int: CodeHistogram]) -> JSONValue {
+    let version = reader.formatVersion
+    return .object([
+      "format_version": .string("\(version.major).\(version.minor)"), "file_bytes": .count(reader.fileBytes),
+      "tensor_count": .count(reader.tensorCount), "element_count": .count(elements),
+      "source_bytes": .count(sourceBytes), "stored_bytes": .count(storedBytes), "ratio": .number(ratio),
+      "policy": policy ?? .null, "metadata": metadata,
+      "tensors": .array(indices.map { tensor(reader.tensor($0), histogram: histograms[$0]) }),
+    ])
+  }
+
+  private func tensor(_ info: TensorInfo, histogram: CodeHistogram?) -> JSONValue {
+    let scheme = info.scheme
+    var block = JSONValue.null
+    if case .block(let size)? = scheme?.scaling { block = .count(size) }
+    var members: [String: JSONValue] = [
+      "name": .string(info.name), "dtype": .string(info.dtype.name), "shape": .array(info.shape.map { .count($0) }),
+      "role": .string(info.role.name), "encoding": .string(scheme == nil ? "lossless" : "quantized"),
+      "reason": info.reason.name.map { .string($0) } ?? .null,
+      "map": text(scheme?.map.name), "bits": scheme.map { .count($0.bits) } ?? .null,
+      "signed": scheme.map { .bool($0.signed) } ?? .null, "scaling": text(scheme?.scaling.name), "block": block,
+      "domain": text(scheme?.domain.name), "rounding": text(scheme?.rounding.name),
+      "scale_rule": text(scheme?.scaleRule.name), "compression": .string(Describe.compression(info)),
+      "source_bytes": .count(info.sourceBytes), "stored_bytes": .count(info.storedBytes),
+      "bits_per_value": .number(info.bitsPerValue),
+    ]
+    let statistics = info.statistics
+    members["max_abs_error"] = .number(statistics.maxAbsError)
+    members["max_scaled_error"] = .number(statistics.maxScaledError)
+    members["rel_l2_error"] = .number(statistics.relativeL2Error)
+    members["zeros_created"] = .count(statistics.zerosCreated)
+    members["sign_changes"] = .count(statistics.signChanges)
+    members["guaranteed_max_abs_error"] = .optional(info.guaranteedMaxAbsError)
+    if let histogram {
+      members["codes"] = .object([
+        "entropy": .number(histogram.entropy), "histogram": .array(histogram.counts.map { .count($0) }),
+      ])
+    }
+    return .object(members)
+  }
+
+  private func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
+}

@@ -1,0 +1,75 @@
+import ArgumentParser
+import QCheckpoint
+import QCodec
+
+/// The names that `--scale` takes.
+enum ScaleOption: String, ExpressibleByArgument, CaseIterable {
+  case auto, absmax
+}
+
+/// The names that `--nonfinite` takes.
+enum NonFiniteOption: String, ExpressibleByArgument, CaseIterable {
+  case error, raw
+
+  var policy: NonFinitePolicy { self == .raw ? .raw : .error }
+}
+
+/// The names that `--compression` takes.
+enum CompressionOption: String, ExpressibleByArgument, CaseIterable {
+  case none, lz4, zstd
+
+  var compression: Compression {
+    switch self {
+    case .none: .none
+    case .lz4: .lz4
+    case .zstd: .zstd
+    }
+  }
+}
+
+/// The number of threads, by default those of the affinity mask.
+struct ThreadOptions: ParsableArguments {
+  @Option(name: .long, help: "Threads to use; they do not change the result.")
+  var threads: Int?
+
+  func validate() throws {
+    if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is to be 1 to 1024") }
+  }
+
+  var count: Int { threads ?? availableThreads() }
+}
+
+/// Tensors chosen by globs.
+struct TensorFilter {
+  private let globs: [Glob]
+
+  init(_ patterns: [String]) throws {
+    globs = try patterns.map { pattern in
+      do throws(QCodecError) { return try Glob(pattern) } catch { throw Failure(error.description, status: .usage) }
+    }
+  }
+
+  /// The tensors whose names match any glob, all without globs; an error where none does.
+  func indices(in reader: CheckpointReader, file: String) throws -> [Int] {
+    guard !globs.isEmpty else { return Array(0..<reader.tensorCount) }
+    let result = (0..<reader.tensorCount).filter { index in
+      let name = reader.tensor(index).name
+      return globs.contains { $0.matches(name) }
+    }
+    guard !result.isEmpty else {
+      let patterns = globs.map(\.pattern).joined(separator: ", ")
+      throw Failure(QCodecError(.tensorNotFound, "no tensor matches \(patterns)"), file: file)
+    }
+    return result
+  }
+}
+
+extension JSONValue {
+  /// An unsigned number; every count of a file fits.
+  static func count(_ value: UInt64) -> JSONValue { .integer(Int64(clamping: value)) }
+
+  static func count(_ value: Int) -> JSONValue { .integer(Int64(value)) }
+
+  /// A number, or null.
+  static func optional(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
+}

@@ -1,0 +1,43 @@
+import QCheckpoint
+import QCodec
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// How often each code of a quantized tensor occurs.
+public struct CodeHistogram: Sendable {
+  /// One count a code, 16 or 256.
+  public let counts: [UInt64]
+
+  /// Counts the codes of a tensor; throws as reading it does, `invalidArgument` for a lossless one.
+  public init(_ reader: CheckpointReader, tensor index: Int) throws(QCodecError) {
+    guard let layout = try reader.layout(of: index) else {
+      throw QCodecError(.invalidArgument, "a lossless tensor has no codes", tensor: reader.tensor(index).name)
+    }
+    let plain = PlainTensor(layout: layout, scales: [])
+    let first = reader.tensor(index).chunks.lowerBound + layout.scaleChunkCount
+    var counts = [UInt64](repeating: 0, count: 1 << layout.scheme.bits)
+    for chunk in 0..<layout.codeChunkCount {
+      let payload = try reader.payload(ofChunk: first + chunk)
+      let range = layout.elements(ofChunk: chunk)
+      let count = Int(range.upperBound - range.lowerBound)
+      for i in 0..<count { counts[plain.code(i, payload: payload, count: count)] += 1 }
+    }
+    self.counts = counts
+  }
+
+  /// Bits a code that an ideal entropy coder of single codes would need: −Σ p log₂ p.
+  public var entropy: Double {
+    let total = Double(counts.reduce(0, +))
+    return counts.reduce(0.0) { sum, count in
+      guard count > 0 else { return sum }
+      let share = Double(count) / total
+      return sum - share * log2(share)
+    }
+  }
+}

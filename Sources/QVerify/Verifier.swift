@@ -1,0 +1,137 @@
+import QCheckpoint
+import QCodec
+
+/// Verifies checkpoints with plain code of its own, element by element, against their own records or an original.
+public struct Verifier: Sendable {
+  /// Errors that are not to be exceeded by any tensor, besides the proved bounds.
+  public struct Limits: Sendable {
+    public var maxRelativeL2: Double?
+    public var maxAbsolute: Double?
+
+    /// Creates limits; nil asks for nothing.
+    public init(maxRelativeL2: Double? = nil, maxAbsolute: Double? = nil) {
+      self.maxRelativeL2 = maxRelativeL2
+      self.maxAbsolute = maxAbsolute
+    }
+  }
+
+  private let reader: CheckpointReader
+  private let limits: Limits
+  private let threads: Int
+
+  /// A verifier of an open checkpoint.
+  public init(_ reader: CheckpointReader, limits: Limits = Limits(), threads: Int = availableThreads()) {
+    self.reader = reader
+    self.limits = limits
+    self.threads = threads
+  }
+
+  /// Verifies every byte and every tensor.
+  ///
+  /// Every byte is read and checked first. Each tensor's guarantee is recomputed from codes and scales and must not
+  /// exceed the record. With an original, each element is held against its own bound, lossless tensors bit for bit;
+  /// a tensor missing on either side, unless the stored policy dropped it, or of another dtype or shape is a violation.
+  /// Memory: a few chunks and one scale vector. Throws for a defective file or an unreadable original; what the report
+  /// holds is no error.
+  public func verify(
+    against original: InputDocument? = nil, progress: (UInt64) -> Void = { _ in }
+  ) throws(QCodecError) -> VerificationReport {
+    try reader.checkAllBytes(threads: threads)
+    return try withCodecEnvironment { () throws(QCodecError) in
+      var report = VerificationReport()
+      var sources: [String: InputTensor] = [:]
+      for tensor in original?.tensors ?? [] { sources[tensor.name] = tensor }
+      for index in 0..<reader.tensorCount {
+        let info = reader.tensor(index)
+        let source = sources.removeValue(forKey: info.name)
+        try verify(index, info, source: source, isCompared: original != nil, report: &report)
+        progress(info.sourceBytes)
+      }
+      if let original { try reportMissing(Set(sources.keys), in: original, report: &report) }
+      return report
+    }
+  }
+
+  // MARK: One tensor
+
+  private func verify(
+    _ index: Int, _ info: TensorInfo, source: InputTensor?, isCompared: Bool, report: inout VerificationReport
+  ) throws(QCodecError) {
+    var tensor = VerificationReport.Tensor(
+      name: info.name, maxAbsError: info.statistics.maxAbsError,
+      relativeL2Error: info.statistics.relativeL2Error, violations: 0,
+      guaranteedMaxAbsError: info.guaranteedMaxAbsError, recomputedGuarantee: info.scheme == nil ? 0 : nil)
+    let before = report.violations
+    let usable = isCompared ? Self.comparable(info, source, report: &report) : nil
+    let measured = try TensorCheck(reader: reader, index: index, info: info, source: usable, threads: threads).run()
+    tensor.recomputedGuarantee = measured.guarantee
+    if usable != nil {
+      tensor.maxAbsError = measured.maxAbsError
+      tensor.relativeL2Error = measured.relativeL2Error
+    }
+    if let first = measured.firstViolation { report.add(first, count: measured.violations) }
+    if let recomputed = measured.guarantee, let recorded = info.guaranteedMaxAbsError, recorded < recomputed {
+      report.add(
+        .init(
+          tensor: info.name, index: nil, expected: nil, got: recorded, bound: recomputed,
+          reason: "the recorded guarantee is smaller than what codes and scales admit"))
+    }
+    checkLimits(tensor, report: &report)
+    tensor.violations = report.violations - before
+    report.tensors.append(tensor)
+  }
+
+  private static func comparable(
+    _ info: TensorInfo, _ source: InputTensor?, report: inout VerificationReport
+  ) -> InputTensor? {
+    func violation(_ reason: String) -> VerificationReport.Violation {
+      .init(tensor: info.name, index: nil, expected: nil, got: nil, bound: nil, reason: reason)
+    }
+    guard let source else {
+      report.add(violation("the original has no such tensor"))
+      return nil
+    }
+    guard source.dtype == info.dtype, source.shape == info.shape else {
+      report.add(
+        violation(
+          "the original is \(source.dtype.name) \(source.shape), the checkpoint \(info.dtype.name) \(info.shape)"))
+      return nil
+    }
+    return source
+  }
+
+  private func checkLimits(_ tensor: VerificationReport.Tensor, report: inout VerificationReport) {
+    // NaN exceeds every limit.
+    if let limit = limits.maxRelativeL2, !(tensor.relativeL2Error <= limit) {
+      report.add(
+        .init(
+          tensor: tensor.name, index: nil, expected: nil, got: tensor.relativeL2Error, bound: limit,
+          reason: "the relative L2 error is above the limit"))
+    }
+    if let limit = limits.maxAbsolute, !(tensor.maxAbsError <= limit) {
+      report.add(
+        .init(
+          tensor: tensor.name, index: nil, expected: nil, got: tensor.maxAbsError, bound: limit,
+          reason: "the largest error is above the limit"))
+    }
+  }
+
+  // MARK: Missing tensors
+
+  private func reportMissing(
+    _ names: Set<String>, in original: InputDocument, report: inout VerificationReport
+  ) throws(QCodecError) {
+    guard !names.isEmpty else { return }
+    let policy = try reader.metadata()["policy"].map { document throws(QCodecError) in try Policy(json: document) }
+    let roles = RoleRecognizer(names: original.tensors.map(\.name))
+    for tensor in original.tensors where names.contains(tensor.name) {
+      let decision = try policy?.decide(
+        name: tensor.name, role: roles.role(of: tensor.name), dtype: tensor.dtype, shape: tensor.shape)
+      if case .drop? = decision { continue }
+      report.add(
+        .init(
+          tensor: tensor.name, index: nil, expected: nil, got: nil, bound: nil,
+          reason: "the checkpoint has no such tensor"))
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import QCodec
+import Testing
+
+@Suite("Quantization maps")
+struct MapTests {
+  /// Map, bits, signedness, distinct entries and digest, as Spec/Maps.md lists them.
+  static let named: [(Scheme.Map, Int, Bool, Int, UInt64)] = [
+    (.dynamic, 8, true, 256, 0x8C54_CBCB_0590_4087),
+    (.dynamic, 8, false, 256, 0x7D7D_467D_7FBD_8415),
+    (.dynamic, 4, true, 16, 0xA777_ACB0_E6F3_B743),
+    (.dynamic, 4, false, 16, 0x73D1_E6AC_BB6C_A789),
+    (.dynamicNoZero, 8, false, 255, 0x1D68_57B1_57E2_F061),
+    (.dynamicNoZero, 4, false, 15, 0xB376_B912_8AEF_EE33),
+    (.linear, 8, true, 255, 0x8CE3_1CBD_7155_87EC),
+    (.linear, 8, false, 256, 0xD107_9E90_1F2F_65BC),
+    (.linear, 4, true, 15, 0x2891_B0CA_28C6_D889),
+    (.linear, 4, false, 16, 0x0FFF_6E29_B9DF_768E),
+    (.linearNoZero, 8, true, 256, 0x6E83_3F9E_C2D7_3081),
+    (.linearNoZero, 8, false, 256, 0x2F28_C01C_8C44_E46E),
+    (.linearNoZero, 4, true, 16, 0x8899_76A2_5E15_AB6F),
+    (.linearNoZero, 4, false, 16, 0x6434_FC20_1016_742D),
+    (.normal, 4, true, 16, 0xE8F1_D04F_A459_3C9C),
+  ]
+
+  @Test("Tables have the digests of the spec", arguments: named)
+  func digests(map: Scheme.Map, bits: Int, signed: Bool, distinct: Int, digest: UInt64) throws {
+    let table = try MapTable.named(map, bits: bits, signed: signed)
+    #expect(table.digest == digest)
+    #expect(table.entries.count == 1 << bits)
+    #expect(table.distinctCount == distinct)
+    #expect(table.entries.last == 1)
+    for (index, threshold) in table.thresholds.enumerated() {
+      let (low, high) = (table.entries[index], table.entries[index + 1])
+      #expect(low < threshold && threshold < high)
+      #expect(threshold == Float((Double(low) + Double(high)) / 2))
+    }
+  }
+
+  @Test("Formula entries are the nearest float32")
+  func formulas() throws {
+    let linear = try MapTable.named(.linear, bits: 8, signed: true).entries
+    let nozero = try MapTable.named(.linearNoZero, bits: 8, signed: true).entries
+    let unsigned = try MapTable.named(.linear, bits: 8, signed: false).entries
+    let moments = try MapTable.named(.linearNoZero, bits: 4, signed: false).entries
+    // A float64 quotient of small integers rounds to the same float32 as the exact one.
+    for i in 0...254 { #expect(linear[i] == Float(Double(i - 127) / 127)) }
+    for i in 0...255 {
+      #expect(nozero[i] == Float(Double(2 * i - 255) / 255))
+      #expect(unsigned[i] == Float(Double(i) / 255))
+    }
+    for i in 0...15 { #expect(moments[i] == Float(i + 1) / 16) }
+  }
+
+  @Test("Maps that do not exist are refused")
+  func absent() {
+    for (map, bits, signed) in [
+      (Scheme.Map.normal, 8, true), (.normal, 4, false), (.dynamicNoZero, 8, true), (.log, 8, false),
+      (.dynamic, 5, true), (.custom, 8, true),
+    ] {
+      #expect(failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code == .unsupportedScheme)
+    }
+  }
+
+  @Test("Custom tables: each rule has its refusal")
+  func customRules() throws {
+    func code(_ entries: [Float], signed: Bool = true) -> QCodecError.Code? {
+      failure { () throws(QCodecError) in _ = try MapTable(custom: entries, signed: signed, scaleRule: .absmax) }?.code
+    }
+    let good = (0..<16).map { Float($0 - 7) / 8 }
+    #expect(code(good) == nil)
+    #expect(code(Array(good.dropLast())) == .invalidMapTable)
+    #expect(code(good, signed: false) == .invalidMapTable)
+    for (index, value) in [(15, Float(0.99)), (3, .nan), (3, .infinity), (0, -1.5), (4, good[3]), (4, good[2])] {
+      var bad = good
+      bad[index] = value
+      #expect(code(bad) == .invalidMapTable, "entry \(index) = \(value)")
+    }
+    var padded = good
+    for index in 12..<16 { padded[index] = 1 }
+    let table = try MapTable(custom: padded, signed: true, scaleRule: .absmax)
+    #expect(table.distinctCount == 13)
+    // Neighbours without a float32 between them have no threshold of their own.
+    var crowded = good
+    crowded[14] = Float(1).nextDown
+    #expect(code(crowded) == .invalidMapTable)
+  }
+
+  @Test("Imports may hold anything but are never encoded with")
+  func imports() throws {
+    var entries = (0..<16).map { Float(16 - $0) }
+    entries[3] = .nan
+    let table = try MapTable(custom: entries, signed: true, isImport: true, scaleRule: .unknown)
+    #expect(table.isImport)
+    let scheme = Scheme(
+      map: .custom, bits: 4, signed: true, scaling: .block(64), rounding: .unknown, customTable: table)
+    let codec = try TensorCodec(dtype: .f32, shape: [4], scheme: scheme)
+    #expect(failure { () throws(QCodecError) in _ = try codec.encode([1, 2, 3, 4]) }?.code == .unsupportedScheme)
+    let bytes: [UInt8] = [0, 0, 0x80, 0x3F, 0x01, 0x2F]
+    let values = try codec.decode(bytes)
+    #expect(values == [16, 15, 14, 1])
+    let poisoned = failure { () throws(QCodecError) in _ = try codec.decode([0, 0, 0x80, 0x3F, 0x03, 0x2F]) }
+    #expect(poisoned?.code == .invalidCode)
+    #expect(poisoned?.index == 1)
+  }
+}
