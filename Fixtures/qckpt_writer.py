@@ -241,12 +241,12 @@ def table_bytes(t):
 
 
 def tensor_record(t, name_offset, dims_index, table):
-    body = struct.pack("<QI4B4Q", name_offset, len(t.name.encode()), CODE[t.dtype], t.role, t.quantized, len(t.shape),
-                       dims_index, t.first, t.count, t.elements)
+    body = struct.pack("<QI4B3Q", name_offset, len(t.name.encode()), CODE[t.dtype], t.role, t.quantized, len(t.shape),
+                       dims_index, t.first, t.count)
     body += scheme_bytes(t) + struct.pack("<IBBHQQ", table, t.reason, 1, 0, spec.NONE64, t.seed if t.quantized else 0)
     relative = float("nan") if t.quantized else 0.0
-    return body + struct.pack("<4d2Q2d2Q", t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs,
-                              t.guaranteed, relative, t.source_bytes, 0)
+    return body + struct.pack("<4d2Q2d", t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs,
+                              t.guaranteed, relative)
 
 
 def directory(tensors, chunks):
@@ -269,16 +269,32 @@ def directory(tensors, chunks):
     return struct.pack("<8Q", *sizes) + records + dims + listed + section + names
 
 
+def lead(t, end, frame):
+    """The bytes before a chunk: the tensor's preamble before its first, the frame before each."""
+    start = b""
+    if frame[5] == 0:
+        name = t.name.encode()
+        start = struct.pack("<HBB", len(name) - 1, CODE[t.dtype], len(t.shape)) + scheme_bytes(t)
+        start += struct.pack(f"<{len(t.shape)}Q", *t.shape)
+        start += (t.table.astype("<f4").tobytes() if t.quantized and t.map == "custom" else b"") + name
+        start = bytes(-end % 8) + struct.pack("<I", spec.xxh3(start) & spec.NONE32) + start
+    return start + bytes(-(end + len(start) + 24) % 64) + struct.pack("<IBBHIIQ", *frame)
+
+
 def build(tensors, metadata=None, compression="none"):
     """The bytes of a checkpoint whose tensors are written in the order given."""
-    data, chunks = header(), []
+    data, chunks, started = header(), [], 0
     for t in tensors:
         t.first = len(chunks)
         for kind, payload in encode(t):
             codec, stored = squeeze(payload, kind, max(1, t.bit_width // 8), compression)
-            chunks.append((len(data), len(stored), len(payload), spec.xxh3(stored), codec, kind, t))
-            data = pad(data + stored)
+            number, digest = len(chunks) - t.first, spec.xxh3(stored)
+            data += lead(t, len(data), (len(stored), codec, kind, 0, started, number, digest))
+            chunks.append((len(data), len(stored), len(payload), digest, codec, kind, t))
+            data += stored
         t.count = len(chunks) - t.first
+        started += t.count > 0
+    data = pad(data)
     text = b"" if metadata is None else json.dumps(
         metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return finish(data, text, directory(tensors, chunks), len(tensors))

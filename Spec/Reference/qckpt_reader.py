@@ -112,6 +112,7 @@ class Checkpoint:
         header_hash = self._header()
         self._trailer(header_hash)
         self._directory()
+        self.leads = []
         self._chunk_table()
 
     def _header(self):
@@ -156,9 +157,9 @@ class Checkpoint:
         tensors, chunks, dims, table_bytes, name_bytes, *reserved = struct.unpack_from("<8Q", data)
         require(tensors == self.tensor_count, "invalidDirectory", "another number of tensors")
         require(not any(reserved), "reservedBits", "reserved fields of the directory")
-        require(64 + tensors * 160 + dims * 8 + chunks * 32 + table_bytes + name_bytes == len(data),
+        require(64 + tensors * 136 + dims * 8 + chunks * 32 + table_bytes + name_bytes == len(data),
                 "invalidDirectory", "sections do not fill the directory")
-        at = 64 + tensors * 160
+        at = 64 + tensors * 136
         self.dims = struct.unpack_from(f"<{dims}Q", data, at)
         self.chunks_at = at + dims * 8
         self.chunk_count = chunks
@@ -167,7 +168,7 @@ class Checkpoint:
         self.names = data[tables_at + table_bytes:]
         self.next_table, self.tables = 0, {}
         self.next_name = self.next_dim = 0
-        self.tensors = [self._tensor(data[64 + i * 160:224 + i * 160]) for i in range(tensors)]
+        self.tensors = [self._tensor(data[64 + i * 136:200 + i * 136]) for i in range(tensors)]
         require(self.next_name == name_bytes and self.next_dim == dims, "invalidDirectory", "names or dims left over")
         require(self.next_table == table_bytes, "invalidMapTable", "tables left over")
         self.chunks = [self._chunk(i) for i in range(chunks)]
@@ -182,11 +183,12 @@ class Checkpoint:
 
     def _tensor(self, record):
         t = Tensor()
-        (name_offset, name_length, dtype, role, encoding, ndim, dims_index, t.first, t.count, t.elements, map_, bits,
-         signed, scaling, block, domain, rounding, rule, table, reason, stride, reserved, reference,
-         t.seed) = struct.unpack_from("<QI4BQQQQ8BIBBHQQ", record)
-        (t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs, t.guaranteed, t.guaranteed_rel,
-         t.source_bytes, reserved2) = struct.unpack_from("<4d2Q2d2Q", record, 80)
+        (name_offset, name_length, dtype, role, encoding, ndim, dims_index, t.first, t.count, map_, bits, signed, scaling,
+         block, domain, rounding, rule, table, reason, stride, reserved, reference,
+         t.seed) = struct.unpack_from("<QI4BQQQ8BIBBHQQ", record)
+        (t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs, t.guaranteed,
+         t.guaranteed_rel) = struct.unpack_from("<4d2Q2d", record, 72)
+        t.scheme_bytes = record[40:48]
         require(dtype in DTYPES, "invalidDirectory", f"dtype {dtype}")
         require(role <= 5 and reason <= 4, "invalidDirectory", "role or reason")
         require(1 <= name_length <= 65536, "invalidName", f"a name of {name_length} bytes")
@@ -200,29 +202,28 @@ class Checkpoint:
         t.shape = self.dims[dims_index:dims_index + ndim]
         self.next_dim += ndim
         require(t.first + t.count <= self.chunk_count, "invalidChunkTable", "chunks beyond the table")
-        t.dtype, t.bit_width = DTYPES[dtype]
+        t.dtype_code, (t.dtype, t.bit_width) = dtype, DTYPES[dtype]
         t.role, t.reason, t.quantized = role, reason, encoding == 1
         self._shape(t)
-        require(reserved == 0 and reserved2 == 0, "reservedBits", "reserved fields of a tensor")
+        require(reserved == 0, "reservedBits", "reserved fields of a tensor")
         require(reference == NONE64, "invalidReference", "a reference")
         require(stride == 1, "invalidChunkTable", f"stride {stride}")
         require(encoding <= 1, "invalidScheme", f"encoding {encoding}")
         if t.quantized:
             self._scheme(t, map_, bits, signed, scaling, block, domain, rounding, rule, table)
         else:
-            require(not any(record[48:56]) and table == NONE32 and not any(record[72:144]), "invalidScheme",
+            require(not any(record[40:48]) and table == NONE32 and not any(record[64:136]), "invalidScheme",
                     "a lossless tensor with a scheme or errors")
         return t
 
     def _shape(self, t):
-        elements = 0 if 0 in t.shape else 1
+        t.elements = 0 if 0 in t.shape else 1
         for length in t.shape:
-            elements *= length
-            require(elements < 1 << 64, "limitExceeded", "too many elements")
-        require(elements == t.elements, "invalidShape", f"{t.elements} elements in {t.shape}")
-        require(elements * t.bit_width < 1 << 64, "limitExceeded", "too many bytes")
-        require(elements * t.bit_width % 8 == 0, "invalidShape", "not whole bytes")
-        require(elements * t.bit_width == t.source_bytes * 8, "invalidShape", f"{t.source_bytes} source bytes")
+            t.elements *= length
+            require(t.elements < 1 << 64, "limitExceeded", "too many elements")
+        require(t.elements * t.bit_width < 1 << 64, "limitExceeded", "too many bytes")
+        require(t.elements * t.bit_width % 8 == 0, "invalidShape", "not whole bytes")
+        t.source_bytes = t.elements * t.bit_width // 8
 
     def _scheme(self, t, map_, bits, signed, scaling, block, domain, rounding, rule, table):
         require(map_ in MAPS, "invalidScheme", f"map {map_}")
@@ -277,7 +278,7 @@ class Checkpoint:
         return fields
 
     def _chunk_table(self):
-        index, position = 0, 64
+        index, position, started = 0, 64, 0
         while index < len(self.chunks):
             owner = self.chunks[index][7]
             require(owner < len(self.tensors), "invalidChunkTable", "a chunk of no tensor")
@@ -285,15 +286,19 @@ class Checkpoint:
             require(t.first == index and t.count > 0, "invalidChunkTable", "a chunk that its tensor does not own")
             plan = expected_chunks(t)
             require(len(plan) == t.count, "invalidChunkTable", "another number of chunks")
-            for kind, raw in plan:
-                offset, stored, raw_length, _, codec, own_kind, _, own = self.chunks[index]
+            for number, (kind, raw) in enumerate(plan):
+                offset, stored, raw_length, digest, codec, own_kind, _, own = self.chunks[index]
                 require((own_kind, raw_length, own) == (kind, raw, owner), "invalidChunkTable", "not what is due")
-                require(offset == position, "invalidChunkTable", "a hole or an overlap")
+                frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, started, number, digest)
+                lead = lead_bytes(position, b"" if number else preamble(t), frame)
+                require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
                 require(stored == raw if codec == 0 else stored < raw, "invalidChunkTable", "stored length")
-                position = aligned(offset + stored)
+                self.leads.append((position, lead))
+                position = offset + stored
                 require(position <= self.meta_offset, "invalidChunkTable", "a chunk beyond the end")
                 index += 1
-        require(position == self.meta_offset, "invalidChunkTable", "the chunks end elsewhere")
+            started += 1
+        require(aligned(position) == self.meta_offset, "invalidChunkTable", "the chunks end elsewhere")
         require(sum(t.count for t in self.tensors) == len(self.chunks), "invalidChunkTable", "shared chunks")
         for t in self.tensors:
             require(t.count == len(expected_chunks(t)), "invalidChunkTable", "missing chunks")
@@ -318,11 +323,12 @@ class Checkpoint:
         return data
 
     def check_all_bytes(self):
-        for index, (offset, stored, *_) in enumerate(self.chunks):
+        for index, (start, lead) in enumerate(self.leads):
             self.payload(index)
-            require(not any(self.data[offset + stored:aligned(offset + stored)]), "paddingNotZero", "between chunks")
+            require(self.data[start:start + len(lead)] == lead, "leadCorrupt", "not what the directory says")
         self.metadata()
-        for end in (self.meta_offset + self.meta_length, self.dir_offset + self.dir_length):
+        last = self.chunks[-1][0] + self.chunks[-1][1] if self.chunks else 64
+        for end in (last, self.meta_offset + self.meta_length, self.dir_offset + self.dir_length):
             require(not any(self.data[end:aligned(end)]), "paddingNotZero", "between parts")
 
     def metadata(self):
@@ -351,6 +357,22 @@ class Checkpoint:
         """(float32 values, codes, scale of each element) of a quantized tensor."""
         payloads = [self.payload(i) for i in range(t.first, t.first + t.count)]
         return decode_stream(t, payloads)
+
+
+def preamble(t):
+    """What stands before a tensor's first chunk."""
+    body = struct.pack("<HBB", len(t.raw_name) - 1, t.dtype_code, len(t.shape)) + t.scheme_bytes
+    body += struct.pack(f"<{len(t.shape)}Q", *t.shape)
+    if t.quantized and t.map == "custom":
+        body += t.table.astype("<f4").tobytes()
+    body += t.raw_name
+    return struct.pack("<I", xxh3(body) & NONE32) + body
+
+
+def lead_bytes(end, text, frame):
+    """The bytes from the end of what comes before up to a chunk's stored bytes."""
+    text = bytes(-end % 8) + text if text else b""
+    return text + bytes(-(end + len(text) + len(frame)) % 64) + frame
 
 
 def no_duplicates(pairs):

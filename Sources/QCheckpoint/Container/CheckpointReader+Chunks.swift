@@ -63,14 +63,50 @@ extension CheckpointReader {
   ///
   /// Throws the error of the first defect in file order. Memory: a few chunks.
   public func checkAllBytes(threads: Int = availableThreads()) throws(QCodecError) {
+    let ordinals = tensorOrdinals()
     try parallelFor(count: chunkCount, threads: threads) { index throws(QCodecError) in
-      let record = self.directory.chunks[index]
       _ = try self.storedBytes(ofChunk: index, checked: true)
-      try self.checkPadding(from: record.offset + UInt64(record.storedLength))
+      try self.checkLead(ofChunk: index, ordinals: ordinals)
     }
+    if let last = directory.chunks.last { try checkPadding(from: last.offset + UInt64(last.storedLength)) }
     _ = try metadata()
     try checkPadding(from: trailer.metadataOffset + trailer.metadataLength)
     try checkPadding(from: trailer.directoryOffset + trailer.directoryLength)
+  }
+
+  /// The number of each tensor in the order of first chunks, by which frames know it.
+  private func tensorOrdinals() -> [UInt32] {
+    var ordinals = [UInt32](repeating: 0, count: tensorCount)
+    var next: UInt32 = 0
+    for (index, chunk) in directory.chunks.enumerated()
+    where directory.records[Int(chunk.tensor)].firstChunk == UInt64(index) {
+      ordinals[Int(chunk.tensor)] = next
+      next += 1
+    }
+    return ordinals
+  }
+
+  /// The bytes between a chunk and what comes before it are those that the directory implies.
+  private func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
+    let chunk = directory.chunks[index]
+    let tensor = Int(chunk.tensor)
+    let record = directory.records[tensor]
+    let start =
+      index == 0
+      ? UInt64(Format.headerSize)
+      : directory.chunks[index - 1].offset + UInt64(directory.chunks[index - 1].storedLength)
+    let place = UInt32(UInt64(index) - record.firstChunk)
+    let preamble = Preamble(
+      name: Array(directory.name(tensor)), dtype: record.dtype, shape: directory.shape(tensor), scheme: record.scheme)
+    let frame = ChunkFrame(
+      storedLength: chunk.storedLength, compression: chunk.compression, kind: chunk.kind, tensor: ordinals[tensor],
+      index: place, hash: chunk.hash)
+    let expected = Lead.bytes(after: start, preamble: place == 0 ? preamble : nil, frame: frame)
+    let found = try source.bytes(at: start, count: expected.count)
+    guard let wrong = found.indices.first(where: { found[$0] != expected[$0] }) else { return }
+    throw QCodecError(
+      .leadCorrupt, "what stands before a chunk is not what the directory says", offset: start + UInt64(wrong),
+      tensor: tensorName(ofChunk: index))
   }
 
   /// The bytes from an end to the next multiple of 64 are zero.

@@ -1,24 +1,22 @@
 import QCodec
 
-/// A chunk ready to be written.
-struct PreparedChunk: Sendable {
-  let stored: [UInt8]
-  let rawLength: Int
-  let compression: Compression
-  let kind: ChunkKind
-  let hash: UInt64
-  var statistics = TensorStatistics()
+/// What a caller says of a tensor to be added.
+struct TensorDescription {
+  let name: String
+  let dtype: DType
+  let shape: [UInt64]
+  let role: Role
+}
 
-  /// Puts a payload through the lossless stage; a lossless payload is transposed by its element size first.
-  init(_ payload: [UInt8], kind: ChunkKind, planes: Int = 1, options: WriterOptions) throws(QCodecError) {
-    let source = options.compression == .none ? payload : BytePlanes.split(payload, planes: planes)
-    let compressed = try options.compression.compress(source, level: options.zstdLevel)
-    stored = compressed ?? payload
-    compression = compressed == nil ? .none : options.compression
-    rawLength = payload.count
-    self.kind = kind
-    hash = xxh3(stored)
-  }
+/// A tensor whose chunks are being written.
+struct OpenTensor {
+  /// What the directory will say; statistics grow with the chunks.
+  var record: TensorRecord
+  let preamble: Preamble
+  /// Its place in the order of addition.
+  let number: UInt32
+  /// Its place in the order of first chunks, once it has one.
+  var ordinal: UInt32 = 0
 }
 
 /// What a tensor's values may turn its scheme into.
@@ -29,50 +27,55 @@ struct FallbackChoice {
 }
 
 extension CheckpointWriter {
-  // MARK: Lossless
-
-  func writeLossless(_ source: any TensorSource, dtype: DType) throws(QCodecError) {
-    let plan = ChunkPlan(layout: nil, sourceBytes: source.byteCount)
-    let options = self.options
-    try writeChunks(Int(plan.dataChunks)) { index throws(QCodecError) in
-      let offset = UInt64(index) * UInt64(Format.losslessChunk)
-      let bytes = try source.bytes(at: offset, count: plan.chunk(index).rawLength)
-      return try PreparedChunk(bytes, kind: .lossless, planes: dtype.planeCount, options: options)
+  /// Writes the chunks of a tensor that can be read again; returns its record.
+  func write(
+    _ tensor: TensorDescription, encoding: Encoding, layout: TensorLayout?, source: any TensorSource,
+    choice: FallbackChoice
+  ) throws(QCodecError) -> TensorRecord {
+    var scales: [Float] = []
+    var (layout, reason) = (layout, encoding.reason)
+    if let quantized = layout {
+      let pass = try firstPass(source, layout: quantized, choice: choice)
+      if let found = pass.scales { scales = found } else { (layout, reason) = (nil, pass.reason) }
     }
+    var open = try self.open(tensor, layout: layout, reason: reason)
+    let chunks = try preparation(tensor, layout: layout, scales: scales)
+    try writeScales(scales, layout: layout, to: &open)
+    try writeChunks(Int(chunks.plan.dataChunks), to: &open) { index throws(QCodecError) in
+      let range = chunks.sourceRange(ofChunk: index)
+      let bytes = try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
+      return try chunks.prepare(index, bytes)
+    }
+    return open.record
   }
 
-  // MARK: Quantized
+  /// Begins a tensor whose layout is settled; nil for lossless.
+  func open(
+    _ tensor: TensorDescription, layout: TensorLayout?, reason: FallbackReason
+  ) throws(QCodecError) -> OpenTensor {
+    var record = TensorRecord(dtype: tensor.dtype, role: tensor.role)
+    record.elementCount = try TensorLayout.elementCount(of: tensor.shape)
+    record.sourceBytes = try tensor.dtype.byteCount(elements: record.elementCount)
+    record.dimCount = UInt8(tensor.shape.count)
+    record.firstChunk = UInt64(chunks.count)
+    record.reason = layout == nil ? reason : .none
+    record.scheme = layout?.scheme
+    record.table = layout?.table
+    if layout != nil { record.guaranteedRelative = .nan }
+    let preamble = Preamble(
+      name: Array(tensor.name.utf8), dtype: tensor.dtype, shape: tensor.shape, scheme: layout?.scheme)
+    return OpenTensor(record: record, preamble: preamble, number: UInt32(tensors.count))
+  }
 
-  func writeQuantized(
-    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice, record: inout TensorRecord
-  ) throws(QCodecError) {
-    let pass = try firstPass(source, layout: layout, choice: choice)
-    guard let scales = pass.scales else {
-      record.reason = pass.reason
-      return try writeLossless(source, dtype: layout.dtype)
+  func preparation(
+    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float]
+  ) throws(QCodecError) -> ChunkPreparation {
+    let elements = try TensorLayout.elementCount(of: tensor.shape)
+    let plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
+    let encoder = try layout.map { layout throws(QCodecError) in
+      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
     }
-    let encoder = try ChunkEncoder(layout: layout, name: choice.name, scales: scales)
-    let options = self.options
-    try writeChunks(layout.scaleChunkCount) { index throws(QCodecError) in
-      let range = layout.scales(ofChunk: index)
-      let bytes = unsafe scales[range].withUnsafeBytes { unsafe [UInt8]($0) }
-      return try PreparedChunk(bytes, kind: .scales, options: options)
-    }
-    try writeChunks(layout.codeChunkCount, statistics: &record.statistics) { index throws(QCodecError) in
-      let bytes = try source.chunk(index, of: layout)
-      var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
-      let statistics = try unsafe bytes.withBytes { bytes throws(QCodecError) in
-        try unsafe payload.withMutableBytes { payload throws(QCodecError) in
-          try unsafe encoder.encode(chunk: index, source: bytes, into: payload)
-        }
-      }
-      var chunk = try PreparedChunk(payload, kind: .codes, options: options)
-      chunk.statistics = statistics
-      return chunk
-    }
-    record.scheme = layout.scheme
-    record.table = layout.table
-    record.guaranteedRelative = .nan
+    return ChunkPreparation(plan: plan, encoder: encoder, planes: tensor.dtype.planeCount, options: options)
   }
 
   /// Looks the tensor over: its scale vector, or nil with the reason why it is to be lossless.
@@ -108,31 +111,43 @@ extension CheckpointWriter {
 
   // MARK: Chunks
 
-  /// Prepares chunks on the threads, a few at a time, and writes them in order.
-  private func writeChunks(
-    _ count: Int, prepare: @escaping @Sendable (Int) throws(QCodecError) -> PreparedChunk
+  private func writeScales(
+    _ scales: [Float], layout: TensorLayout?, to tensor: inout OpenTensor
   ) throws(QCodecError) {
-    var statistics = TensorStatistics()
-    try writeChunks(count, statistics: &statistics, prepare: prepare)
+    guard let layout else { return }
+    let options = self.options
+    try writeChunks(layout.scaleChunkCount, to: &tensor) { index throws(QCodecError) in
+      let range = layout.scales(ofChunk: index)
+      let bytes = unsafe scales[range].withUnsafeBytes { unsafe [UInt8]($0) }
+      return try PreparedChunk(bytes, kind: .scales, options: options)
+    }
   }
 
-  private func writeChunks(
-    _ count: Int, statistics: inout TensorStatistics,
+  /// Prepares chunks on the threads, a few at a time, and writes them in order.
+  func writeChunks(
+    _ count: Int, to tensor: inout OpenTensor,
     prepare: @escaping @Sendable (Int) throws(QCodecError) -> PreparedChunk
   ) throws(QCodecError) {
-    let group = options.threads * 2
-    for start in stride(from: 0, to: count, by: group) {
-      let size = min(group, count - start)
+    for start in stride(from: 0, to: count, by: groupSize) {
+      let size = min(groupSize, count - start)
       let results = ResultSlots<PreparedChunk>(count: size)
       try parallelFor(count: size, threads: options.threads) { index throws(QCodecError) in
         results[index] = try prepare(start + index)
       }
       for chunk in results.inOrder {
-        withCodecEnvironment { statistics.append(chunk.statistics) }
-        try append(chunk)
+        withCodecEnvironment { tensor.record.statistics.append(chunk.statistics) }
+        try append(chunk, to: &tensor)
       }
     }
   }
+
+  /// Chunks that are in memory at a time.
+  var groupSize: Int { options.threads * 2 }
+}
+
+extension Encoding {
+  /// Why a lossless tensor is not quantized.
+  var reason: FallbackReason { if case .lossless(let reason) = self { reason } else { .none } }
 }
 
 extension TensorSource {

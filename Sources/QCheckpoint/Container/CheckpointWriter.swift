@@ -41,6 +41,8 @@ public final class CheckpointWriter {
   private var metadata: [UInt8] = []
   private(set) var summary = WriteSummary()
   private var isOpen = true
+  /// Tensors with chunks so far.
+  private var started: UInt32 = 0
 
   /// Begins a checkpoint that will replace the file at `path`; throws `io`.
   public convenience init(path: String, options: WriterOptions = .init()) throws(QCodecError) {
@@ -84,33 +86,43 @@ public final class CheckpointWriter {
     name: String, dtype: DType, shape: [UInt64], role: Role = .other, encoding: Encoding,
     source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false
   ) throws(QCodecError) {
-    guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete", tensor: name) }
-    let elements = try check(name: name, dtype: dtype, shape: shape, source: source)
-    var record = TensorRecord(dtype: dtype, role: role)
-    record.elementCount = elements
-    record.sourceBytes = source.byteCount
-    record.firstChunk = UInt64(chunks.count)
-    record.dimCount = UInt8(shape.count)
-    do throws(QCodecError) {
-      switch encoding {
-      case .lossless(let reason):
-        record.reason = reason
-        try writeLossless(source, dtype: dtype)
-      case .quantized(let scheme):
-        let layout = try TensorLayout(dtype: dtype, shape: shape, scheme: scheme)
-        let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
-        try writeQuantized(source, layout: layout, choice: choice, record: &record)
-      }
-    } catch {
-      abort()
-      throw error.named(name)
+    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role)
+    let bytes = try check(tensor)
+    guard source.byteCount == bytes else {
+      throw QCodecError(
+        .shapeMismatch, "\(dtype.name) \(shape) has \(bytes) bytes, its source \(source.byteCount)", tensor: name)
     }
-    record.chunkCount = UInt64(chunks.count) - record.firstChunk
-    summary.tensors += 1
-    summary.elements += elements
-    summary.sourceBytes += source.byteCount
-    names.insert(Array(name.utf8))
-    tensors.append((Array(name.utf8), shape, record))
+    let layout = try layout(of: tensor, encoding)
+    let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
+    try commit(tensor) { () throws(QCodecError) in
+      try write(tensor, encoding: encoding, layout: layout, source: source, choice: choice)
+    }
+  }
+
+  /// Adds a tensor whose bytes are pushed into a sink, for sources that cannot be read twice.
+  ///
+  /// Block schemes and lossless only: others need a first pass. A value that the scheme cannot hold aborts the file.
+  /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`, and `shapeMismatch` where
+  /// `body` gives the sink fewer or more bytes than dtype and shape imply.
+  public func add(
+    name: String, dtype: DType, shape: [UInt64], role: Role = .other, encoding: Encoding,
+    pushing body: (TensorSink) throws(QCodecError) -> Void
+  ) throws(QCodecError) {
+    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role)
+    _ = try check(tensor)
+    let layout = try layout(of: tensor, encoding)
+    if let layout, ScalePass.isNeeded(for: layout) {
+      throw QCodecError(
+        .unsupportedScheme, "\(layout.scheme.scaling.name) scaling reads a tensor twice; what is pushed is read once",
+        tensor: name)
+    }
+    try commit(tensor) { () throws(QCodecError) in
+      let chunks = try preparation(tensor, layout: layout, scales: [])
+      let sink = TensorSink(
+        writer: self, tensor: try open(tensor, layout: layout, reason: encoding.reason), chunks: chunks)
+      try body(sink)
+      return try sink.finish()
+    }
   }
 
   /// Completes the checkpoint and puts it in place; throws `io` and `writerClosed`.
@@ -149,10 +161,10 @@ public final class CheckpointWriter {
 
   // MARK: Parts
 
-  private func check(
-    name: String, dtype: DType, shape: [UInt64], source: any TensorSource
-  ) throws(QCodecError) -> UInt64 {
-    let length = name.utf8.count
+  /// The bytes of a tensor that may be added.
+  private func check(_ tensor: TensorDescription) throws(QCodecError) -> UInt64 {
+    let (name, length) = (tensor.name, tensor.name.utf8.count)
+    guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete", tensor: name) }
     guard (1...Format.maximumNameLength).contains(length) else {
       throw QCodecError(.invalidName, "a name has 1 to 65,536 bytes, not \(length)")
     }
@@ -162,20 +174,43 @@ public final class CheckpointWriter {
     guard UInt64(tensors.count) < Format.maximumTensors else {
       throw QCodecError(.limitExceeded, "more than 2^32 tensors", tensor: name)
     }
-    guard shape.count <= Format.maximumDims else {
-      throw QCodecError(.invalidShape, "\(shape.count) dims, 32 at most", tensor: name)
+    guard tensor.shape.count <= Format.maximumDims else {
+      throw QCodecError(.invalidShape, "\(tensor.shape.count) dims, 32 at most", tensor: name)
     }
     do throws(QCodecError) {
-      let elements = try TensorLayout.elementCount(of: shape)
-      let bytes = try dtype.byteCount(elements: elements)
-      guard source.byteCount == bytes else {
-        throw QCodecError(
-          .shapeMismatch, "\(dtype.name) \(shape) has \(bytes) bytes, its source \(source.byteCount)")
-      }
-      return elements
+      return try tensor.dtype.byteCount(elements: try TensorLayout.elementCount(of: tensor.shape))
     } catch {
       throw error.named(name)
     }
+  }
+
+  private func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
+    guard case .quantized(let scheme) = encoding else { return nil }
+    guard scheme.rounding != .unknown, scheme.scaleRule != .unknown else {
+      throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: tensor.name)
+    }
+    do throws(QCodecError) {
+      return try TensorLayout(dtype: tensor.dtype, shape: tensor.shape, scheme: scheme)
+    } catch {
+      throw error.named(tensor.name)
+    }
+  }
+
+  /// Writes a tensor's chunks and takes its record in; any failure gives the checkpoint up.
+  private func commit(
+    _ tensor: TensorDescription, write: () throws(QCodecError) -> TensorRecord
+  ) throws(QCodecError) {
+    var record: TensorRecord
+    do throws(QCodecError) { record = try write() } catch {
+      abort()
+      throw error.named(tensor.name)
+    }
+    record.chunkCount = UInt64(chunks.count) - record.firstChunk
+    summary.tensors += 1
+    summary.elements += record.elementCount
+    summary.sourceBytes += record.sourceBytes
+    names.insert(Array(tensor.name.utf8))
+    tensors.append((Array(tensor.name.utf8), tensor.shape, record))
   }
 
   /// Fills up to the next multiple of 64 with zeros.
@@ -184,13 +219,22 @@ public final class CheckpointWriter {
     if rest > 0 { try output.write([UInt8](repeating: 0, count: Int(Format.alignment) - rest)) }
   }
 
-  /// Writes one chunk and its record; the tensor is numbered in order of addition until the directory is sorted.
-  func append(_ chunk: PreparedChunk) throws(QCodecError) {
-    try pad()
+  /// Writes one chunk with what stands before it, and its record.
+  func append(_ chunk: PreparedChunk, to tensor: inout OpenTensor) throws(QCodecError) {
+    let isFirst = UInt64(chunks.count) == tensor.record.firstChunk
+    if isFirst {
+      tensor.ordinal = started
+      started += 1
+    }
+    let index = UInt32(UInt64(chunks.count) - tensor.record.firstChunk)
+    let frame = ChunkFrame(
+      storedLength: UInt32(chunk.stored.count), compression: chunk.compression, kind: chunk.kind,
+      tensor: tensor.ordinal, index: index, hash: chunk.hash)
+    try output.write(Lead.bytes(after: output.position, preamble: isFirst ? tensor.preamble : nil, frame: frame))
     chunks.append(
       ChunkRecord(
         offset: output.position, storedLength: UInt32(chunk.stored.count), rawLength: UInt32(chunk.rawLength),
-        hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: UInt32(tensors.count)))
+        hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: tensor.number))
     try output.write(chunk.stored)
     summary.storedBytes += UInt64(chunk.stored.count)
   }

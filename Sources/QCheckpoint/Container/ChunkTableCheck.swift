@@ -1,6 +1,8 @@
 import QCodec
 
 /// Checks the chunk table in one pass over the file's order: no holes, no overlaps, no strangers.
+///
+/// Between chunks stand only leads, whose lengths follow from names and shapes.
 struct ChunkTableCheck {
   let directory: Directory
   /// Where the chunk table stands in the file.
@@ -27,7 +29,9 @@ struct ChunkTableCheck {
       try checkTensor(tensor, next: &next)
       index += Int(record.chunkCount)
     }
-    guard next == end else { throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", index) }
+    guard Format.aligned(next) == end else {
+      throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", index)
+    }
     // Every chunk has one owner; what is left is a tensor whose chunks are all missing.
     let owned = directory.records.reduce(0) { $0 + $1.chunkCount }
     guard owned == UInt64(directory.chunks.count) else { throw refuse("tensors share chunks", 0) }
@@ -43,23 +47,26 @@ struct ChunkTableCheck {
     guard plan.count == record.chunkCount else {
       throw refuse("\(record.chunkCount) chunks where shape and scheme make \(plan.count)", first, tensor: tensor)
     }
+    let preamble = Preamble.byteCount(
+      nameLength: Int(record.nameLength), dims: Int(record.dimCount), scheme: record.scheme)
     for index in 0..<Int(record.chunkCount) {
       let chunk = directory.chunks[first + index]
       let (kind, rawLength) = plan.chunk(index)
       guard Int(chunk.tensor) == tensor, chunk.kind == kind, Int(chunk.rawLength) == rawLength else {
         throw refuse("a chunk is not what shape and scheme make", first + index, tensor: tensor)
       }
-      guard chunk.offset == next else {
-        throw refuse("a chunk at byte \(chunk.offset), not \(next)", first + index, tensor: tensor)
+      let expected = Lead.storedOffset(after: next, preambleLength: index == 0 ? preamble : 0)
+      guard chunk.offset == expected else {
+        throw refuse("a chunk at byte \(chunk.offset), not \(expected)", first + index, tensor: tensor)
       }
       let plain = chunk.compression == .none
       guard plain ? chunk.storedLength == chunk.rawLength : chunk.storedLength < chunk.rawLength else {
         throw refuse("\(chunk.storedLength) stored bytes for \(chunk.rawLength)", first + index, tensor: tensor)
       }
-      guard let following = Format.aligned(next + UInt64(chunk.storedLength)), following <= end else {
+      next = chunk.offset + UInt64(chunk.storedLength)
+      guard next <= end else {
         throw refuse("a chunk reaches beyond the chunks' end", first + index, tensor: tensor)
       }
-      next = following
     }
   }
 

@@ -106,25 +106,25 @@ struct DirectoryParser {
     guard let dtype = DType(rawValue: dtypeCode) else {
       throw QCodecError(.invalidDirectory, "unknown dtype \(dtypeCode)", offset: base + UInt64(at + 12))
     }
-    guard let role = Role(rawValue: fields.bytes[at + 13]), let reason = FallbackReason(rawValue: fields.bytes[at + 60])
+    guard let role = Role(rawValue: fields.bytes[at + 13]), let reason = FallbackReason(rawValue: fields.bytes[at + 52])
     else { throw QCodecError(.invalidDirectory, "unknown role or reason", offset: base + UInt64(at + 13)) }
     var record = TensorRecord(dtype: dtype, role: role)
     record.reason = reason
     try readPlaces(at: at, into: &record)
     try readShape(at: at, into: &record)
-    guard fields.read(at + 62, as: UInt16.self) == 0, fields.read(at + 152, as: UInt64.self) == 0 else {
-      throw QCodecError(.reservedBits, "a reserved field of a tensor is not zero", offset: base + UInt64(at + 62))
+    guard fields.read(at + 54, as: UInt16.self) == 0 else {
+      throw QCodecError(.reservedBits, "a reserved field of a tensor is not zero", offset: base + UInt64(at + 54))
     }
-    guard fields.read(at + 64, as: UInt64.self) == Format.noReference else {
+    guard fields.read(at + 56, as: UInt64.self) == Format.noReference else {
       throw QCodecError(
         .invalidReference, "a reference to another tensor, which only the reserved update domain has",
-        offset: base + UInt64(at + 64))
+        offset: base + UInt64(at + 56))
     }
-    guard fields.bytes[at + 61] == 1 else {
-      throw QCodecError(.invalidChunkTable, "a chunk stride of \(fields.bytes[at + 61])", offset: base + UInt64(at + 61))
+    guard fields.bytes[at + 53] == 1 else {
+      throw QCodecError(.invalidChunkTable, "a chunk stride of \(fields.bytes[at + 53])", offset: base + UInt64(at + 53))
     }
     record.scheme = try SchemeFields(fields: fields, at: at, base: base).read(tables: &tables)
-    if record.scheme != nil { record.tableOffset = fields.read(at + 56) }
+    if record.scheme != nil { record.tableOffset = fields.read(at + 48) }
     try readStatistics(at: at, into: &record)
     return record
   }
@@ -159,36 +159,30 @@ struct DirectoryParser {
   private func readShape(at: Int, into record: inout TensorRecord) throws(QCodecError) {
     let first = Int(record.dimsIndex)
     let shape = Array(dims[first..<first + Int(record.dimCount)])
-    record.elementCount = fields.read(at + 40)
-    guard try TensorLayout.elementCount(of: shape) == record.elementCount else {
-      throw QCodecError(.invalidShape, "\(record.elementCount) elements in shape \(shape)", offset: base + UInt64(at + 40))
-    }
-    record.sourceBytes = fields.read(at + 144)
-    let bytes = try record.dtype.byteCount(elements: record.elementCount)
-    guard bytes == record.sourceBytes, bytes < Format.maximumFile else {
-      throw QCodecError(
-        .invalidShape, "\(record.sourceBytes) source bytes for \(record.elementCount) elements of \(record.dtype.name)",
-        offset: base + UInt64(at + 144))
+    record.elementCount = try TensorLayout.elementCount(of: shape)
+    record.sourceBytes = try record.dtype.byteCount(elements: record.elementCount)
+    guard record.sourceBytes < Format.maximumFile else {
+      throw QCodecError(.limitExceeded, "\(record.sourceBytes) bytes of a tensor, fewer than 2^63 at most")
     }
   }
 
   private func readStatistics(at: Int, into record: inout TensorRecord) throws(QCodecError) {
-    record.statistics.maxAbsError = fields.double(at + 80)
-    record.statistics.maxScaledError = fields.double(at + 88)
-    record.statistics.squaredError = fields.double(at + 96)
-    record.statistics.squaredSource = fields.double(at + 104)
-    record.statistics.zerosCreated = fields.read(at + 112)
-    record.statistics.signChanges = fields.read(at + 120)
-    record.statistics.guaranteedMaxAbsError = fields.double(at + 128)
-    record.guaranteedRelative = fields.double(at + 136)
+    record.statistics.maxAbsError = fields.double(at + 72)
+    record.statistics.maxScaledError = fields.double(at + 80)
+    record.statistics.squaredError = fields.double(at + 88)
+    record.statistics.squaredSource = fields.double(at + 96)
+    record.statistics.zerosCreated = fields.read(at + 104)
+    record.statistics.signChanges = fields.read(at + 112)
+    record.statistics.guaranteedMaxAbsError = fields.double(at + 120)
+    record.guaranteedRelative = fields.double(at + 128)
     guard record.scheme == nil else { return try checkErrors(record, at: at) }
-    for offset in stride(from: at + 72, to: at + 144, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
+    for offset in stride(from: at + 64, to: at + 136, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
       throw QCodecError(.invalidScheme, "a lossless tensor has no errors", offset: base + UInt64(offset))
     }
   }
 
   private func checkErrors(_ record: TensorRecord, at: Int) throws(QCodecError) {
-    for offset in stride(from: at + 80, to: at + 112, by: 8) {
+    for offset in stride(from: at + 72, to: at + 104, by: 8) {
       let value = fields.double(offset)
       guard value >= 0, value.isFinite else {
         throw QCodecError(.invalidDirectory, "a recorded error of \(value)", offset: base + UInt64(offset))
@@ -197,7 +191,7 @@ struct DirectoryParser {
     // Only imports come without a guarantee.
     let guarantee = record.statistics.guaranteedMaxAbsError
     guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 else {
-      throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 128))
+      throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 120))
     }
   }
 

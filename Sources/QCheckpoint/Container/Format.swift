@@ -10,7 +10,7 @@ enum Format {
   static let headerSize = 64
   static let trailerSize = 96
   static let directoryHeaderSize = 64
-  static let tensorRecordSize = 160
+  static let tensorRecordSize = 136
   static let chunkRecordSize = 32
   static let tableHeaderSize = 16
 
@@ -27,11 +27,8 @@ enum Format {
   /// The reference of tensors that have none.
   static let noReference = UInt64.max
 
-  /// The next multiple of 64, or nil beyond the range of 64 bits.
-  static func aligned(_ offset: UInt64) -> UInt64? {
-    let (sum, overflow) = offset.addingReportingOverflow(alignment - 1)
-    return overflow ? nil : sum & ~(alignment - 1)
-  }
+  /// The next multiple of 64; positions lie within files, which end before 2^63.
+  static func aligned(_ offset: UInt64) -> UInt64 { (offset + alignment - 1) & ~(alignment - 1) }
 }
 
 /// What a chunk holds; the raw value is the code that files store.

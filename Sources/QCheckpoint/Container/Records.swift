@@ -1,6 +1,6 @@
 import QCodec
 
-/// One tensor as the directory stores it, in 160 bytes.
+/// One tensor as the directory stores it, in 136 bytes.
 struct TensorRecord: Sendable {
   var nameOffset: UInt64 = 0
   var nameLength: UInt32 = 0
@@ -30,8 +30,8 @@ struct TensorRecord: Sendable {
     writer.write(role.rawValue)
     writer.write(UInt8(scheme == nil ? 0 : 1))
     writer.write(dimCount)
-    for field in [dimsIndex, firstChunk, chunkCount, elementCount] { writer.write(field) }
-    writeScheme(to: &writer)
+    for field in [dimsIndex, firstChunk, chunkCount] { writer.write(field) }
+    writer.write(scheme: scheme)
     writer.write(tableOffset)
     writer.write(reason.rawValue)
     writer.write(UInt8(1))
@@ -46,21 +46,22 @@ struct TensorRecord: Sendable {
     writer.write(statistics.signChanges)
     writer.write(statistics.guaranteedMaxAbsError)
     writer.write(guaranteedRelative)
-    writer.write(sourceBytes)
-    writer.write(UInt64(0))
   }
+}
 
-  private func writeScheme(to writer: inout ByteWriter) {
-    guard let scheme else { return writer.write(UInt64(0)) }
+extension ByteWriter {
+  /// Appends the eight bytes of a scheme; zeros for a lossless tensor.
+  mutating func write(scheme: Scheme?) {
+    guard let scheme else { return write(UInt64(0)) }
     let (scaling, block) = scheme.scaling.codes
-    writer.write(scheme.map.rawValue)
-    writer.write(UInt8(scheme.bits))
-    writer.write(UInt8(scheme.signed ? 1 : 0))
-    writer.write(scaling)
-    writer.write(block)
-    writer.write(scheme.domain.rawValue)
-    writer.write(scheme.rounding.rawValue)
-    writer.write(scheme.scaleRule.rawValue)
+    write(scheme.map.rawValue)
+    write(UInt8(scheme.bits))
+    write(UInt8(scheme.signed ? 1 : 0))
+    write(scaling)
+    write(block)
+    write(scheme.domain.rawValue)
+    write(scheme.rounding.rawValue)
+    write(scheme.scaleRule.rawValue)
   }
 }
 

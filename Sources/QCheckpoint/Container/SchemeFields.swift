@@ -1,6 +1,55 @@
 import QCodec
 
-/// The scheme of a tensor record: bytes 48 to 60 and the seed.
+/// The eight bytes of a scheme, as tensor records and preambles hold them; what they refer to is not yet known.
+struct SchemeCodes {
+  let map: Scheme.Map
+  let bits: Int
+  let signed: Bool
+  let scaling: Scheme.Scaling
+  let domain: Scheme.Domain
+  let rounding: Scheme.Rounding
+  let scaleRule: Scheme.ScaleRule
+
+  /// Reads the bytes from `at` on, which stand at `place` of the file.
+  ///
+  /// Throws `invalidScheme` for values that no version has, `unsupportedFeature` for those that are reserved.
+  init(_ fields: ByteFields, at: Int, place: UInt64) throws(QCodecError) {
+    func refuse(_ message: String, _ offset: Int) -> QCodecError {
+      QCodecError(.invalidScheme, message, offset: place + UInt64(offset))
+    }
+    let bytes = Array(fields.bytes[at..<at + 8])
+    guard let map = Scheme.Map(rawValue: bytes[0]) else { throw refuse("unknown map \(bytes[0])", 0) }
+    guard let domain = Scheme.Domain(rawValue: bytes[5]) else { throw refuse("unknown domain \(bytes[5])", 5) }
+    guard map != .log, domain != .update else {
+      throw QCodecError(.unsupportedFeature, "the log map and the update domain are reserved", offset: place)
+    }
+    guard bytes[1] == 4 || bytes[1] == 8 else {
+      throw QCodecError(.unsupportedFeature, "codes of \(bytes[1]) bits", offset: place + 1)
+    }
+    guard bytes[2] <= 1 else { throw refuse("signedness \(bytes[2])", 2) }
+    guard let scaling = Scheme.Scaling(code: bytes[3], block: bytes[4]) else {
+      throw refuse("unknown scaling \(bytes[3]) with block 2^\(bytes[4])", 3)
+    }
+    guard let rounding = Scheme.Rounding(rawValue: bytes[6]) else { throw refuse("unknown rounding \(bytes[6])", 6) }
+    guard let rule = Scheme.ScaleRule(rawValue: bytes[7]) else { throw refuse("unknown scale rule \(bytes[7])", 7) }
+    self.map = map
+    bits = Int(bytes[1])
+    signed = bytes[2] == 1
+    self.scaling = scaling
+    self.domain = domain
+    self.rounding = rounding
+    scaleRule = rule
+  }
+
+  /// The scheme with what stands elsewhere; `table` counts for custom maps.
+  func scheme(seed: UInt64, table: MapTable?) -> Scheme {
+    Scheme(
+      map: map, bits: bits, signed: signed, scaling: scaling, domain: domain, rounding: rounding, seed: seed,
+      scaleRule: scaleRule, customTable: map == .custom ? table : nil)
+  }
+}
+
+/// The scheme of a tensor record: bytes 40 to 52 and the seed.
 struct SchemeFields {
   let fields: ByteFields
   let at: Int
@@ -14,8 +63,8 @@ struct SchemeFields {
   func read(tables: inout TableSection) throws(QCodecError) -> Scheme? {
     switch fields.bytes[at + 14] {
     case 0:
-      guard fields.read(at + 48, as: UInt64.self) == 0, fields.read(at + 56, as: UInt32.self) == Format.noTable else {
-        throw refuse("a lossless tensor has no scheme", 48)
+      guard fields.read(at + 40, as: UInt64.self) == 0, fields.read(at + 48, as: UInt32.self) == Format.noTable else {
+        throw refuse("a lossless tensor has no scheme", 40)
       }
       return nil
     case 1: return try quantized(tables: &tables)
@@ -24,44 +73,14 @@ struct SchemeFields {
   }
 
   private func quantized(tables: inout TableSection) throws(QCodecError) -> Scheme {
-    let bytes = fields.bytes
-    guard let map = Scheme.Map(rawValue: bytes[at + 48]) else { throw refuse("unknown map \(bytes[at + 48])", 48) }
-    guard let domain = Scheme.Domain(rawValue: bytes[at + 53]) else {
-      throw refuse("unknown domain \(bytes[at + 53])", 53)
-    }
-    guard map != .log, domain != .update else {
-      throw QCodecError(
-        .unsupportedFeature, "the log map and the update domain are reserved", offset: base + UInt64(at + 48))
-    }
-    guard bytes[at + 49] == 4 || bytes[at + 49] == 8 else {
-      throw QCodecError(.unsupportedFeature, "codes of \(bytes[at + 49]) bits", offset: base + UInt64(at + 49))
-    }
-    guard bytes[at + 50] <= 1 else { throw refuse("signedness \(bytes[at + 50])", 50) }
-    guard let scaling = Scheme.Scaling(code: bytes[at + 51], block: bytes[at + 52]) else {
-      throw refuse("unknown scaling \(bytes[at + 51]) with block 2^\(bytes[at + 52])", 51)
-    }
-    guard let rounding = Scheme.Rounding(rawValue: bytes[at + 54]) else {
-      throw refuse("unknown rounding \(bytes[at + 54])", 54)
-    }
-    guard let rule = Scheme.ScaleRule(rawValue: bytes[at + 55]) else {
-      throw refuse("unknown scale rule \(bytes[at + 55])", 55)
-    }
-    let (bits, signed) = (Int(bytes[at + 49]), bytes[at + 50] == 1)
-    let table = try tables.table(
-      at: fields.read(at + 56), map: map, bits: bits, signed: signed, scaleRule: rule, place: base + UInt64(at + 56))
-    let scheme = Scheme(
-      map: map, bits: bits, signed: signed, scaling: scaling, domain: domain, rounding: rounding,
-      seed: fields.read(at + 72), scaleRule: rule, customTable: map == .custom ? table : nil)
-    try check(scheme, table: table)
-    return scheme
-  }
-
-  /// The scheme must be one that a writer resolves to itself.
-  private func check(_ scheme: Scheme, table: MapTable) throws(QCodecError) {
-    if table.isImport, scheme.rounding != .unknown { throw refuse("an imported table with a known rounding", 54) }
+    let codes = try SchemeCodes(fields, at: at + 40, place: base + UInt64(at + 40))
+    let table = try tables.table(at: fields.read(at + 48), codes: codes, place: base + UInt64(at + 48))
+    // The scheme must be one that a writer resolves to itself.
+    if table.isImport, codes.rounding != .unknown { throw refuse("an imported table with a known rounding", 46) }
     guard let dtype = DType(rawValue: fields.bytes[at + 12]), dtype.isQuantizable else {
       throw refuse("a quantized tensor of dtype \(fields.bytes[at + 12])", 12)
     }
-    if fields.bytes[at + 60] != 0 { throw refuse("a quantized tensor has no reason to be lossless", 60) }
+    if fields.bytes[at + 52] != 0 { throw refuse("a quantized tensor has no reason to be lossless", 52) }
+    return codes.scheme(seed: fields.read(at + 64), table: table)
   }
 }

@@ -28,9 +28,10 @@ struct TableSection {
 
   /// The table that a record refers to; tables stand in order of first use.
   mutating func table(
-    at offset: UInt32, map: Scheme.Map, bits: Int, signed: Bool, scaleRule: Scheme.ScaleRule, place: UInt64
+    at offset: UInt32, codes: SchemeCodes, place: UInt64
   ) throws(QCodecError) -> MapTable {
-    let key = Key(offset: offset, map: map, scaleRule: scaleRule)
+    let (map, bits, signed) = (codes.map, codes.bits, codes.signed)
+    let key = Key(offset: offset, map: map, scaleRule: codes.scaleRule)
     if let table = known[key], table.bits == bits, table.signed == signed { return table }
     guard seen.contains(offset) || Int(offset) == next else {
       throw QCodecError(.invalidMapTable, "no table begins at \(offset) of the tables", offset: place)
@@ -49,7 +50,7 @@ struct TableSection {
     guard count == expected, range.count - start - Format.tableHeaderSize >= count * 4 else {
       throw refuse("a map table of \(count) entries", start + 4)
     }
-    let table = try read(at: at, map: map, bits: bits, signed: signed, isImport: flags == 1, scaleRule: scaleRule)
+    let table = try read(at: at, map: map, bits: bits, signed: signed, isImport: flags == 1, scaleRule: codes.scaleRule)
     known[key] = table
     if seen.insert(offset).inserted { next = start + Format.tableHeaderSize + count * 4 }
     return table

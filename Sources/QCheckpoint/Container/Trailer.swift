@@ -88,7 +88,7 @@ struct Trailer {
       throw QCodecError(.trailerCorrupt, "the directory does not follow the metadata", offset: start)
     }
     let (end, overflow) = directoryOffset.addingReportingOverflow(directoryLength)
-    guard !overflow, Format.aligned(end) == start else {
+    guard !overflow, end <= start, Format.aligned(end) == start else {
       throw QCodecError(.trailerCorrupt, "the trailer does not follow the directory", offset: start + 8)
     }
   }

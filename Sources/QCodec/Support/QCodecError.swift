@@ -37,6 +37,8 @@ public struct QCodecError: Error, Sendable, Equatable {
     case invalidScale = 51
     case invalidCode = 52
     case invalidChunkLength = 53
+    /// The preamble or the frame before a chunk is not what the directory says.
+    case leadCorrupt = 54
     // Other documents.
     case invalidJSON = 60
     case invalidPolicy = 61
