@@ -152,7 +152,8 @@ extension TensorCodec {
       }
       let decoder = try ChunkDecoder(layout: layout, scales: scales)
       try unsafe values.withUnsafeMutableBytes { values throws(QCodecError) in
-        try unsafe decodeChunks(elements, of: stream, with: decoder, into: values, threads: threads ?? availableThreads())
+        try unsafe decodeChunks(
+          elements, of: stream, with: decoder, into: values, threads: threads ?? availableThreads())
       }
     }
   }

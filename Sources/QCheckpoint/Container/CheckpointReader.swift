@@ -47,7 +47,11 @@ public final class CheckpointReader: Sendable {
       throw QCodecError(.truncated, "the file ends before its trailer", offset: length)
     }
     let end = try source.bytes(at: length - UInt64(Format.trailerSize), count: Format.trailerSize)
-    trailer = try Trailer(end, headerHash: header.hash, fileLength: length)
+    do throws(QCodecError) {
+      trailer = try Trailer(end, headerHash: header.hash, fileLength: length)
+    } catch {
+      throw error.code == .truncated ? Self.listingSalvage(error, source) : error
+    }
     // Checksums of the directory are not optional: everything else is found through it.
     let bytes = try source.bytes(at: trailer.directoryOffset, count: Int(trailer.directoryLength))
     guard xxh3(bytes) == trailer.directoryHash else {
@@ -55,6 +59,27 @@ public final class CheckpointReader: Sendable {
     }
     directory = try DirectoryParser.parse(
       bytes, at: trailer.directoryOffset, tensorCount: trailer.tensorCount, chunksEnd: trailer.metadataOffset)
+  }
+
+  /// The error of a file cut short, with the names of the tensors that stand whole in it.
+  private static func listingSalvage(_ error: QCodecError, _ source: any TensorSource) -> QCodecError {
+    var result = error
+    guard let salvage = try? Salvage(source: source) else { return error }
+    let whole = salvage.tensors.filter(\.isWhole)
+    let names = whole.prefix(8).map { "'\($0.name)'" }.joined(separator: ", ")
+    result.message += "; \(whole.count) tensors in it are whole" + (whole.isEmpty ? "" : ": \(names)")
+    if whole.count > 8 { result.message += ", …" }
+    return result
+  }
+
+  /// A reader by a directory that a salvage made up: no metadata, nothing between chunks is known.
+  init(directory: Directory, source: any TensorSource, file: InputFile?) {
+    self.source = source
+    self.file = file
+    self.directory = directory
+    verifiesChecksums = true
+    formatVersion = (Format.major, Format.minor)
+    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.records.count))
   }
 
   // MARK: Directory

@@ -27,7 +27,9 @@ struct DirectoryBuilder {
       record.nameOffset = UInt64(names.bytes.count)
       record.nameLength = UInt32(tensors[index].name.count)
       record.dimsIndex = UInt64(dims.bytes.count / 8)
-      if let scheme = record.scheme, let table = record.table { record.tableOffset = offset(of: table, map: scheme.map) }
+      if let scheme = record.scheme, let table = record.table {
+        record.tableOffset = offset(of: table, map: scheme.map)
+      }
       record.write(to: &records)
       for length in tensors[index].dims { dims.write(length) }
       names.write(contentsOf: tensors[index].name)

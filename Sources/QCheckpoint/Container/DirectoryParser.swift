@@ -121,7 +121,8 @@ struct DirectoryParser {
         offset: base + UInt64(at + 56))
     }
     guard fields.bytes[at + 53] == 1 else {
-      throw QCodecError(.invalidChunkTable, "a chunk stride of \(fields.bytes[at + 53])", offset: base + UInt64(at + 53))
+      throw QCodecError(
+        .invalidChunkTable, "a chunk stride of \(fields.bytes[at + 53])", offset: base + UInt64(at + 53))
     }
     record.scheme = try SchemeFields(fields: fields, at: at, base: base).read(tables: &tables)
     if record.scheme != nil { record.tableOffset = fields.read(at + 48) }

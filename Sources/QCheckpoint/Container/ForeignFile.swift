@@ -17,8 +17,9 @@ public enum ForeignFile: Sendable {
     switch self {
     case .safetensors: "a safetensors file; compress it with 'qcodec encode'"
     case .numpy: "a NumPy .npy file; compress it with 'qcodec encode'"
-    case .zip: "a zip archive, as torch.save and numpy.savez write; .npz files are read by 'qcodec encode', torch files "
-      + "are to be saved as safetensors first"
+    case .zip:
+      "a zip archive, as torch.save and numpy.savez write; .npz files are read by 'qcodec encode', torch files "
+        + "are to be saved as safetensors first"
     case .pickle: "a Python pickle, which is never loaded; save the state as safetensors first"
     case .gguf: "a GGUF model"
     case .gzip: "gzip data; decompress it first"

@@ -64,7 +64,9 @@ struct ByteFields {
   func read<Value: FixedWidthInteger & UnsignedInteger>(_ offset: Int, as type: Value.Type = Value.self) -> Value {
     precondition(offset >= 0 && offset + MemoryLayout<Value>.size <= bytes.count, "field outside the bytes")
     // Safe: the range was checked above, and integers have no invalid bit patterns.
-    return unsafe bytes.withUnsafeBytes { unsafe Value(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Value.self)) }
+    return unsafe bytes.withUnsafeBytes {
+      unsafe Value(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Value.self))
+    }
   }
 
   func double(_ offset: Int) -> Double { Double(bitPattern: read(offset)) }

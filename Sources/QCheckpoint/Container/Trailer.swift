@@ -30,8 +30,8 @@ struct Trailer {
     guard Array(bytes[80..<88]) == Format.endMagic else {
       throw QCodecError(
         .truncated,
-        "no trailer at the end of the file's \(fileLength) bytes: it was cut short or is still being written; without "
-          + "the directory no tensor of it can be named", offset: start)
+        "no trailer at the end of the file's \(fileLength) bytes: it was cut short or is still being written",
+        offset: start)
     }
     let fields = ByteFields(bytes: bytes)
     guard fields.read(88, as: UInt64.self) == xxh3(Array(bytes[..<88])) else {
@@ -73,6 +73,13 @@ struct Trailer {
     self.headerHash = headerHash
     self.fileLength = fileLength
     self.tensorCount = tensorCount
+  }
+
+  /// A stand-in for the trailer of a file that has lost its own.
+  init(salvagedFrom fileLength: UInt64, tensorCount: UInt64) {
+    self.init(
+      directoryOffset: 0, directoryLength: 0, directoryHash: 0, metadataOffset: 0, metadataLength: 0, metadataHash: 0,
+      headerHash: 0, fileLength: fileLength, tensorCount: tensorCount)
   }
 
   private func checkPlaces(trailerStart start: UInt64) throws(QCodecError) {

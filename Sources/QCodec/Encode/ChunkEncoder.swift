@@ -34,7 +34,8 @@ public struct ChunkEncoder: Sendable {
   public func encode(
     chunk index: Int, source: UnsafeRawBufferPointer, into payload: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) -> TensorStatistics {
-    guard source.count == layout.sourceByteCount(ofChunk: index), payload.count == layout.payloadByteCount(ofChunk: index)
+    guard source.count == layout.sourceByteCount(ofChunk: index),
+      payload.count == layout.payloadByteCount(ofChunk: index)
     else {
       throw QCodecError(
         .shapeMismatch, "chunk \(index) was given \(source.count) bytes and room for \(payload.count)", tensor: name)

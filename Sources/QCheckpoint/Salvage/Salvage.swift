@@ -1,0 +1,165 @@
+import QCodec
+
+/// What can still be read of a checkpoint whose directory is missing or damaged, found by what stands before each chunk.
+///
+/// A file cut short, by a full disk or a broken download, keeps every tensor whose chunks lie before the cut. Statistics,
+/// guarantees, roles and metadata stand in the directory and are lost with it.
+public struct Salvage: Sendable {
+  /// One tensor of which a chunk was found.
+  public struct Tensor: Sendable {
+    public let name: String
+    public let dtype: DType
+    public let shape: [UInt64]
+    /// nil for lossless tensors.
+    public let scheme: Scheme?
+    /// The elements, in C order, that are lost; none for a whole tensor.
+    public let lost: [Range<UInt64>]
+
+    /// Whether every element can be read.
+    public var isWhole: Bool { lost.isEmpty }
+  }
+
+  /// The tensors in the order of the file.
+  public let tensors: [Tensor]
+  /// A reader of the whole tensors, numbered in the order of their names.
+  public let reader: CheckpointReader
+
+  /// Scans a file; O(bytes). Throws `notACheckpoint` for anything else, with what it is.
+  public init(source: any TensorSource) throws(QCodecError) {
+    try self.init(source: source, file: nil)
+  }
+
+  /// Scans an open file; throws as `init(source:)`.
+  public init(file: InputFile) throws(QCodecError) {
+    try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file)
+  }
+
+  private init(source: any TensorSource, file: InputFile?) throws(QCodecError) {
+    let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
+    if start.count < Format.headerSize || !start.starts(with: Format.magic) { _ = try Header.check(start) }
+    let scan = SalvageScan.run(source)
+    tensors = scan.tensors.map(\.description)
+    reader = CheckpointReader(salvaged: scan.tensors.filter { $0.description.isWhole }, source: source, file: file)
+  }
+}
+
+/// The pass over the file.
+struct SalvageScan {
+  /// A tensor and its chunks so far.
+  struct Found {
+    let preamble: Preamble
+    let plan: ChunkPlan
+    /// By index; nil for those not found or damaged.
+    var chunks: [Int: ChunkRecord] = [:]
+  }
+
+  private var cursor: SalvageCursor
+  private(set) var tensors: [Found] = []
+  /// Where in `tensors` the tensor of a frame's number is.
+  private var places: [UInt32: Int] = [:]
+
+  static func run(_ source: any TensorSource) -> SalvageScan {
+    var scan = SalvageScan(cursor: SalvageCursor(source))
+    var position = UInt64(Format.headerSize)
+    while position < source.byteCount {
+      if let end = scan.chunk(after: position) {
+        position = end
+      } else {
+        // Beyond what was just found to be of no use.
+        guard let next = scan.nextPreamble(from: (position + 15) & ~7) else { break }
+        position = next
+      }
+    }
+    return scan
+  }
+
+  /// The next multiple of 8 at which a preamble with its frame stands.
+  private mutating func nextPreamble(from start: UInt64) -> UInt64? {
+    var offset = start
+    while offset < cursor.source.byteCount {
+      if let (_, length) = cursor.preamble(at: offset),
+        cursor.frame(before: Lead.storedOffset(after: offset, preambleLength: length))?.index == 0
+      {
+        return offset
+      }
+      offset += 8
+    }
+    return nil
+  }
+
+  /// Takes in the chunk that follows `position`; its end, or nil where none follows.
+  private mutating func chunk(after position: UInt64) -> UInt64? {
+    if let (preamble, length) = cursor.preamble(at: (position + 7) & ~7) {
+      let offset = Lead.storedOffset(after: position, preambleLength: length)
+      guard let frame = cursor.frame(before: offset), frame.index == 0, places[frame.tensor] == nil,
+        let plan = Self.plan(of: preamble), plan.count > 0
+      else { return nil }
+      places[frame.tensor] = tensors.count
+      tensors.append(Found(preamble: preamble, plan: plan))
+      return take(frame, at: offset)
+    }
+    let offset = Lead.storedOffset(after: position, preambleLength: 0)
+    return cursor.frame(before: offset).flatMap { take($0, at: offset) }
+  }
+
+  private static func plan(of preamble: Preamble) -> ChunkPlan? {
+    guard let elements = try? TensorLayout.elementCount(of: preamble.shape),
+      let bytes = try? preamble.dtype.byteCount(elements: elements), bytes < Format.maximumFile
+    else { return nil }
+    guard let scheme = preamble.scheme else { return ChunkPlan(layout: nil, sourceBytes: bytes) }
+    guard let layout = try? TensorLayout(dtype: preamble.dtype, shape: preamble.shape, scheme: scheme) else {
+      return nil
+    }
+    return ChunkPlan(layout: layout, sourceBytes: bytes)
+  }
+
+  /// Takes in a chunk if it is what its tensor has at that place; the end of its bytes, whole or damaged.
+  private mutating func take(_ frame: ChunkFrame, at offset: UInt64) -> UInt64? {
+    guard let place = places[frame.tensor], UInt64(frame.index) < tensors[place].plan.count else { return nil }
+    let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
+    let plain = frame.compression == .none
+    guard frame.kind == kind, plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength,
+      let stored = cursor.bytes(at: offset, count: Int(frame.storedLength))
+    else { return nil }
+    if xxh3(Array(stored)) == frame.hash {
+      tensors[place].chunks[Int(frame.index)] = ChunkRecord(
+        offset: offset, storedLength: frame.storedLength, rawLength: UInt32(rawLength), hash: frame.hash,
+        compression: frame.compression, kind: kind, tensor: 0)
+    }
+    return offset + UInt64(frame.storedLength)
+  }
+}
+
+extension SalvageScan.Found {
+  /// What is told of the tensor.
+  var description: Salvage.Tensor {
+    Salvage.Tensor(
+      name: String(decoding: preamble.name, as: UTF8.self), dtype: preamble.dtype, shape: preamble.shape,
+      scheme: preamble.scheme, lost: lost)
+  }
+
+  /// The elements of chunks that are missing, neighbours joined; all of them where scales are.
+  private var lost: [Range<UInt64>] {
+    guard chunks.count < plan.count else { return [] }
+    let elements = (try? TensorLayout.elementCount(of: preamble.shape)) ?? 0
+    var result: [Range<UInt64>] = []
+    for index in 0..<Int(plan.count) where chunks[index] == nil {
+      if index < plan.scaleChunks { return [0..<elements] }
+      let range = self.elements(ofDataChunk: index - plan.scaleChunks, of: elements)
+      if let last = result.last, last.upperBound >= range.lowerBound {
+        result[result.count - 1] = last.lowerBound..<range.upperBound
+      } else {
+        result.append(range)
+      }
+    }
+    return result
+  }
+
+  private func elements(ofDataChunk index: Int, of count: UInt64) -> Range<UInt64> {
+    if let layout = plan.layout { return layout.elements(ofChunk: index) }
+    let width = UInt64(preamble.dtype.bitWidth)
+    let start = UInt64(index) * UInt64(Format.losslessChunk)
+    let end = min(start + UInt64(Format.losslessChunk), plan.sourceBytes)
+    return start * 8 / width..<min(count, (end * 8 + width - 1) / width)
+  }
+}
