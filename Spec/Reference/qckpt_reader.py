@@ -514,9 +514,13 @@ def absolute_term(dtype):
     return {"F32": 2.0**-149, "BF16": 2.0**-133 + 2.0**-149, "F16": 2.0**-24 + 2.0**-149}[dtype]
 
 
+LARGEST = {"F32": (2 - 2.0**-23) * 2.0**127, "BF16": (2 - 2.0**-7) * 2.0**127, "F16": 65504.0}
+
+
 def element_bounds(t, codes, scales):
     magnitude = np.abs(scales.astype(np.float64))
     bound = (magnitude * radii(t.table, t.signed, t.rounding, t.dtype)[codes] + absolute_term(t.dtype)) * (1 + 2.0**-40)
+    bound[magnitude > LARGEST[t.dtype]] = np.inf
     return np.where(magnitude == 0, 0.0, bound)
 
 
