@@ -237,6 +237,7 @@ class Checkpoint:
         t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
         t.table, imported = self._table(table, map_, bits, signed)
         require(not imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
+        require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
         require(t.reason == 0, "invalidScheme", "a reason to be lossless")
         for error in (t.max_abs, t.max_scaled, t.squared_error, t.squared_source):
