@@ -52,13 +52,15 @@ enum PlainFloat {
     Double(sign: .plus, exponent: exponent, significand: 1)
   }
 
-  /// Any element as a number, for messages; what has no numeric value gives its first byte.
+  /// Any element as a number, for messages; complex ones by their real part; what has no numeric
+  /// value gives its first byte.
   static func number(_ bytes: [UInt8], _ index: Int, dtype: DType) -> Double {
     let size = max(1, dtype.bitWidth / 8)
     let at = index * size
     switch dtype {
     case .f32, .bf16, .f16: return value(bytes, index, dtype: dtype)
-    case .f64, .c64, .c128: return Double(bitPattern: integer(bytes, at, 8, as: UInt64.self))
+    case .f64, .c128: return Double(bitPattern: integer(bytes, at, 8, as: UInt64.self))
+    case .c64: return Double(Float(bitPattern: integer(bytes, at, 4, as: UInt32.self)))
     case .i8, .i16, .i32, .i64:
       let pattern = integer(bytes, at, size, as: UInt64.self)
       let shift = UInt64(64 - size * 8)

@@ -6,6 +6,8 @@ struct SchemeBound {
   let radii: [Double]?
   /// τ.
   let absolute: Double
+  /// Ω, the largest finite value of the dtype.
+  private let greatest: Double
 
   init(layout: TensorLayout) {
     absolute =
@@ -14,6 +16,12 @@ struct SchemeBound {
       case .f16: 0x1p-24 + 0x1p-149
       default: 0x1p-149
       }
+    greatest =
+      switch layout.dtype {
+      case .bf16: 0x1.FEp127
+      case .f16: 65_504
+      default: 0x1.FFFFFEp127
+      }
     radii = layout.scheme.rounding == .unknown ? nil : Self.radii(layout)
   }
 
@@ -21,6 +29,8 @@ struct SchemeBound {
   func bound(code: Int, scale: Float) -> Double? {
     guard let radii else { return nil }
     if scale == 0 { return 0 }
+    // Beyond Ω the conversion to the dtype may overflow; no encoder writes such a scale.
+    if Double(scale.magnitude) > greatest { return .infinity }
     return (Double(scale.magnitude) * radii[code] + absolute) * (1 + 0x1p-40)
   }
 

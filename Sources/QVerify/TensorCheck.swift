@@ -88,7 +88,7 @@ struct TensorCheck: Sendable {
       result.maxAbsError = max(result.maxAbsError, error)
       result.squaredError += error * error
       result.squaredSource += expected * expected
-      if let limit, error > limit {
+      if let limit, error > limit || error == .infinity {
         result.note(info.name, element, expected: expected, got: got, bound: limit, "an element exceeds its bound")
       }
     }

@@ -238,6 +238,7 @@ class Checkpoint:
         t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
         t.table, imported = self._table(table, map_, bits, signed)
         require(not imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
+        require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
         require(t.reason == 0, "invalidScheme", "a reason to be lossless")
         for error in (t.max_abs, t.max_scaled, t.squared_error, t.squared_source):
@@ -536,9 +537,13 @@ def absolute_term(dtype):
     return {"F32": 2.0**-149, "BF16": 2.0**-133 + 2.0**-149, "F16": 2.0**-24 + 2.0**-149}[dtype]
 
 
+LARGEST = {"F32": (2 - 2.0**-23) * 2.0**127, "BF16": (2 - 2.0**-7) * 2.0**127, "F16": 65504.0}
+
+
 def element_bounds(t, codes, scales):
     magnitude = np.abs(scales.astype(np.float64))
     bound = (magnitude * radii(t.table, t.signed, t.rounding, t.dtype)[codes] + absolute_term(t.dtype)) * (1 + 2.0**-40)
+    bound[magnitude > LARGEST[t.dtype]] = np.inf
     return np.where(magnitude == 0, 0.0, bound)
 
 

@@ -18,6 +18,10 @@ extension Scheme {
     guard rounding == .stochastic || seed == 0 else {
       throw QCodecError(.unsupportedScheme, "a seed belongs to stochastic rounding alone")
     }
+    // A bound needs |x| ≤ |scale| (Spec/ErrorBounds.md), which an unknown rule does not promise.
+    guard scaleRule != .unknown || rounding == .unknown else {
+      throw QCodecError(.unsupportedScheme, "an unknown scale rule goes with unknown rounding alone")
+    }
     if map != .custom, customTable != nil {
       throw QCodecError(.unsupportedScheme, "a named map takes no table of its own")
     }
