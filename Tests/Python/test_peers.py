@@ -239,8 +239,8 @@ def test_codes_of_torchao_differ_only_by_its_clamp_and_at_midpoints(reader, writ
         scaled, clamped = utilities.scale_tensor(torch.from_numpy(x), block)
         theirs = choose(scaled, torch.from_numpy(table.copy())).numpy()
         absmax = np.repeat(np.max(np.abs(x.reshape(-1, block)), axis=1), block)
-        own = writer.choose(
-            writer.Record("x", "F32", x.shape, x.tobytes(), writer.scheme(map_, bits, signed, rule="absmax")), x, absmax, 0)
+        how = writer.scheme(map_, bits, signed, rule="absmax")
+        own = writer.choose(writer.Record("x", "F32", x.shape, x.tobytes(), how), x, absmax, 0)
         for i in np.flatnonzero((own != theirs) & (absmax >= TORCHAO_CLAMP)):
             low = min(own[i], theirs[i])
             assert abs(int(own[i]) - int(theirs[i])) == 1
