@@ -36,7 +36,10 @@ $(VENV)/.complete: Tests/Python/requirements.txt Spec/Reference/requirements.txt
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r Spec/Reference/requirements.txt -r Tests/Python/requirements.txt
+	# The build without CUDA, which is far smaller, lies on PyTorch's own index unless a mirror has it.
 	$(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
+	  || $(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
+	    --extra-index-url https://download.pytorch.org/whl/cpu \
 	  || $(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0
 	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps bitsandbytes==0.50.2 torchao==0.18.0
 	touch $@

@@ -1,6 +1,6 @@
-"""What the Python tests share: the command under test, the reference reader and the real state."""
+"""What the Python tests share: the command under test, the reference reader and the real states."""
 
-import importlib.util
+import importlib
 import json
 import os
 import pathlib
@@ -10,32 +10,37 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# As modules of their own names, so that reader, writer and generator share one set of tables and one error type.
+sys.path[:0] = [str(ROOT / "Spec" / "Reference"), str(ROOT / "Fixtures")]
 
 
-def _load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def root():
+    """The checkout."""
+    return ROOT
 
 
 @pytest.fixture(scope="session")
 def reader():
     """The reference reader, as a module."""
-    return _load(ROOT / "Spec" / "Reference" / "qckpt_reader.py")
+    return importlib.import_module("qckpt_reader")
 
 
 @pytest.fixture(scope="session")
-def golden():
-    """The generator of the golden files, which has a writer of its own."""
-    return _load(ROOT / "Fixtures" / "make_golden.py")
+def writer():
+    """The writer that makes the fixtures: apart from the command, from the text of Spec/ alone."""
+    return importlib.import_module("qckpt_writer")
 
 
 @pytest.fixture(scope="session")
-def qcodec():
-    """Runs the command; returns the finished process, or the parsed document with json=True."""
-    binary = os.environ.get("QCODEC_BINARY", str(ROOT / ".build" / "release" / "qcodec"))
+def binary():
+    """The path of the command under test."""
+    return os.environ.get("QCODEC_BINARY", str(ROOT / ".build" / "release" / "qcodec"))
+
+
+@pytest.fixture(scope="session")
+def qcodec(binary):
+    """Runs the command; returns the finished process, or the parsed document with json_output=True."""
 
     def run(*arguments, status=0, json_output=False, **keywords):
         command = [binary, *map(str, arguments)] + (["--json"] if json_output else [])

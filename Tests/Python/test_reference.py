@@ -1,0 +1,199 @@
+"""The command against the reference reader and the fixtures' writer, neither of which shares code with it."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tensorfile
+
+PRESETS = ["paper8", "paper4", "lossless"]
+STATISTICS = {
+    "max_abs_error": "max_abs", "max_scaled_error": "max_scaled", "squared_error": "squared_error",
+    "squared_source": "squared_source", "zeros_created": "zeros", "sign_changes": "signs",
+}
+
+
+def recorded(tensor):
+    return {key: getattr(tensor, field) for key, field in STATISTICS.items()}
+
+
+# The golden fixtures
+
+
+def golden_cases(root):
+    return json.loads((root / "Fixtures" / "golden" / "expected.json").read_text())
+
+
+def test_the_reference_reader_certifies_every_golden_file(root, reader):
+    cases = golden_cases(root)
+    assert sorted(cases) == sorted(path.stem for path in (root / "Fixtures" / "golden").glob("*.qckpt"))
+    for case, expected in cases.items():
+        data = (root / "Fixtures" / "golden" / f"{case}.qckpt").read_bytes()
+        assert hashlib.sha256(data).hexdigest() == expected["sha256"], case
+        checkpoint = reader.Checkpoint(data)
+        found = reader.summary(checkpoint)
+        for entry, tensor in zip(found["tensors"], checkpoint.tensors, strict=True):
+            if tensor.quantized:
+                entry["statistics"] = recorded(tensor)
+        assert found == {key: expected[key] for key in ("format_version", "metadata", "tensors")}, case
+
+
+def test_the_generator_reproduces_the_golden_files(root):
+    command = [sys.executable, root / "Fixtures" / "make_golden.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_command_decodes_every_golden_file_as_expected(root, qcodec, tmp_path):
+    # safetensors has no name for C128.
+    unstorable = {"dtypes": "raw.C128"}
+    for case, expected in golden_cases(root).items():
+        source, target = root / "Fixtures" / "golden" / f"{case}.qckpt", tmp_path / f"{case}.safetensors"
+        if case in unstorable:
+            qcodec("decode", source, "-o", target, status=3)
+            qcodec("decode", source, "-o", target, "--tensor", "q.*", "--tensor", "raw.[!C]*", "--tensor", "raw.C64")
+        else:
+            qcodec("decode", source, "-o", target)
+        tensors, _ = tensorfile.load(target.read_bytes())
+        found = {name: (t.dtype, list(t.shape), hashlib.sha256(t.data).hexdigest()) for name, t in tensors.items()}
+        assert found == {
+            t["name"]: (t["dtype"], t["shape"], t["sha256"]) for t in expected["tensors"]
+            if t["name"] != unstorable.get(case)}, case
+
+
+# Real states, and one whose tensors have several chunks
+
+
+def moments_of_many_chunks():
+    """Moments of 2 chunks and a tail, in shapes that rank1 has scale vectors for, and one odd in every way."""
+    random = np.random.default_rng(20)
+    tensors = {}
+    for name, shape in (("wide", (520, 1031)), ("deep", (77, 83, 89)), ("flat", (2 * 262_144 + 33,))):
+        first = random.standard_normal(shape) * np.exp2(random.integers(-40, 1, shape))
+        second = np.square(random.standard_normal(shape)) * np.exp2(random.integers(-60, 1, shape))
+        second *= random.random(shape) > 0.1
+        for kind, values in (("exp_avg", first), ("exp_avg_sq", second)):
+            tensors[f"{kind}/{name}"] = tensorfile.Entry("F32", shape, values.astype("<f4").tobytes())
+    tensors["step"] = tensorfile.Entry("I64", (), (7).to_bytes(8, "little"))
+    return tensorfile.dump(tensors, {"seed": "20"})
+
+
+@pytest.fixture(scope="module")
+def sources(states, tmp_path_factory):
+    chunked = tmp_path_factory.mktemp("sources") / "chunked.safetensors"
+    chunked.write_bytes(moments_of_many_chunks())
+    return [*states, chunked]
+
+
+@pytest.fixture(scope="module")
+def encoded(qcodec, sources, tmp_path_factory):
+    """Every source under every preset and compression: {(source, preset, compression): path}."""
+    folder, files = tmp_path_factory.mktemp("encoded"), {}
+    for source in sources:
+        for preset in PRESETS:
+            for compression in ("none", "lz4", "zstd"):
+                target = folder / f"{source.stem}.{preset}.{compression}.qckpt"
+                qcodec("encode", source, "-o", target, "--policy", preset, "--compression", compression)
+                files[source, preset, compression] = target
+    return files
+
+
+def test_decode_equals_the_reference_reader_bit_for_bit(reader, qcodec, encoded, tmp_path):
+    for (source, preset, compression), path in encoded.items():
+        checkpoint = reader.Checkpoint(path.read_bytes())
+        checkpoint.check_all_bytes()
+        target = tmp_path / "decoded.safetensors"
+        qcodec("decode", path, "-o", target)
+        tensors, metadata = tensorfile.load(target.read_bytes())
+        originals, original_metadata = tensorfile.load(source.read_bytes())
+        assert metadata == original_metadata, path.name
+        assert set(tensors) == {t.name for t in checkpoint.tensors} == set(originals), path.name
+        for t in checkpoint.tensors:
+            expected = tensorfile.Entry(t.dtype, tuple(t.shape), checkpoint.read(t))
+            assert tensors[t.name] == expected, (path.name, t.name)
+            assert t.quantized or tensors[t.name] == originals[t.name], (path.name, t.name)
+            assert t.quantized == should_be_quantized(preset, t.name, t.elements), (path.name, t.name)
+
+
+def should_be_quantized(preset, name, elements):
+    return preset != "lossless" and name.startswith("exp_avg") and elements >= 4096
+
+
+def test_recorded_guarantees_are_the_reference_readers(reader, encoded):
+    for path in encoded.values():
+        checkpoint = reader.Checkpoint(path.read_bytes())
+        for t in checkpoint.tensors:
+            assert t.guaranteed == reader.guarantee(checkpoint, t), (path.name, t.name)
+
+
+def remeasured(reader, writer, checkpoint, t, original):
+    """The statistics of a quantized tensor, measured by NumPy from its source and its stored codes and scales."""
+    how = writer.scheme(t.map, t.bits, t.signed, t.scaling, t.block, t.rounding, t.seed, t.rule)
+    record = writer.Record(t.name, t.dtype, t.shape, original.data, how)
+    payloads = [checkpoint.payload(i) for i in range(t.first, t.first + t.count)]
+    record.vector = np.zeros(0, np.float32)
+    while len(record.vector) < reader.scale_count(t):
+        record.vector = np.concatenate([record.vector, np.frombuffer(payloads.pop(0), "<f4")])
+    x = reader.widen(original.data, t.dtype)
+    for index, payload in enumerate(payloads):
+        start = index * reader.CHUNK_ELEMENTS
+        part = x[start:start + reader.CHUNK_ELEMENTS]
+        scales = [] if t.scaling == "block" else [reader.element_scales(t, record.vector, start, len(part)).tobytes()]
+        writer.measure(record, part, [*scales, payload], start)
+    return record
+
+
+def test_recorded_statistics_are_those_of_numpy_exactly(reader, writer, encoded):
+    seen = set()
+    for (source, preset, compression), path in encoded.items():
+        originals, _ = tensorfile.load(source.read_bytes())
+        checkpoint = reader.Checkpoint(path.read_bytes())
+        for t in (t for t in checkpoint.tensors if t.quantized):
+            record = remeasured(reader, writer, checkpoint, t, originals[t.name])
+            assert recorded(t) == recorded(record), (path.name, t.name)
+            assert t.guaranteed == record.guaranteed, (path.name, t.name)
+            seen.add((t.map, t.bits, t.scaling))
+    assert seen == {
+        ("dynamic", 8, "block"), ("dynamic", 4, "block"), ("linear-nozero", 4, "rank1"), ("linear-nozero", 4, "block")}
+
+
+def scheme_of(writer, reader, preset, name, shape):
+    """(role, scheme or None, reason) that a preset is to give a tensor, from the README and the papers."""
+    elements = int(np.prod(shape, dtype=object))
+    role = {"exp_avg": 1, "exp_avg_sq": 2, "param": 5}.get(name.split("/")[0], 0)
+    if role not in (1, 2):
+        return role, None, 0
+    if elements < 4096:
+        return role, None, 3
+    if preset == "paper8":
+        return role, writer.scheme("dynamic", 8, role == 1, block=256), 0
+    if role == 1:
+        return role, writer.scheme("dynamic", 4, True, block=128), 0
+    axes = [length for length in shape if length != 1]
+    if len(axes) < 2 or sum(axes) * 32 > elements:
+        return role, writer.scheme("linear-nozero", 4, False, block=128), 0
+    return role, writer.scheme("linear-nozero", 4, False, scaling="rank1"), 0
+
+
+@pytest.mark.parametrize("extra", [{}, {"größe": "1 ≤ 2", "quote": 'a "b" \\ c'}], ids=["plain", "metadata"])
+@pytest.mark.parametrize("preset", ["paper8", "paper4"])
+def test_two_writers_give_the_same_bytes(reader, writer, qcodec, sources, tmp_path, preset, extra):
+    for source in sources:
+        tensors, metadata = tensorfile.load(source.read_bytes())
+        target = tmp_path / "own.qckpt"
+        options = [word for key, value in extra.items() for word in ("--metadata", f"{key}={value}")]
+        qcodec("encode", source, "-o", target, "--policy", preset, "--compression", "none", *options)
+        own = target.read_bytes()
+        document = reader.Checkpoint(own).metadata()
+        assert document["metadata"] == metadata | extra
+        assert document["policy"]["name"] == preset
+        records = []
+        for name, (dtype, shape, data) in tensors.items():
+            role, how, reason = scheme_of(writer, reader, preset, name, shape)
+            records.append(writer.Record(name, dtype, shape, data, how, role, reason))
+        # The policy document is the command's own; everything else is made here.
+        assert writer.build(records, document) == own, source.name
