@@ -14,7 +14,12 @@ public struct TensorCodec: Sendable {
   public let layout: TensorLayout
 
   /// A codec for tensors of one dtype and shape; throws `unsupportedScheme` and `limitExceeded` as `TensorLayout` does.
+  ///
+  /// A scheme of the update domain is refused: its tensors take a second moment, see `MomentCodec`.
   public init(dtype: DType, shape: [UInt64], scheme: Scheme) throws(QCodecError) {
+    guard scheme.domain == .value else {
+      throw QCodecError(.unsupportedScheme, "a tensor of the update domain is encoded with its second moment")
+    }
     layout = try TensorLayout(dtype: dtype, shape: shape, scheme: scheme)
   }
 

@@ -1,5 +1,6 @@
 /// Decodes the chunks of one tensor, in any order and on any thread; refuses what no encoder writes.
 public struct ChunkDecoder: Sendable {
+  /// How the tensor lies in chunks.
   public let layout: TensorLayout
   private let scales: [Float]
   private let field: ScaleField
@@ -17,7 +18,8 @@ public struct ChunkDecoder: Sendable {
     self.layout = layout
     self.scales = scales
     field = ScaleField(layout: layout)
-    forbidden = Set(layout.table.entries.indices.filter { layout.table.entries[$0].isNaN }.map(UInt8.init))
+    let entries = layout.table?.entries ?? []
+    forbidden = Set(entries.indices.filter { entries[$0].isNaN }.map(UInt8.init))
     try checkScales(scales)
   }
 
@@ -26,29 +28,56 @@ public struct ChunkDecoder: Sendable {
   /// - Parameters:
   ///   - payload: exactly `payloadByteCount(ofChunk:)` bytes.
   ///   - elements: which elements, counted from the chunk's first; nil for all.
+  ///   - divisors: in the update domain `divisors(chunk:payload:elements:)` of the second moment for these elements;
+  ///     empty in the value domain.
   ///   - target: exactly the bytes of those elements in the tensor's dtype.
   ///
   /// Throws `invalidChunkLength` or `shapeMismatch` for a buffer of another size, `invalidScale` and `invalidCode` for
   /// contents that no encoder writes.
   public func decode(
-    chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil,
+    chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil, divisors: [Float] = [],
     into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) {
     let (first, total) = try unsafe check(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
-    guard wanted.lowerBound >= 0, wanted.upperBound <= total, target.count == wanted.count * layout.elementSize else {
+    guard wanted.lowerBound >= 0, wanted.upperBound <= total, target.count == wanted.count * layout.elementSize,
+      divisors.count == (layout.scheme.domain == .update ? wanted.count : 0)
+    else {
       throw QCodecError(.shapeMismatch, "elements \(wanted) of chunk \(index) and room for \(target.count) bytes")
     }
     guard !wanted.isEmpty else { return }
-    try withCodecEnvironment { () throws(QCodecError) in
-      let vector = try unsafe chunkScales(payload, total: total)
-      let packed = unsafe payload.baseAddress.unsafelyUnwrapped + layout.blockScaleCount(elements: total) * 4
-      try unsafe vector.withUnsafeBufferPointer { vector throws(QCodecError) in
-        try unsafe decodeSegments(
-          packed: packed.assumingMemoryBound(to: UInt8.self), first: first, elements: wanted,
-          vector: vector.baseAddress.unsafelyUnwrapped, into: target.baseAddress.unsafelyUnwrapped)
+    try unsafe forEachSegment(payload, first: first, total: total, elements: wanted) { values, done, count in
+      if !divisors.isEmpty {
+        unsafe divisors.withUnsafeBufferPointer { divisors in
+          unsafe ScalarKernels.multiply(values, by: divisors.baseAddress.unsafelyUnwrapped + done, count: count)
+        }
+      }
+      unsafe ScalarKernels.store(
+        values, count: count, dtype: layout.dtype,
+        into: target.baseAddress.unsafelyUnwrapped + done * layout.elementSize)
+    }
+  }
+
+  /// What the first moment of a pair is divided by: d = √v̂ where v̂ > 0 and 1 elsewhere, v̂ this tensor's decoded float32
+  /// before conversion to its dtype. Parameters and errors as of `decode`.
+  public func divisors(
+    chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil
+  ) throws(QCodecError) -> [Float] {
+    let (first, total) = try unsafe check(chunk: index, payload: payload)
+    let wanted = elements ?? 0..<total
+    guard wanted.lowerBound >= 0, wanted.upperBound <= total, layout.scheme.domain == .value else {
+      throw QCodecError(.invalidArgument, "elements \(wanted) of chunk \(index) as a second moment")
+    }
+    var result = [Float](repeating: 0, count: wanted.count)
+    guard !wanted.isEmpty else { return result }
+    try unsafe result.withUnsafeMutableBufferPointer { result throws(QCodecError) in
+      let target = unsafe result.baseAddress.unsafelyUnwrapped
+      try unsafe forEachSegment(payload, first: first, total: total, elements: wanted) { values, done, count in
+        unsafe ScalarKernels.divisors(values, count: count)
+        unsafe (target + done).update(from: values, count: count)
       }
     }
+    return result
   }
 
   // MARK: Checks
@@ -72,17 +101,6 @@ public struct ChunkDecoder: Sendable {
     return (range.lowerBound, total)
   }
 
-  private func chunkScales(_ payload: UnsafeRawBufferPointer, total: Int) throws(QCodecError) -> [Float] {
-    guard case .block = layout.scheme.scaling else { return scales }
-    let count = layout.blockScaleCount(elements: total)
-    let own = unsafe [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: payload[..<(count * 4)]))
-      initialized = count
-    }
-    try checkScales(own)
-    return own
-  }
-
   /// Refuses scales that no rule makes; the offset of the error is that within the scales.
   package func checkScales(_ scales: [Float]) throws(QCodecError) {
     let magnitudes = layout.scheme.scaleRule == .absmax || layout.scheme.scaling == .rank1
@@ -94,35 +112,93 @@ public struct ChunkDecoder: Sendable {
     }
   }
 
-  // MARK: Elements
-
-  private func decodeSegments(
-    packed: UnsafePointer<UInt8>, first: UInt64, elements: Range<Int>, vector: UnsafePointer<Float>,
-    into target: UnsafeMutableRawPointer
-  ) throws(QCodecError) {
-    let scratch = SegmentScratch()
-    let origin: UInt64 = if case .block = layout.scheme.scaling { 0 } else { first }
-    for start in stride(from: elements.lowerBound, to: elements.upperBound, by: ScalarKernels.segment) {
-      let count = min(ScalarKernels.segment, elements.upperBound - start)
-      unsafe ScalarKernels.unpack(packed, first: start, count: count, bits: layout.scheme.bits, into: scratch.codes)
-      if !forbidden.isEmpty { try checkCodes(scratch, count: count, firstIndex: first + UInt64(start)) }
-      unsafe field.fill(from: origin + UInt64(start), count: count, vector: vector, into: scratch.scales)
-      unsafe layout.table.entries.withUnsafeBufferPointer { entries in
-        unsafe ScalarKernels.decode(
-          scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
-          into: scratch.values)
-      }
-      unsafe ScalarKernels.store(
-        scratch.values, count: count, dtype: layout.dtype,
-        into: target + (start - elements.lowerBound) * layout.elementSize)
-    }
-  }
-
   private func checkCodes(_ scratch: SegmentScratch, count: Int, firstIndex: UInt64) throws(QCodecError) {
     for i in 0..<count where unsafe forbidden.contains(scratch.codes[i]) {
       throw QCodecError(
         .invalidCode, unsafe "code \(scratch.codes[i]) has no value in the imported table",
         index: firstIndex + UInt64(i))
     }
+  }
+
+  // MARK: Elements
+
+  /// Calls `body` with (float32 values, elements done, elements) for each segment of the wanted elements.
+  private func forEachSegment(
+    _ payload: UnsafeRawBufferPointer, first: UInt64, total: Int, elements: Range<Int>,
+    _ body: (UnsafeMutablePointer<Float>, Int, Int) -> Void
+  ) throws(QCodecError) {
+    try withCodecEnvironment { () throws(QCodecError) in
+      let blocks = try unsafe ChunkBlocks(payload, layout: layout, elements: total, vector: scales)
+      try checkScales(blocks.scales)
+      let packed = unsafe payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: total)
+      let scratch = SegmentScratch()
+      for start in stride(from: elements.lowerBound, to: elements.upperBound, by: ScalarKernels.segment) {
+        let count = min(ScalarKernels.segment, elements.upperBound - start)
+        unsafe ScalarKernels.unpack(
+          packed.assumingMemoryBound(to: UInt8.self), first: start, count: count, bits: layout.scheme.bits,
+          into: scratch.codes)
+        if !forbidden.isEmpty { try checkCodes(scratch, count: count, firstIndex: first + UInt64(start)) }
+        decode(scratch, blocks: blocks, first: first, start: start, count: count)
+        unsafe body(scratch.values, start - elements.lowerBound, count)
+      }
+    }
+  }
+
+  /// The values of a segment's codes.
+  private func decode(_ scratch: SegmentScratch, blocks: ChunkBlocks, first: UInt64, start: Int, count: Int) {
+    guard let table = layout.table else {
+      return LogBlock.forEachRun(from: start, count: count, blockSize: blocks.size) { index, offset, run in
+        unsafe ScalarKernels.logDecode(
+          scratch.codes + offset, count: run, block: blocks.logs[index], into: scratch.values + offset)
+      }
+    }
+    let origin = blocks.size > 0 ? UInt64(start) : first + UInt64(start)
+    unsafe blocks.scales.withUnsafeBufferPointer { vector in
+      unsafe field.fill(
+        from: origin, count: count, vector: vector.baseAddress.unsafelyUnwrapped, into: scratch.scales)
+    }
+    unsafe table.entries.withUnsafeBufferPointer { entries in
+      unsafe ScalarKernels.decode(
+        scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
+        into: scratch.values)
+    }
+  }
+}
+
+/// What the elements of a chunk are scaled by: the tensor's scale vector, or the blocks that the chunk begins with.
+private struct ChunkBlocks {
+  /// The elements of a block; 0 without blocks.
+  let size: Int
+  /// Empty under the `log` map.
+  let scales: [Float]
+  /// Empty under every other map.
+  let logs: [LogBlock]
+
+  init(
+    _ payload: UnsafeRawBufferPointer, layout: TensorLayout, elements: Int, vector: [Float]
+  ) throws(QCodecError) {
+    guard case .block(let size) = layout.scheme.scaling else {
+      (self.size, scales, logs) = (0, vector, [])
+      return
+    }
+    self.size = size
+    let count = layout.blockByteCount(elements: elements) / 4
+    let own = unsafe [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+      unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: payload[..<(count * 4)]))
+      initialized = count
+    }
+    guard layout.scheme.map == .log else {
+      (scales, logs) = (own, [])
+      return
+    }
+    var logs: [LogBlock] = []
+    for index in stride(from: 0, to: count, by: 2) {
+      do throws(QCodecError) {
+        logs.append(try LogBlock(stored: own[index], own[index + 1], bits: layout.scheme.bits))
+      } catch {
+        throw QCodecError(error.code, error.message, offset: UInt64(index * 4))
+      }
+    }
+    (scales, self.logs) = ([], logs)
   }
 }

@@ -1,134 +1,111 @@
 /// Encodes the chunks of one tensor, in any order and on any thread.
 public struct ChunkEncoder: Sendable {
+  /// How the tensor lies in chunks.
   public let layout: TensorLayout
-  private let name: String
-  private let scales: [Float]
-  private let field: ScaleField
-  private let search: CodeSearch
-  private let radii: CellRadii
-  private let choice: CodeChoice
+  let name: String
+  /// The scale vector; empty under block scaling.
+  let scales: [Float]
+  let field: ScaleField
+  /// nil for the `log` map.
+  let coder: TableCoder?
+  private let counter: StochasticCounter?
 
   /// An encoder of the tensor `name`, under a layout and the scale vector that `ScalePass` found (empty for blocks).
   ///
   /// Throws `unsupportedScheme` for an import table or `unknown` rounding, `shapeMismatch` for a scale vector of another
   /// length.
   public init(layout: TensorLayout, name: String, scales: [Float]) throws(QCodecError) {
-    guard let search = layout.table.search, layout.scheme.rounding != .unknown, layout.scheme.scaleRule != .unknown
-    else { throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: name) }
+    let scheme = layout.scheme
+    guard scheme.rounding != .unknown, scheme.scaleRule != .unknown, layout.table?.isImport != true else {
+      throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: name)
+    }
     guard scales.count == layout.scaleCount else {
       throw QCodecError(.shapeMismatch, "\(scales.count) scales for \(layout.scaleCount)", tensor: name)
     }
     self.layout = layout
     self.name = name
     self.scales = scales
-    self.search = search
     field = ScaleField(layout: layout)
-    radii = CellRadii(table: layout.table, scheme: layout.scheme, dtype: layout.dtype)
-    choice = CodeChoice(table: layout.table, scheme: layout.scheme, tensor: name)
+    coder = layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) }
+    counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.
   ///
+  /// - Parameter divisors: in the update domain what each element is divided by, `ChunkDecoder.divisors` of the second
+  ///   moment's chunk; empty in the value domain.
+  ///
   /// Throws `nonFiniteValue` or `negativeValue` with the element, `shapeMismatch` where a buffer's size is not the
-  /// chunk's.
+  /// chunk's, `updateNotFinite` where a quotient, a scale or a decoded value of the update domain is not finite.
   public func encode(
-    chunk index: Int, source: UnsafeRawBufferPointer, into payload: UnsafeMutableRawBufferPointer
+    chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float] = [],
+    into payload: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) -> TensorStatistics {
+    let total = source.count / layout.elementSize
     guard source.count == layout.sourceByteCount(ofChunk: index),
-      payload.count == layout.payloadByteCount(ofChunk: index)
+      payload.count == layout.payloadByteCount(ofChunk: index),
+      divisors.count == (layout.scheme.domain == .update ? total : 0)
     else {
       throw QCodecError(
         .shapeMismatch, "chunk \(index) was given \(source.count) bytes and room for \(payload.count)", tensor: name)
     }
-    guard source.count > 0 else { return TensorStatistics() }
+    guard total > 0 else { return TensorStatistics() }
     return try withCodecEnvironment { () throws(QCodecError) in
-      let scratch = SegmentScratch()
       let first = layout.elements(ofChunk: index).lowerBound
-      let vector = try unsafe chunkScales(source: source, first: first, scratch: scratch)
-      let codes = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[(vector.own * 4)...])
-      return unsafe vector.values.withUnsafeBufferPointer { values in
-        if vector.own > 0 { unsafe payload.copyMemory(from: UnsafeRawBufferPointer(values)) }
-        return unsafe encodeSegments(
-          source: source, first: first, vector: values.baseAddress.unsafelyUnwrapped, scratch: scratch, codes: codes)
+      let split = layout.blockByteCount(elements: total)
+      let blocks = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[..<split])
+      let codes = unsafe (payload.baseAddress.unsafelyUnwrapped + split).assumingMemoryBound(to: UInt8.self)
+      guard let coder else {
+        return try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
       }
+      let work = ChunkWork(source: unsafe source, divisors: divisors, first: first, count: total)
+      return try unsafe encodeScaled(work, coder: coder, blocks: blocks, codes: codes)
     }
   }
 
-  // MARK: Scales
-
-  /// The scales that the chunk's elements refer to, and how many of them are the chunk's own; checks every value.
-  private func chunkScales(
-    source: UnsafeRawBufferPointer, first: UInt64, scratch: SegmentScratch
-  ) throws(QCodecError) -> (values: [Float], own: Int) {
-    let total = source.count / layout.elementSize
-    var blocks: [Float] = []
-    let run = if case .block(let size) = layout.scheme.scaling { size } else { total }
-    for start in stride(from: 0, to: total, by: run) {
-      var extreme = ScalarKernels.Extreme()
-      for piece in stride(from: start, to: min(start + run, total), by: ScalarKernels.segment) {
-        let count = min(ScalarKernels.segment, min(start + run, total) - piece)
-        unsafe load(source, from: piece, count: count, scratch)
-        unsafe ScalarKernels.scan(scratch.x, count: count, into: &extreme)
-        if extreme.isNonFinite || (extreme.isNegative && !layout.scheme.signed) {
-          throw unsafe refusal(source: source, first: first)
-        }
-      }
-      blocks.append(layout.scheme.scaleRule == .signedExtreme ? extreme.value : extreme.value.magnitude)
-    }
-    if case .block = layout.scheme.scaling { return (blocks, blocks.count) }
-    return (scales, 0)
-  }
-
-  private func refusal(source: UnsafeRawBufferPointer, first: UInt64) -> QCodecError {
+  /// The error of the first value that the scheme cannot hold, which a scan of the chunk has seen.
+  func refusal(source: UnsafeRawBufferPointer, first: UInt64) -> QCodecError {
     var scan = ValueScan()
     unsafe scan.scan(source: source, dtype: layout.dtype, startingAt: first)
     if let found = scan.firstNonFinite { return ValueScan.nonFinite(found, tensor: name) }
-    guard let found = scan.firstNegative else { preconditionFailure("a scan refused what another accepts") }
-    return ValueScan.negative(found, tensor: name)
+    if let found = scan.firstNegative, !layout.scheme.signed { return ValueScan.negative(found, tensor: name) }
+    return notFinite("a quotient")
   }
 
-  // MARK: Codes
-
-  private func encodeSegments(
-    source: UnsafeRawBufferPointer, first: UInt64, vector: UnsafePointer<Float>, scratch: SegmentScratch,
-    codes: UnsafeMutableRawBufferPointer
-  ) -> TensorStatistics {
-    let total = source.count / layout.elementSize
-    let packed = unsafe codes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-    let origin: UInt64 = if case .block = layout.scheme.scaling { 0 } else { first }
-    var statistics = ChunkStatistics()
-    for start in stride(from: 0, to: total, by: ScalarKernels.segment) {
-      let count = min(ScalarKernels.segment, total - start)
-      unsafe load(source, from: start, count: count, scratch)
-      unsafe field.fill(from: origin + UInt64(start), count: count, vector: vector, into: scratch.scales)
-      unsafe ScalarKernels.normalise(scratch.x, scales: scratch.scales, count: count, into: scratch.values)
-      unsafe ScalarKernels.nearest(scratch.values, count: count, search: search, into: scratch.codes)
-      choice.adjust(scratch, count: count, firstIndex: first + UInt64(start))
-      // A segment is even, so the codes of each begin on a byte.
-      unsafe ScalarKernels.pack(
-        scratch.codes, count: count, bits: layout.scheme.bits, into: packed + start * layout.scheme.bits / 8)
-      measure(scratch, count: count, into: &statistics)
-    }
-    return statistics.finish(slack: radii.slack)
+  func notFinite(_ what: String) -> QCodecError {
+    QCodecError(.updateNotFinite, "\(what) of the update domain is not finite", tensor: name)
   }
 
-  private func measure(_ scratch: SegmentScratch, count: Int, into statistics: inout ChunkStatistics) {
-    unsafe layout.table.entries.withUnsafeBufferPointer { entries in
-      unsafe ScalarKernels.decode(
-        scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
-        into: scratch.values)
-    }
-    unsafe ScalarKernels.round(scratch.values, count: count, to: layout.dtype)
-    unsafe radii.radii.withUnsafeBufferPointer { radii in
-      unsafe ScalarKernels.measure(
-        scratch.x, values: scratch.values, scales: scratch.scales, codes: scratch.codes, count: count,
-        radii: radii.baseAddress.unsafelyUnwrapped, into: &statistics)
-    }
-  }
-
-  private func load(_ source: UnsafeRawBufferPointer, from start: Int, count: Int, _ scratch: SegmentScratch) {
+  func load(_ source: UnsafeRawBufferPointer, from start: Int, count: Int, _ scratch: SegmentScratch) {
     unsafe ScalarKernels.load(
       source.baseAddress.unsafelyUnwrapped + start * layout.elementSize, dtype: layout.dtype, count: count,
       into: scratch.x)
+  }
+}
+
+/// The elements of one chunk that are being encoded.
+struct ChunkWork {
+  let source: UnsafeRawBufferPointer
+  /// Empty in the value domain.
+  let divisors: [Float]
+  /// The chunk's first element within the tensor.
+  let first: UInt64
+  let count: Int
+}
+
+/// What turns normalised values into codes and tells how far these can be off.
+struct TableCoder: Sendable {
+  let table: MapTable
+  let search: CodeSearch
+  let radii: CellRadii
+  let choice: CodeChoice
+
+  /// nil for an import, which is never encoded with.
+  init?(table: MapTable, layout: TensorLayout, name: String) {
+    guard let search = table.search else { return nil }
+    self.table = table
+    self.search = search
+    radii = CellRadii(table: table, scheme: layout.scheme, dtype: layout.dtype)
+    choice = CodeChoice(table: table, scheme: layout.scheme, tensor: name)
   }
 }

@@ -30,7 +30,8 @@ struct CodeChoice: Sendable {
       }
     }
     if let nonzero {
-      for i in 0..<count where unsafe scratch.codes[i] == nonzero.zero && scratch.x[i] != 0 {
+      for i in 0..<count
+      where unsafe scratch.codes[i] == nonzero.zero && scratch.x[i] != 0 && scratch.scales[i] != 0 {
         // Judged on x: its quotient may have underflowed to zero.
         let negative = unsafe (scratch.x[i] < 0) != (scratch.scales[i] < 0)
         unsafe scratch.codes[i] = negative ? nonzero.negative : nonzero.positive
@@ -39,7 +40,7 @@ struct CodeChoice: Sendable {
     if let own {
       // Scales are magnitudes here, and −0 counts as zero, which takes the positive entry.
       for i in 0..<count where unsafe scratch.codes[i] == own.negative || scratch.codes[i] == own.positive {
-        unsafe scratch.codes[i] = scratch.x[i] < 0 ? own.negative : own.positive
+        unsafe scratch.codes[i] = scratch.x[i] < 0 && scratch.scales[i] != 0 ? own.negative : own.positive
       }
     }
   }

@@ -19,22 +19,38 @@ public final class ScalePass {
   public static func isNeeded(for layout: TensorLayout) -> Bool { layout.scaleCount > 0 }
 
   /// Takes in one chunk; throws `shapeMismatch` where `source` is not exactly the chunk's elements.
-  public func accumulate(chunk index: Int, source: UnsafeRawBufferPointer) throws(QCodecError) {
-    guard source.count == layout.sourceByteCount(ofChunk: index) else {
-      throw QCodecError(.shapeMismatch, "chunk \(index) was given \(source.count) bytes")
-    }
-    let first = layout.elements(ofChunk: index).lowerBound
+  ///
+  /// - Parameter divisors: in the update domain what each element is divided by; empty in the value domain.
+  public func accumulate(
+    chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float] = []
+  ) throws(QCodecError) {
     let total = source.count / layout.elementSize
-    try unsafe extremes.withUnsafeMutableBufferPointer { extremes throws(QCodecError) in
+    guard source.count == layout.sourceByteCount(ofChunk: index),
+      divisors.count == (layout.scheme.domain == .update ? total : 0)
+    else { throw QCodecError(.shapeMismatch, "chunk \(index) was given \(source.count) bytes") }
+    let first = layout.elements(ofChunk: index).lowerBound
+    withCodecEnvironment {
       for start in stride(from: 0, to: total, by: ScalarKernels.segment) {
         let count = min(ScalarKernels.segment, total - start)
         unsafe ScalarKernels.load(
           source.baseAddress.unsafelyUnwrapped + start * layout.elementSize, dtype: layout.dtype, count: count,
           into: scratch.x)
-        field.forEachRun(from: first + UInt64(start), count: count) { entry, offset, length, step in
-          unsafe Self.take(
-            scratch.x + offset, count: length, into: extremes.baseAddress.unsafelyUnwrapped + entry, step: step)
+        if !divisors.isEmpty {
+          unsafe divisors.withUnsafeBufferPointer { divisors in
+            unsafe ScalarKernels.divide(
+              scratch.x, by: divisors.baseAddress.unsafelyUnwrapped + start, count: count, into: scratch.x)
+          }
         }
+        take(first + UInt64(start), count: count)
+      }
+    }
+  }
+
+  private func take(_ first: UInt64, count: Int) {
+    unsafe extremes.withUnsafeMutableBufferPointer { extremes in
+      field.forEachRun(from: first, count: count) { entry, offset, length, step in
+        unsafe Self.take(
+          scratch.x + offset, count: length, into: extremes.baseAddress.unsafelyUnwrapped + entry, step: step)
       }
     }
   }
@@ -51,8 +67,12 @@ public final class ScalePass {
     }
   }
 
-  /// The scale vector: the extremes under their rule, signed or as magnitudes.
-  public func finish() -> [Float] {
-    layout.scheme.scaleRule == .signedExtreme ? extremes : extremes.map(\.magnitude)
+  /// The scale vector: each extreme under the scheme's rule.
+  public func finish() -> [Float] { extremes.map { Self.scale($0, scheme: layout.scheme) } }
+
+  /// The scale that an extreme makes: with its sign or as a magnitude, in the update domain rounded to 16 bits.
+  static func scale(_ extreme: Float, scheme: Scheme) -> Float {
+    let scale = scheme.scaleRule == .signedExtreme ? extreme : extreme.magnitude
+    return scheme.domain == .update ? ScalarKernels.rounded(scale: scale) : scale
   }
 }

@@ -2,8 +2,15 @@ extension Scheme {
   /// The default block of a width, which row, column and rank1 fall back to: 256 for 8 bits, 128 for 4.
   public static func defaultBlock(bits: Int) -> Int { bits == 8 ? 256 : 128 }
 
-  /// The table that codes of this scheme index; throws `unsupportedScheme` where there is none.
-  func resolvedTable() throws(QCodecError) -> MapTable {
+  /// The default block of a map: that of its width, twice as much for `log`, whose blocks store two floats.
+  public static func defaultBlock(map: Map, bits: Int) -> Int { defaultBlock(bits: bits) * (map == .log ? 2 : 1) }
+
+  /// The table that codes of this scheme index, nil for `log`; throws `unsupportedScheme` where there is none.
+  func resolvedTable() throws(QCodecError) -> MapTable? {
+    if map == .log {
+      guard bits == 4 || bits == 8 else { throw QCodecError(.unsupportedScheme, "codes of \(bits) bits") }
+      return nil
+    }
     guard map == .custom else { return try .named(map, bits: bits, signed: signed) }
     guard let table = customTable else { throw QCodecError(.unsupportedScheme, "a custom map needs a table") }
     guard table.bits == bits, table.signed == signed else {
@@ -14,7 +21,10 @@ extension Scheme {
 
   /// The scheme that a tensor of this shape really gets: fallbacks taken, contradictions refused.
   func resolved(shape: [UInt64], elementCount: UInt64) throws(QCodecError) -> Scheme {
-    guard domain == .value else { throw QCodecError(.unsupportedScheme, "the update domain is reserved") }
+    if domain == .update, !signed || customTable?.isImport == true {
+      throw QCodecError(.unsupportedScheme, "the update domain takes signed maps to encode with")
+    }
+    if map == .log { try checkLog() }
     guard rounding == .stochastic || seed == 0 else {
       throw QCodecError(.unsupportedScheme, "a seed belongs to stochastic rounding alone")
     }
@@ -36,6 +46,16 @@ extension Scheme {
       throw QCodecError(.unsupportedScheme, "keep-nonzero needs a negative entry beside the zero of a signed table")
     }
     return result
+  }
+
+  private func checkLog() throws(QCodecError) {
+    guard case .block = scaling else {
+      throw QCodecError(.unsupportedScheme, "the log map has blocks, not \(scaling.name) scaling")
+    }
+    guard !signed, rounding == .nearest || rounding == .stochastic, scaleRule == .absmax else {
+      throw QCodecError(
+        .unsupportedScheme, "the log map is unsigned, rounds to nearest or stochastically, and makes no scales")
+    }
   }
 
   private func resolvedScaling(shape: [UInt64], elementCount: UInt64) throws(QCodecError) -> Scaling {

@@ -13,7 +13,8 @@ public struct TensorLayout: Sendable {
   /// The scheme with its fallbacks taken; what a file records.
   public let scheme: Scheme
   public let elementCount: UInt64
-  public let table: MapTable
+  /// The table that codes index; nil for the `log` map, which has none.
+  public let table: MapTable?
   /// float32 values in the tensor's scale vector: 0 under block scaling, whose scales lie in the code chunks.
   public let scaleCount: Int
 
@@ -87,7 +88,7 @@ extension TensorLayout {
   public func payloadByteCount(ofChunk index: Int) -> Int {
     let range = elements(ofChunk: index)
     let count = Int(range.upperBound - range.lowerBound)
-    return blockScaleCount(elements: count) * 4 + codeByteCount(elements: count)
+    return blockByteCount(elements: count) + codeByteCount(elements: count)
   }
 
   /// Bytes of a chunk's elements in the tensor's dtype.
@@ -118,6 +119,11 @@ extension TensorLayout {
   /// Scales that stand before the codes of a chunk of `count` elements.
   func blockScaleCount(elements count: Int) -> Int {
     if case .block(let size) = scheme.scaling { (count + size - 1) / size } else { 0 }
+  }
+
+  /// Bytes that stand before the codes of a chunk: a scale a block, or the two ends of a `log` block.
+  package func blockByteCount(elements count: Int) -> Int {
+    blockScaleCount(elements: count) * (scheme.map == .log ? 8 : 4)
   }
 
   func codeByteCount(elements count: Int) -> Int { scheme.bits == 8 ? count : (count + 1) / 2 }

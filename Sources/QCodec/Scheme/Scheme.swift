@@ -8,7 +8,7 @@ public struct Scheme: Sendable, Hashable {
     case dynamicNoZero = 4
     case normal = 5
     case custom = 6
-    /// Reserved: decoded and encoded by a later version.
+    /// Codes evenly spaced in the bit pattern of the float, between a block's least and greatest non-zero value.
     case log = 7
 
     /// The name in policies, specs and JSON.
@@ -50,7 +50,7 @@ public struct Scheme: Sendable, Hashable {
   /// What the codes describe; the raw value is the code that files store.
   public enum Domain: UInt8, Sendable {
     case value = 0
-    /// Reserved: a first moment divided by the root of its second moment.
+    /// A first moment divided by the root of its decoded second moment.
     case update = 1
 
     /// The name in policies, specs and JSON.

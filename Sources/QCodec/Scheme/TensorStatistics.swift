@@ -5,7 +5,7 @@
 public struct TensorStatistics: Sendable, Equatable {
   /// max |x − x̂| over all elements.
   public var maxAbsError: Double = 0
-  /// max |x − x̂| / |scale| over elements whose scale is not zero.
+  /// max |x − x̂| / |scale| over elements whose scale is not zero, of quotients in the update domain; 0 under `log`.
   public var maxScaledError: Double = 0
   /// Σ (x − x̂)².
   public var squaredError: Double = 0
@@ -17,6 +17,9 @@ public struct TensorStatistics: Sendable, Equatable {
   public var signChanges: UInt64 = 0
   /// The largest |x − x̂| that the codes and scales written admit; see Spec/ErrorBounds.md.
   public var guaranteedMaxAbsError: Double = 0
+  /// Under `log` the largest |x − x̂| / x of any non-zero element, in the update domain the largest |m − m̂| / √v̂, that
+  /// what was written admits; 0 where neither is meant.
+  public var guaranteedMaxRelError: Double = 0
 
   /// Creates the statistics of an exact encoding.
   public init() {}
@@ -35,5 +38,6 @@ public struct TensorStatistics: Sendable, Equatable {
     zerosCreated += next.zerosCreated
     signChanges += next.signChanges
     guaranteedMaxAbsError = max(guaranteedMaxAbsError, next.guaranteedMaxAbsError)
+    guaranteedMaxRelError = max(guaranteedMaxRelError, next.guaranteedMaxRelError)
   }
 }

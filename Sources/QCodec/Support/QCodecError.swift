@@ -10,6 +10,8 @@ public struct QCodecError: Error, Sendable, Equatable {
     // Values that the chosen scheme cannot hold.
     case nonFiniteValue = 20
     case negativeValue = 21
+    /// A quotient, scale or decoded value of the update domain overflows.
+    case updateNotFinite = 22
     // The file as a whole.
     case notACheckpoint = 30
     case unsupportedVersion = 31

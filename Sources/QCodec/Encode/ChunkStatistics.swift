@@ -1,0 +1,107 @@
+/// The running statistics of one chunk; element i of the chunk adds to partial sum i mod 16.
+struct ChunkStatistics {
+  private var squaredError = InlineArray<16, Double>(repeating: 0)
+  private var squaredSource = InlineArray<16, Double>(repeating: 0)
+  private var maxAbsError = 0.0
+  private var maxScaledError = 0.0
+  private var zerosCreated: UInt64 = 0
+  private var signChanges: UInt64 = 0
+  /// max |scale| · R(code), before the dtype's absolute term; value domain.
+  private var scaledRadius = 0.0
+  /// The bounds of the update domain and of the `log` map, complete but for the last factor.
+  private var absoluteBound = 0.0
+  private var relativeBound = 0.0
+
+  /// Measures a segment that begins on partial sum 0: x the source, values what it decodes to in its dtype.
+  mutating func measureErrors(_ x: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int) {
+    var greatest = maxAbsError
+    var (zeros, signs) = (0, 0)
+    for i in 0..<count {
+      let (source, value) = unsafe (x[i], values[i])
+      let error = Double(source) - Double(value)
+      squaredError[i & 15] += error * error
+      squaredSource[i & 15] += Double(source) * Double(source)
+      greatest = max(greatest, error.magnitude)
+      if source != 0 {
+        if value == 0 { zeros += 1 } else if (source < 0) != (value < 0) { signs += 1 }
+      }
+    }
+    maxAbsError = greatest
+    zerosCreated += UInt64(zeros)
+    signChanges += UInt64(signs)
+  }
+
+  /// Takes in errors relative to scales, of values or of quotients.
+  mutating func measureScaled(
+    _ x: UnsafePointer<Float>, values: UnsafePointer<Float>, scales: UnsafePointer<Float>, count: Int
+  ) {
+    var greatest = maxScaledError
+    for i in 0..<count where unsafe scales[i] != 0 {
+      let error = unsafe (Double(x[i]) - Double(values[i])).magnitude
+      greatest = unsafe max(greatest, error / Double(scales[i].magnitude))
+    }
+    maxScaledError = greatest
+  }
+
+  /// Takes in what codes and scales admit in the value domain.
+  mutating func bound(_ codes: UnsafePointer<UInt8>, scales: UnsafePointer<Float>, count: Int, radii: CellRadii) {
+    var greatest = scaledRadius
+    unsafe radii.radii.withUnsafeBufferPointer { radii in
+      for i in 0..<count { greatest = unsafe max(greatest, Double(scales[i].magnitude) * radii[Int(codes[i])]) }
+    }
+    scaledRadius = greatest
+  }
+
+  /// Takes in what codes, scales and divisors admit in the update domain.
+  mutating func bound(
+    _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<Float>, divisors: UnsafePointer<Float>, count: Int,
+    radii: CellRadii
+  ) {
+    var (absolute, relative) = (absoluteBound, relativeBound)
+    let slack = radii.slack
+    unsafe radii.radii.withUnsafeBufferPointer { radii in
+      for i in 0..<count {
+        let quotient = unsafe Double(scales[i].magnitude) * radii[Int(codes[i])] + CellRadii.updateUnderflow
+        let divisor = unsafe Double(divisors[i])
+        absolute = max(absolute, quotient * divisor + slack)
+        relative = max(relative, quotient + slack / divisor)
+      }
+    }
+    (absoluteBound, relativeBound) = (absolute, relative)
+  }
+
+  /// Takes in what the ends of a `log` block admit.
+  mutating func bound(_ block: LogBlock, rounding: Scheme.Rounding, dtype: DType) {
+    guard block.base > 0 else { return }
+    let (delta, slack) = (CellRadii.relativeRounding(dtype), CellRadii.narrowing(dtype))
+    let (absolute, relative) = (block.absoluteBound(rounding), block.relativeBound(rounding))
+    absoluteBound = max(absoluteBound, absolute + delta * Double(block.high) + slack)
+    relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(block.low.magnitude))
+  }
+
+  /// The sixteen partial sums as a balanced tree of neighbours.
+  private static func tree(_ partial: InlineArray<16, Double>) -> Double {
+    var sums = partial
+    var count = 16
+    while count > 1 {
+      count /= 2
+      for i in 0..<count { sums[i] = sums[2 * i] + sums[2 * i + 1] }
+    }
+    return sums[0]
+  }
+
+  /// The chunk's statistics; `slack` is the dtype's absolute rounding term τ.
+  func finish(slack: Double) -> TensorStatistics {
+    var result = TensorStatistics()
+    result.squaredError = Self.tree(squaredError)
+    result.squaredSource = Self.tree(squaredSource)
+    result.maxAbsError = maxAbsError
+    result.maxScaledError = maxScaledError
+    result.zerosCreated = zerosCreated
+    result.signChanges = signChanges
+    let scaled = scaledRadius == 0 ? 0 : (scaledRadius + slack) * CellRadii.factor
+    result.guaranteedMaxAbsError = max(scaled, absoluteBound * CellRadii.factor)
+    result.guaranteedMaxRelError = relativeBound * CellRadii.factor
+    return result
+  }
+}
