@@ -83,7 +83,10 @@ extension CheckpointPatch {
   }
   static let reservedOfDirectory = 40..<64
 
-  func count(_ field: Count) -> Int { Int(ByteFields(bytes: directory).read(field.rawValue, as: UInt64.self)) }
+  func count(_ field: Count) -> Int { Int(wideCount(field)) }
+
+  /// A count that may be an attack's.
+  func wideCount(_ field: Count) -> UInt64 { ByteFields(bytes: directory).read(field.rawValue) }
 
   mutating func set(_ field: Count, _ value: UInt64) { set(directoryAt: field.rawValue, value) }
 

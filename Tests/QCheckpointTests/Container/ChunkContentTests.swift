@@ -32,8 +32,11 @@ struct ChunkContentTests {
   func signedScales() throws {
     let scheme = Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(32))
     var patch = try quantized(scheme, [1, -0.5], shape: [2])
+    let entries = try MapTable.named(.dynamic, bits: 8, signed: true).entries
+    let half = try #require(entries.min { ($0 + 0.5).magnitude < ($1 + 0.5).magnitude })
+    #expect(try opened(patch.sealed()).bytes(ofTensor: 0) == littleEndian(floats: [1, half]))
     patch.overwrite(chunk: 0, at: 0, littleEndian(floats: [-2]))
-    #expect(try opened(patch.sealed()).bytes(ofTensor: 0) == littleEndian(floats: [-2, 1]))
+    #expect(try opened(patch.sealed()).bytes(ofTensor: 0) == littleEndian(floats: [-2, -2 * half]))
     patch.overwrite(chunk: 0, at: 0, littleEndian(floats: [-.infinity]))
     #expect(try error(patch)?.code == .invalidScale)
   }

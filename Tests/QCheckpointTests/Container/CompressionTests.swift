@@ -56,12 +56,10 @@ struct CompressionTests {
       let chunk = try opened(file).chunk(0)
       let isPlain = chunk.compression == .none
       seen.insert(isPlain)
-      if isPlain {
-        #expect(chunk.storedLength == 6400)
-        #expect(zeros <= 130, "\(zeros) zeros")
-      } else {
-        #expect(6400 - chunk.storedLength >= 100)
-      }
+      // Fewer than 100 zeros cannot gain a 64th; LZ4 spends some 35 bytes on the noise's length and the match.
+      if zeros < 100 { #expect(isPlain, "\(zeros) zeros") }
+      if zeros >= 160 { #expect(!isPlain, "\(zeros) zeros") }
+      #expect(isPlain ? chunk.storedLength == 6400 : 6400 - chunk.storedLength >= 100)
     }
     #expect(seen == [true, false])
     for (stored, raw) in [(0, 1), (62, 64), (6299, 6400), (98, 100), (1_032_191, 1 << 20)] {

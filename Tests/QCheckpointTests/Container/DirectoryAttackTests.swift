@@ -12,7 +12,7 @@ struct DirectoryAttackTests {
     let before = patch.directory
     attack.change(&patch)
     #expect(patch.directory != before, "the attack changed nothing")
-    let tensors = UInt64(patch.count(.tensors))
+    let tensors = patch.wideCount(.tensors)
     // Beyond 2^32 the trailer refuses first, which has its own test.
     let error = inputError { _ = try opened(patch.sealed { if tensors <= 1 << 32 { $0.tensorCount = tensors } }) }
     #expect(error?.code == attack.code, "\(String(describing: error))")
@@ -51,8 +51,8 @@ struct DirectoryAttackTests {
     for field in CheckpointPatch.Count.allCases {
       for delta in [-1, 1] {
         var patch = good
-        patch.set(field, UInt64(patch.count(field) + delta))
-        let tensors = UInt64(patch.count(.tensors))
+        patch.set(field, UInt64(good.count(field) + delta))
+        let tensors = patch.wideCount(.tensors)
         let error = inputError { _ = try opened(patch.sealed { $0.tensorCount = tensors }) }
         #expect(error != nil, "\(field) \(delta)")
       }
