@@ -103,6 +103,18 @@ extension CheckpointPatch {
   var names: Int { tables + count(.tableBytes) }
 }
 
+extension CheckpointPatch {
+  /// Whether a byte of the directory may have another value in a file that is still good: a role, a reason, the scale
+  /// rule of a custom table, a recorded error or guarantee, a name.
+  func isFree(_ at: Int) -> Bool {
+    guard at < names else { return true }
+    guard (record(0)..<dims).contains(at) else { return false }
+    let field = (at - record(0)) % Format.tensorRecordSize
+    return [RecordField.role, RecordField.reason, RecordField.scaleRule].contains(field)
+      || (RecordField.maxAbsError..<RecordField.guarantee + 16).contains(field)
+  }
+}
+
 /// Where fields of a tensor's record stand.
 enum RecordField {
   /// The place of a field: the first byte that changing it changes; the change concerns the field's lowest byte.

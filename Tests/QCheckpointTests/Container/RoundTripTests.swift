@@ -162,4 +162,32 @@ struct RoundTripTests {
     #expect(try reader.metadata() == document)
     try reader.checkAllBytes()
   }
+
+  @Test("Metadata that a reader would refuse are refused, and the last good ones stay")
+  func refusedMetadata() throws {
+    func nested(_ levels: Int) -> JSONValue {
+      (1..<levels).reduce(.object([:])) { value, _ in .object(["a": value]) }
+    }
+    let file = try checkpoint {
+      try $0.setMetadata(nested(JSONValue.maximumDepth))
+      for (document, code) in [
+        (JSONValue.array([]), QCodecError.Code.invalidArgument), (.string("{}"), .invalidArgument),
+        (nested(JSONValue.maximumDepth + 1), .invalidJSON),
+      ] {
+        let writer = $0
+        #expect(inputError { try writer.setMetadata(document) }?.code == code)
+      }
+    }
+    #expect(try opened(file).metadata() == nested(JSONValue.maximumDepth))
+  }
+
+  @Test("Any number of threads is taken", arguments: [Int.min, -1, 0, 1, 5000, .max])
+  func threads(count: Int) throws {
+    var options = WriterOptions(compression: .none, threads: count)
+    #expect((1...1024).contains(options.threads))
+    options.threads = count
+    let scheme = Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor)
+    let file = try checkpoint(options) { try $0.add("t", [1, -1], scheme) }
+    #expect(try opened(file).bytes(ofTensor: 0, threads: count) == littleEndian(floats: [1, -1]))
+  }
 }
