@@ -28,7 +28,9 @@ enum Describe {
     switch encoding {
     case .lossless(let reason): stored(nil, reason)
     case .quantized(let scheme):
-      if let layout = try? TensorLayout(dtype: dtype, shape: shape, scheme: scheme) { self.scheme(layout.scheme) } else {
+      if let layout = try? TensorLayout(dtype: dtype, shape: shape, scheme: scheme) {
+        self.scheme(layout.scheme)
+      } else {
         self.scheme(scheme)
       }
     }

@@ -50,6 +50,27 @@ enum Decimal {
   }
 }
 
+extension String {
+  /// The text with its control characters and line separators as escapes, so that a name from a file can neither begin
+  /// a line nor move a cursor.
+  var escapingControls: String {
+    guard unicodeScalars.contains(where: Self.isControl) else { return self }
+    return unicodeScalars.reduce(into: "") { text, scalar in
+      switch scalar {
+      case "\n": text += "\\n"
+      case "\r": text += "\\r"
+      case "\t": text += "\\t"
+      case _ where Self.isControl(scalar): text += "\\u{\(String(scalar.value, radix: 16))}"
+      default: text.unicodeScalars.append(scalar)
+      }
+    }
+  }
+
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || (0x2028...0x2029).contains(scalar.value)
+  }
+}
+
 /// Columns of text under headings, fitted to a width by cutting the first column in its middle.
 struct TextTable {
   private let headings: [String]
@@ -57,7 +78,7 @@ struct TextTable {
 
   init(_ headings: [String]) { self.headings = headings }
 
-  mutating func add(_ row: [String]) { rows.append(row) }
+  mutating func add(_ row: [String]) { rows.append(row.map(\.escapingControls)) }
 
   /// The lines; numbers, every column but the first `leading`, are set to the right.
   func lines(width: Int?, leading: Int) -> [String] {
