@@ -29,9 +29,9 @@ import Testing
       let used = Set(try work.rows(name).compactMap { $0["compression"]?.stringValue })
       // Dense codes do not shrink under LZ4; a chunk that does not shrink is stored plain.
       #expect(used == (name == "zstd" ? ["zstd", "none"] : ["none", name]), "\(name)")
-      try work.succeed(["verify", name, "--against", "in.safetensors"])
       try work.succeed(["decode", name, "-o", "\(name).out"])
     }
+    try work.succeed(["verify", "zstd", "--against", "in.safetensors"])
     #expect(try #require(sizes["zstd"]) < #require(sizes["lz4"]))
     #expect(try #require(sizes["lz4"]) < #require(sizes["none"]))
     #expect(try work.read("lz4.out") == work.read("none.out"))
@@ -61,8 +61,8 @@ import Testing
     for name in ["1", "2"] {
       let quantized = try work.rows(name).filter { $0["map"] != .null }
       #expect(quantized.count == 6 && quantized.allSatisfy { $0["rounding"]?.stringValue == "stochastic" })
-      try work.succeed(["verify", name, "--against", "in.safetensors"])
     }
+    try work.succeed(["verify", "1", "--against", "in.safetensors"])
   }
 
   @Test(arguments: [Float.nan, .infinity, -.infinity]) func rawStoresNonFiniteTensorsLossless(value: Float) throws {

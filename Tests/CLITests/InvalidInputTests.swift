@@ -49,7 +49,10 @@ import Testing
       ("{}", "policy.rules is to be an array"),
       (#"{"rules": [{}]}"#, "policy.rules[0].action is missing"),
       (#"{"rules": [{"action": "quantize"}]}"#, "policy.rules[0].scheme is missing"),
-      ("rules:\n  - action: quantize\n    scheme: {map: linear, bits: 5}\n", "policy.rules[0].scheme.bits is to be 4 or 8"),
+      (
+        "rules:\n  - action: quantize\n    scheme: {map: linear, bits: 5}\n",
+        "policy.rules[0].scheme.bits is to be 4 or 8"
+      ),
       ("rules:\n - a: [\n", "the policy is not valid YAML: did not find expected node content, line 3, column 1"),
       ("", "the policy is empty"),
     ]
@@ -57,7 +60,8 @@ import Testing
       try work.write(text, "policy")
       try work.fail(["encode", "in", "-o", "out", "--policy", "policy"], 3, "policy: \(line)")
     }
-    for text in [#"{"rules": [], "rules": []}"#, #"{"rules": [], "extra": 1}"#, "rules: []\nrules: []\n", "- 1\n", "x"] {
+    for text in [#"{"rules": [], "rules": []}"#, #"{"rules": [], "extra": 1}"#, "rules: []\nrules: []\n", "- 1\n", "x"]
+    {
       try work.write(text, "policy")
       let outcome = try work.run(["encode", "in", "-o", "out", "--policy", "policy"])
       #expect(outcome.status == 3, "\(text)")

@@ -24,11 +24,11 @@ import Testing
       ),
       (
         ["-o", "out", "--scale", "max"],
-        "The value 'max' is invalid for '--scale <scale>'. Please provide one of 'auto' or 'absmax'"
+        "The value 'max' is invalid for '--scale <scale>'. Please provide one of 'auto' and 'absmax'"
       ),
       (
         ["-o", "out", "--nonfinite", "skip"],
-        "The value 'skip' is invalid for '--nonfinite <nonfinite>'. Please provide one of 'error' or 'raw'"
+        "The value 'skip' is invalid for '--nonfinite <nonfinite>'. Please provide one of 'error' and 'raw'"
       ),
       (["-o", "-", "--json"], "standard output cannot hold both checkpoint and --json"),
     ]
@@ -48,7 +48,9 @@ import Testing
     try work.succeed(["encode", "in", "-o", "s.qckpt", "--quiet"])
     let cases: [([String], String)] = [
       (["decode", "s.qckpt"], "Missing expected argument '--output <output>'; see 'qcodec decode --help'"),
-      (["decode", "s.qckpt", "-o", "out", "--threads", "0"], "--threads is to be 1 to 1024; see 'qcodec decode --help'"),
+      (
+        ["decode", "s.qckpt", "-o", "out", "--threads", "0"], "--threads is to be 1 to 1024; see 'qcodec decode --help'"
+      ),
       (["decode", "s.qckpt", "-o", "out", "--tensor", "["], "the glob '[' holds a '[' without its ']'"),
       (["decode", "s.qckpt", "-o", "out", "--tensor", "y*"], "s.qckpt: no tensor matches y*"),
       (["decode", "s.qckpt", "s.qckpt", "-o", "out"], "Unexpected argument 's.qckpt'; see 'qcodec decode --help'"),
@@ -56,7 +58,9 @@ import Testing
       (["inspect", "s.qckpt", "--tensor", "[b-a]"], "the glob '[b-a]' holds a range from high to low"),
       (["inspect", "s.qckpt", "--tensor", "a", "--tensor", "b"], "s.qckpt: no tensor matches a, b"),
       (["inspect", "s.qckpt", "-o", "out"], "Unknown option '-o'; see 'qcodec inspect --help'"),
-      (["verify", "s.qckpt", "--max-abs", "-1"], "Missing value for '--max-abs <max-abs>'; see 'qcodec verify --help'"),
+      (
+        ["verify", "s.qckpt", "--max-abs", "-1"], "Missing value for '--max-abs <max-abs>'; see 'qcodec verify --help'"
+      ),
       (["verify", "s.qckpt", "--max-abs=-1"], "a limit is to be 0 or more; see 'qcodec verify --help'"),
       (["verify", "s.qckpt", "--max-rel-l2", "nan"], "a limit is to be 0 or more; see 'qcodec verify --help'"),
       (["verify", "-", "--against", "-"], "standard input can be read once; see 'qcodec verify --help'"),
@@ -73,7 +77,7 @@ import Testing
     try #require(work.shell("ln -s in link && ln in twin && mkdir d && ln -s s.qckpt s.link").status == 0)
     for name in ["in", "./in", "d/../in", "link", "twin"] {
       try work.fail(["encode", "in", "-o", name], 2, "\(name): this is an input; choose another output")
-      try work.fail(["encode", "s.qckpt", name, "-o", "in"], 2, "in: this is an input; choose another output")
+      try work.fail(["encode", name, "-o", "in"], 2, "in: this is an input; choose another output")
     }
     for name in ["s.qckpt", "s.link"] {
       try work.fail(["decode", "s.qckpt", "-o", name], 2, "\(name): this is an input; choose another output")

@@ -3,7 +3,8 @@ import Testing
 
 /// Status 1: the files are sound, and do not agree.
 @Suite struct VerifyFailureTests {
-  private static let coarse = #"{"rules": [{"action": "quantize", "scheme": {"map": "linear", "bits": 4, "scaling": "tensor"}}]}"#
+  private static let coarse =
+    #"{"rules": [{"action": "quantize", "scheme": {"map": "linear", "bits": 4, "scaling": "tensor"}}]}"#
 
   /// `s.qckpt`, lossless, and `q.qckpt`, quantized in steps of 1/7, both of `in`.
   private func prepared() throws -> Workspace {
@@ -92,7 +93,8 @@ import Testing
     #expect(document["violations"] == .integer(total))
     // The six quantized tensors differ, and no lossless one.
     #expect(rows.filter { $0["violations"] != .integer(0) }.count == 6)
-    #expect(rows.filter { $0["guaranteed_max_abs_error"]?.doubleValue == 0 && $0["violations"] == .integer(0) }.count == 7)
+    #expect(
+      rows.filter { $0["guaranteed_max_abs_error"]?.doubleValue == 0 && $0["violations"] == .integer(0) }.count == 7)
   }
 
   @Test func nanEqualsNaNBitForBit() throws {

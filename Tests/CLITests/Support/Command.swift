@@ -30,7 +30,12 @@ struct Outcome: Sendable {
   let errors: String
 
   var text: String { String(decoding: bytes, as: UTF8.self) }
-  var lines: [String] { text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init) }
+  /// The lines of standard output without their ends; by bytes, for CR LF is one character.
+  var lines: [String] {
+    bytes.split(separator: 0x0A, omittingEmptySubsequences: false).dropLast().map { line in
+      String(decoding: line.last == 0x0D ? line.dropLast() : line, as: UTF8.self)
+    }
+  }
 
   /// Standard output as one JSON document; more than one, or text around it, throws.
   func json() throws -> JSONValue { try JSONValue(parsing: bytes) }

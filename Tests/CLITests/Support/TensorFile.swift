@@ -29,9 +29,10 @@ struct Tensor: Equatable {
     return Tensor(name, values)
   }
 
+  /// The values of an F32 tensor; loads, for tests are not optimized and tensors are large.
   var values: [Float] {
-    stride(from: 0, to: bytes.count, by: 4).map { at in
-      Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) })
+    unsafe bytes.withUnsafeBytes { buffer in
+      (0..<buffer.count / 4).map { unsafe buffer.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
     }
   }
 }
@@ -41,7 +42,8 @@ func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
   (0..<value.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
 }
 
-func littleEndian(_ values: [Float]) -> [UInt8] { values.flatMap { littleEndian($0.bitPattern) } }
+/// The bytes as they lie in memory, which is little-endian wherever the command is built.
+func littleEndian(_ values: [Float]) -> [UInt8] { unsafe values.withUnsafeBytes { unsafe Array($0) } }
 
 /// A safetensors file of tensors in the given order.
 func safetensors(_ tensors: [Tensor], metadata: [String: String] = [:]) -> [UInt8] {
