@@ -1,3 +1,4 @@
+import Foundation
 import QCheckpoint
 import Testing
 
@@ -87,6 +88,23 @@ import Testing
         let wanted = row["scaling"]?.stringValue == "rank1" ? rank1 : blocks[policy]
         #expect(row["bits_per_value"]?.doubleValue == wanted, "\(policy) \(row["name"]?.stringValue ?? "")")
       }
+    }
+  }
+
+  @Test func eachCommandSaysWhatItDidInALine() throws {
+    let work = try Workspace()
+    try work.copyReal()
+    let encode = try work.succeed(["encode", "in.safetensors", "-o", "s.qckpt"]).lines
+    let size = Double(try work.read("s.qckpt").count)
+    let sizes = String(format: "1.75 MiB to %.1f KiB (%.2f times smaller), ", size / 1024, 1_830_592 / size)
+    #expect(encode.count == 1 && encode[0].hasPrefix("s.qckpt: 13 tensors, 461440 elements, \(sizes)"), "\(encode)")
+    let decode = try work.succeed(["decode", "s.qckpt", "-o", "out", "--tensor", "param/*"]).lines
+    #expect(decode == ["out: 2 tensors, 147.9 KiB"])
+    for (options, how) in [
+      ([], "every byte and guarantee checked"), (["--against", "in.safetensors"], "every element within its bound"),
+    ] {
+      let verify = try work.succeed(["verify", "s.qckpt"] + options).lines
+      #expect(verify == ["s.qckpt: ok, 13 tensors, \(how), largest relative L2 error 1.25e-02"])
     }
   }
 
