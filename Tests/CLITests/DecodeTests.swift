@@ -72,6 +72,8 @@ import Testing
     }
     #expect(try work.read("out2") == work.read("out1"))
     #expect(try work.read("out7") == work.read("out1"))
+    let verify = ["verify", "s.qckpt", "--against", "in.safetensors", "--json", "--threads"]
+    #expect(try work.succeed(verify + ["1"]).text == work.succeed(verify + ["7"]).text)
   }
 
   @Test func decodingWhatWasDecodedChangesNothing() throws {

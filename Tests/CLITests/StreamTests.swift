@@ -36,6 +36,14 @@ import Testing
     #expect(try work.shell("\"$Q\" encode in.safetensors -o /dev/stdout --quiet | cat").bytes == wanted)
   }
 
+  @Test func aNamedPipeIsWrittenToAndStays() throws {
+    let work = try prepared()
+    let outcome = try work.shell(
+      "mkfifo p; cat p >got & \"$Q\" encode in.safetensors -o p --quiet && wait && test -p p")
+    #expect(outcome.status == 0 && outcome.errors == "")
+    #expect(try work.read("got") == work.read("s.qckpt"))
+  }
+
   @Test func decodingAndReadingStreams() throws {
     let work = try prepared()
     let wanted = try work.read("out.safetensors")
