@@ -45,7 +45,8 @@ public struct TensorCodec: Sendable {
     try checkSizes(source: source.byteCount, stream: stream.byteCount)
     return try unsafe source.withUnsafeBytes { source throws(QCodecError) in
       try unsafe stream.withUnsafeMutableBytes { stream throws(QCodecError) in
-        try unsafe encode(source, name: name, into: stream, threads: threads ?? availableThreads())
+        try unsafe StreamCoder(layout: layout).encode(
+          source, name: name, into: stream, threads: threads ?? availableThreads())
       }
     }
   }
@@ -102,88 +103,18 @@ extension TensorCodec {
     }
   }
 
-  private func encode(
-    _ source: UnsafeRawBufferPointer, name: String, into stream: UnsafeMutableRawBufferPointer, threads: Int
-  ) throws(QCodecError) -> TensorStatistics {
-    let scales = try withCodecEnvironment { () throws(QCodecError) in try unsafe scaleVector(of: source, name: name) }
-    let encoder = try ChunkEncoder(layout: layout, name: name, scales: scales)
-    unsafe scales.withUnsafeBytes { bytes in
-      unsafe UnsafeMutableRawBufferPointer(rebasing: stream[..<bytes.count]).copyMemory(from: bytes)
-    }
-    let results = ResultSlots<TensorStatistics>(count: layout.codeChunkCount)
-    // Safe: every chunk reads and writes bytes of its own, and the buffers outlive the call.
-    nonisolated(unsafe) let (source, stream) = unsafe (source, stream)
-    try parallelFor(count: layout.codeChunkCount, threads: threads) { index throws(QCodecError) in
-      let from = index * TensorLayout.chunkElements * layout.elementSize
-      let to = layout.streamOffset(ofChunk: index)
-      results[index] = try unsafe encoder.encode(
-        chunk: index,
-        source: UnsafeRawBufferPointer(rebasing: source[from..<from + layout.sourceByteCount(ofChunk: index)]),
-        into: UnsafeMutableRawBufferPointer(rebasing: stream[to..<to + layout.payloadByteCount(ofChunk: index)]))
-    }
-    return withCodecEnvironment {
-      results.inOrder.reduce(into: TensorStatistics()) { $0.append($1) }
-    }
-  }
-
-  private func scaleVector(of source: UnsafeRawBufferPointer, name: String) throws(QCodecError) -> [Float] {
-    guard ScalePass.isNeeded(for: layout) else { return [] }
-    let pass = ScalePass(layout: layout)
-    var scan = ValueScan()
-    for index in 0..<layout.codeChunkCount {
-      let from = index * TensorLayout.chunkElements * layout.elementSize
-      let chunk = unsafe UnsafeRawBufferPointer(rebasing: source[from..<from + layout.sourceByteCount(ofChunk: index)])
-      // A poisoned scale would reach every element: values are looked over before scales are taken.
-      unsafe scan.scan(source: chunk, dtype: layout.dtype, startingAt: layout.elements(ofChunk: index).lowerBound)
-      if let found = scan.firstNonFinite { throw ValueScan.nonFinite(found, tensor: name) }
-      try unsafe pass.accumulate(chunk: index, source: chunk)
-    }
-    return pass.finish()
-  }
-
   private func decode(
     elements: Range<UInt64>, of stream: RawSpan, into values: inout MutableRawSpan, threads: Int?
   ) throws(QCodecError) {
-    let size = layout.elementSize
-    guard values.byteCount == Int(elements.upperBound - elements.lowerBound) * size else {
+    guard values.byteCount == Int(elements.upperBound - elements.lowerBound) * layout.elementSize else {
       throw QCodecError(.shapeMismatch, "room for \(values.byteCount) bytes and elements \(elements)")
     }
     try checkSizes(source: decodedByteCount, stream: stream.byteCount)
     try unsafe stream.withUnsafeBytes { stream throws(QCodecError) in
-      let scales = unsafe [Float](unsafeUninitializedCapacity: layout.scaleCount) { buffer, initialized in
-        unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(
-          from: .init(rebasing: stream[..<(layout.scaleCount * 4)]))
-        initialized = layout.scaleCount
-      }
-      let decoder = try ChunkDecoder(layout: layout, scales: scales)
       try unsafe values.withUnsafeMutableBytes { values throws(QCodecError) in
-        try unsafe decodeChunks(
-          elements, of: stream, with: decoder, into: values, threads: threads ?? availableThreads())
+        try unsafe StreamCoder(layout: layout).decode(
+          elements, of: stream, into: values, threads: threads ?? availableThreads())
       }
-    }
-  }
-
-  private func decodeChunks(
-    _ elements: Range<UInt64>, of stream: UnsafeRawBufferPointer, with decoder: ChunkDecoder,
-    into values: UnsafeMutableRawBufferPointer, threads: Int
-  ) throws(QCodecError) {
-    guard !elements.isEmpty else { return }
-    let chunks = layout.chunks(holding: elements)
-    // Safe: every chunk writes bytes of its own, and the buffers outlive the call.
-    nonisolated(unsafe) let (stream, values) = unsafe (stream, values)
-    try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
-      let chunk = chunks.lowerBound + index
-      let held = layout.elements(ofChunk: chunk)
-      let wanted = held.clamped(to: elements)
-      let to = Int(wanted.lowerBound - elements.lowerBound) * layout.elementSize
-      let from = layout.streamOffset(ofChunk: chunk)
-      let count = Int(wanted.upperBound - wanted.lowerBound)
-      let start = Int(wanted.lowerBound - held.lowerBound)
-      try unsafe decoder.decode(
-        chunk: chunk,
-        payload: UnsafeRawBufferPointer(rebasing: stream[from..<from + layout.payloadByteCount(ofChunk: chunk)]),
-        elements: start..<start + count,
-        into: UnsafeMutableRawBufferPointer(rebasing: values[to..<to + count * layout.elementSize]))
     }
   }
 }

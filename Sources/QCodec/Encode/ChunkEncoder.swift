@@ -26,7 +26,7 @@ public struct ChunkEncoder: Sendable {
     self.name = name
     self.scales = scales
     field = ScaleField(layout: layout)
-    coder = layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) }
+    coder = withCodecEnvironment { layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) } }
     counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
   }
 
@@ -58,7 +58,7 @@ public struct ChunkEncoder: Sendable {
       guard let coder else {
         return try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
       }
-      let work = ChunkWork(source: unsafe source, divisors: divisors, first: first, count: total)
+      let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
       return try unsafe encodeScaled(work, coder: coder, blocks: blocks, codes: codes)
     }
   }
@@ -84,7 +84,9 @@ public struct ChunkEncoder: Sendable {
 }
 
 /// The elements of one chunk that are being encoded.
-struct ChunkWork {
+///
+/// Safe: made and used within one call, whose caller keeps the source alive.
+@safe struct ChunkWork {
   let source: UnsafeRawBufferPointer
   /// Empty in the value domain.
   let divisors: [Float]
