@@ -119,4 +119,7 @@ extension Scheme {
   /// Whether a first moment in the update domain may refer to a tensor of this scheme: quantized in the value domain
   /// under `log` or an unsigned map that is no import, so that its values are not negative.
   public var isReferable: Bool { domain == .value && !signed && customTable?.isImport != true }
+
+  /// Whether tensors of this scheme have a relative guarantee: under `log`, and in the update domain.
+  public var hasRelativeBound: Bool { (map == .log || domain == .update) && rounding != .unknown }
 }

@@ -45,11 +45,11 @@ extension CheckpointReader {
   /// Memory: 4 bytes a scale. Throws `invalidScale` where a scale cannot be, and as `payload(ofChunk:)`.
   public func scales(of tensor: Int) throws(QCodecError) -> [Float] {
     guard let layout = try layout(of: tensor), layout.scaleCount > 0 else { return [] }
-    let first = Int(directory.records[tensor].firstChunk)
+    let places = directory.places(tensor)
     var scales: [Float] = []
     scales.reserveCapacity(layout.scaleCount)
-    for chunk in first..<first + layout.scaleChunkCount {
-      let bytes = try payload(ofChunk: chunk)
+    for chunk in 0..<places.scaleCount {
+      let bytes = try payload(ofChunk: places[chunk])
       unsafe bytes.withUnsafeBytes { buffer in
         for offset in stride(from: 0, to: buffer.count, by: 4) {
           scales.append(Float(bitPattern: unsafe buffer.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
@@ -78,8 +78,7 @@ extension CheckpointReader {
   private func tensorOrdinals() -> [UInt32] {
     var ordinals = [UInt32](repeating: 0, count: tensorCount)
     var next: UInt32 = 0
-    for (index, chunk) in directory.chunks.enumerated()
-    where directory.records[Int(chunk.tensor)].firstChunk == UInt64(index) {
+    for (index, chunk) in directory.chunks.enumerated() where directory.places(Int(chunk.tensor))[0] == index {
       ordinals[Int(chunk.tensor)] = next
       next += 1
     }
@@ -95,9 +94,12 @@ extension CheckpointReader {
       index == 0
       ? UInt64(Format.headerSize)
       : directory.chunks[index - 1].offset + UInt64(directory.chunks[index - 1].storedLength)
-    let place = UInt32(UInt64(index) - record.firstChunk)
+    // Places ascend with the number of the chunk.
+    let places = directory.places(tensor)
+    let place = UInt32(index < places.data(0) ? index - places[0] : places.scaleCount + (index - places.data(0)) / Int(record.stride))
     let preamble = Preamble(
-      name: Array(directory.name(tensor)), dtype: record.dtype, shape: directory.shape(tensor), scheme: record.scheme)
+      name: Array(directory.name(tensor)), dtype: record.dtype, shape: directory.shape(tensor), scheme: record.scheme,
+      reference: record.reference.map { ordinals[$0] })
     let frame = ChunkFrame(
       storedLength: chunk.storedLength, compression: chunk.compression, kind: chunk.kind, tensor: ordinals[tensor],
       index: place, hash: chunk.hash)

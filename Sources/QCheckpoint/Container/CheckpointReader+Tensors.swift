@@ -60,14 +60,21 @@ extension CheckpointReader {
   public func contents(of index: Int) throws(QCodecError) -> TensorContents {
     let name = String(decoding: directory.name(index), as: UTF8.self)
     do throws(QCodecError) {
-      let decoder: ChunkDecoder? =
-        if let layout = try layout(of: index) { try self.decoder(of: index, layout: layout) } else { nil }
+      let second = try directory.records[index].reference.map { second throws(QCodecError) in
+        try part(of: second)
+      }
       return TensorContents(
-        reader: self, name: name, decoder: decoder, byteCount: directory.records[index].sourceBytes,
-        firstChunk: Int(directory.records[index].firstChunk))
+        reader: self, name: name, byteCount: directory.records[index].sourceBytes, own: try part(of: index),
+        second: second)
     } catch {
       throw error.named(name)
     }
+  }
+
+  private func part(of index: Int) throws(QCodecError) -> TensorContents.Part {
+    let decoder: ChunkDecoder? =
+      if let layout = try layout(of: index) { try self.decoder(of: index, layout: layout) } else { nil }
+    return TensorContents.Part(decoder: decoder, places: directory.places(index))
   }
 
   private func decoder(of index: Int, layout: TensorLayout) throws(QCodecError) -> ChunkDecoder {
@@ -77,7 +84,7 @@ extension CheckpointReader {
       guard error.code == .invalidScale else { throw error }
       // The place within the vector says less than the chunk that holds it.
       let scale = Int((error.offset ?? 0) / 4)
-      let chunk = Int(directory.records[index].firstChunk) + scale / TensorLayout.chunkScales
+      let chunk = directory.places(index)[scale / TensorLayout.chunkScales]
       throw QCodecError(error.code, error.message, offset: directory.chunks[chunk].offset)
     }
   }

@@ -97,15 +97,21 @@ public final class CheckpointReader: Sendable {
   /// A tensor's description; tensors are numbered in the order of their names' bytes.
   public func tensor(_ index: Int) -> TensorInfo {
     let record = directory.records[index]
-    let first = Int(record.firstChunk)
-    let chunks = directory.chunks[first..<first + Int(record.chunkCount)]
+    let places = directory.places(index)
+    let chunks = places.map { directory.chunks[$0] }
     let guarantee = record.statistics.guaranteedMaxAbsError
     return TensorInfo(
       name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
       elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
       statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
+      guaranteedMaxRelError: record.scheme?.hasRelativeBound == true ? record.guaranteedRelative : nil,
       sourceBytes: record.sourceBytes, storedBytes: chunks.reduce(0) { $0 + UInt64($1.storedLength) },
-      chunks: chunks.indices, compressions: Set(chunks.map(\.compression)))
+      chunks: places, compressions: Set(chunks.map(\.compression)), reference: record.reference)
+  }
+
+  /// What encoding did to the updates of pairs of moments, where it was measured: by first moment, in order.
+  public var measuredPairs: [(first: Int, second: Int, error: UpdateError)] {
+    directory.pairs.map { (Int($0.first), Int($0.second), $0.error) }
   }
 
   /// The number of the tensor of a name, or nil; O(log tensors).

@@ -12,18 +12,13 @@ struct TensorDescription {
 struct OpenTensor {
   /// What the directory will say; statistics grow with the chunks.
   var record: TensorRecord
-  let preamble: Preamble
+  var preamble: Preamble
   /// Its place in the order of addition.
   let number: UInt32
   /// Its place in the order of first chunks, once it has one.
   var ordinal: UInt32 = 0
-}
-
-/// What a tensor's values may turn its scheme into.
-struct FallbackChoice {
-  let name: String
-  let nonFinite: NonFinitePolicy
-  let negativeFallsBack: Bool
+  /// Its chunks so far.
+  var chunkCount: UInt64 = 0
 }
 
 extension CheckpointWriter {
@@ -35,36 +30,41 @@ extension CheckpointWriter {
     var scales: [Float] = []
     var (layout, reason) = (layout, encoding.reason)
     if let quantized = layout {
-      let pass = try firstPass(source, layout: quantized, choice: choice)
+      let pass = try FirstPass.run(source, layout: quantized, choice: choice)
       if let found = pass.scales { scales = found } else { (layout, reason) = (nil, pass.reason) }
     }
     var open = try self.open(tensor, layout: layout, reason: reason)
     let chunks = try preparation(tensor, layout: layout, scales: scales)
-    try writeScales(scales, layout: layout, to: &open)
-    try writeChunks(Int(chunks.plan.dataChunks), to: &open) { index throws(QCodecError) in
-      let range = chunks.sourceRange(ofChunk: index)
-      let bytes = try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
-      return try chunks.prepare(index, bytes)
-    }
+    try writeData(chunks, source: source, scales: scales, to: &open)
     return open.record
+  }
+
+  /// Writes the chunks of one tensor: scales, then the data.
+  func writeData(
+    _ chunks: ChunkPreparation, source: any TensorSource, scales: [Float], to tensor: inout OpenTensor
+  ) throws(QCodecError) {
+    try writeScales(scales, layout: chunks.plan.layout, to: &tensor)
+    try writeChunks(Int(chunks.plan.dataChunks), to: &tensor) { index throws(QCodecError) in
+      try chunks.prepare(index, try chunks.source(ofChunk: index, from: source))
+    }
   }
 
   /// Begins a tensor whose layout is settled; nil for lossless.
   func open(
-    _ tensor: TensorDescription, layout: TensorLayout?, reason: FallbackReason
+    _ tensor: TensorDescription, layout: TensorLayout?, reason: FallbackReason, number: Int? = nil
   ) throws(QCodecError) -> OpenTensor {
     var record = TensorRecord(dtype: tensor.dtype, role: tensor.role)
     record.elementCount = try TensorLayout.elementCount(of: tensor.shape)
     record.sourceBytes = try tensor.dtype.byteCount(elements: record.elementCount)
     record.dimCount = UInt8(tensor.shape.count)
     record.firstChunk = UInt64(chunks.count)
-    record.reason = layout == nil ? reason : .none
+    record.reason = reason
     record.scheme = layout?.scheme
     record.table = layout?.table
-    if layout != nil { record.guaranteedRelative = .nan }
+    record.guaranteedRelative = layout == nil ? 0 : .nan
     let preamble = Preamble(
       name: Array(tensor.name.utf8), dtype: tensor.dtype, shape: tensor.shape, scheme: layout?.scheme)
-    return OpenTensor(record: record, preamble: preamble, number: UInt32(tensors.count))
+    return OpenTensor(record: record, preamble: preamble, number: UInt32(number ?? tensors.count))
   }
 
   func preparation(
@@ -78,40 +78,9 @@ extension CheckpointWriter {
     return ChunkPreparation(plan: plan, encoder: encoder, planes: tensor.dtype.planeCount, options: options)
   }
 
-  /// Looks the tensor over: its scale vector, or nil with the reason why it is to be lossless.
-  private func firstPass(
-    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice
-  ) throws(QCodecError) -> (scales: [Float]?, reason: FallbackReason) {
-    let scansNegative = !layout.scheme.signed && choice.negativeFallsBack
-    let needsScales = ScalePass.isNeeded(for: layout)
-    // Otherwise the encoder meets every value that decides anything, and then the whole file is given up.
-    guard needsScales || scansNegative || choice.nonFinite == .raw else { return ([], .none) }
-    let pass = ScalePass(layout: layout)
-    var scan = ValueScan()
-    for index in 0..<layout.codeChunkCount {
-      let bytes = try source.chunk(index, of: layout)
-      let first = layout.elements(ofChunk: index).lowerBound
-      unsafe bytes.withUnsafeBytes { unsafe scan.scan(source: $0, dtype: layout.dtype, startingAt: first) }
-      if let found = scan.firstNonFinite {
-        if choice.nonFinite == .raw { return (nil, .nonFinite) }
-        throw ValueScan.nonFinite(found, tensor: choice.name)
-      }
-      if let found = scan.firstNegative, !layout.scheme.signed, !choice.negativeFallsBack {
-        throw ValueScan.negative(found, tensor: choice.name)
-      }
-      if needsScales {
-        try unsafe bytes.withBytes { bytes throws(QCodecError) in
-          try unsafe pass.accumulate(chunk: index, source: bytes)
-        }
-      }
-    }
-    if scan.firstNegative != nil, scansNegative { return (nil, .negative) }
-    return (pass.finish(), .none)
-  }
-
   // MARK: Chunks
 
-  private func writeScales(
+  func writeScales(
     _ scales: [Float], layout: TensorLayout?, to tensor: inout OpenTensor
   ) throws(QCodecError) {
     guard let layout else { return }
@@ -135,10 +104,15 @@ extension CheckpointWriter {
         results[index] = try prepare(start + index)
       }
       for chunk in results.inOrder {
-        withCodecEnvironment { tensor.record.statistics.append(chunk.statistics) }
-        try append(chunk, to: &tensor)
+        try take(chunk, into: &tensor)
       }
     }
+  }
+
+  /// Writes a chunk and takes its statistics in.
+  func take(_ chunk: PreparedChunk, into tensor: inout OpenTensor) throws(QCodecError) {
+    withCodecEnvironment { tensor.record.statistics.append(chunk.statistics) }
+    try append(chunk, to: &tensor)
   }
 
   /// Chunks that are in memory at a time.

@@ -43,8 +43,9 @@ public final class CheckpointWriter {
   private var metadata: [UInt8] = []
   private(set) var summary = WriteSummary()
   private var isOpen = true
-  /// Tensors with chunks so far.
-  private var started: UInt32 = 0
+  /// Tensors with chunks so far, by which frames count.
+  private(set) var nextOrdinal: UInt32 = 0
+  private var pairs: [PairRecord] = []
 
   /// Begins a checkpoint that will replace the file at `path`; throws `io`.
   public convenience init(path: String, options: WriterOptions = .init()) throws(QCodecError) {
@@ -92,15 +93,12 @@ public final class CheckpointWriter {
     source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false
   ) throws(QCodecError) {
     let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role)
-    let bytes = try check(tensor)
-    guard source.byteCount == bytes else {
-      throw QCodecError(
-        .shapeMismatch, "\(dtype.name) \(shape) has \(bytes) bytes, its source \(source.byteCount)", tensor: name)
-    }
+    try check(tensor, source: source)
     let layout = try layout(of: tensor, encoding)
     let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
-    try commit(tensor) { () throws(QCodecError) in
-      try write(tensor, encoding: encoding, layout: layout, source: source, choice: choice)
+    try refuseAlone(layout, name: name)
+    try commit([tensor]) { () throws(QCodecError) in
+      [try write(tensor, encoding: encoding, layout: layout, source: source, choice: choice)]
     }
   }
 
@@ -121,12 +119,13 @@ public final class CheckpointWriter {
         .unsupportedScheme, "\(layout.scheme.scaling.name) scaling reads a tensor twice; what is pushed is read once",
         tensor: name)
     }
-    try commit(tensor) { () throws(QCodecError) in
+    try refuseAlone(layout, name: name)
+    try commit([tensor]) { () throws(QCodecError) in
       let chunks = try preparation(tensor, layout: layout, scales: [])
       let sink = TensorSink(
         writer: self, tensor: try open(tensor, layout: layout, reason: encoding.reason), chunks: chunks)
       try body(sink)
-      return try sink.finish()
+      return [try sink.finish()]
     }
   }
 
@@ -189,7 +188,23 @@ public final class CheckpointWriter {
     }
   }
 
-  private func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
+  func check(_ tensor: TensorDescription, source: any TensorSource) throws(QCodecError) {
+    let bytes = try check(tensor)
+    guard source.byteCount == bytes else {
+      throw QCodecError(
+        .shapeMismatch, "\(tensor.dtype.name) \(tensor.shape) has \(bytes) bytes, its source \(source.byteCount)",
+        tensor: tensor.name)
+    }
+  }
+
+  private func refuseAlone(_ layout: TensorLayout?, name: String) throws(QCodecError) {
+    guard layout?.scheme.domain != .update else {
+      throw QCodecError(
+        .unsupportedScheme, "a first moment in the update domain is added with its second moment", tensor: name)
+    }
+  }
+
+  func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
     guard case .quantized(let scheme) = encoding else { return nil }
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown else {
       throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: tensor.name)
@@ -201,21 +216,27 @@ public final class CheckpointWriter {
     }
   }
 
-  /// Writes a tensor's chunks and takes its record in; any failure gives the checkpoint up.
-  private func commit(
-    _ tensor: TensorDescription, write: () throws(QCodecError) -> TensorRecord
+  /// Writes the chunks of tensors and takes their records in; any failure gives the checkpoint up.
+  func commit(
+    _ added: [TensorDescription], write: () throws(QCodecError) -> [TensorRecord]
   ) throws(QCodecError) {
-    var record: TensorRecord
-    do throws(QCodecError) { record = try write() } catch {
+    var records: [TensorRecord]
+    do throws(QCodecError) { records = try write() } catch {
       abort()
-      throw error.named(tensor.name)
+      throw error.named(added[added.count - 1].name)
     }
-    record.chunkCount = UInt64(chunks.count) - record.firstChunk
-    summary.tensors += 1
-    summary.elements += record.elementCount
-    summary.sourceBytes += record.sourceBytes
-    names.insert(Array(tensor.name.utf8))
-    tensors.append((Array(tensor.name.utf8), tensor.shape, record))
+    for (tensor, record) in zip(added, records) {
+      summary.tensors += 1
+      summary.elements += record.elementCount
+      summary.sourceBytes += record.sourceBytes
+      names.insert(Array(tensor.name.utf8))
+      tensors.append((Array(tensor.name.utf8), tensor.shape, record))
+    }
+  }
+
+  /// Notes what coding did to the update of a pair, whose tensors are given by their order of addition.
+  func note(pair first: Int, _ second: Int, _ error: UpdateError) {
+    pairs.append(PairRecord(first: UInt32(first), second: UInt32(second), error: error))
   }
 
   /// Fills up to the next multiple of 64 with zeros.
@@ -226,15 +247,17 @@ public final class CheckpointWriter {
 
   /// Writes one chunk with what stands before it, and its record.
   func append(_ chunk: PreparedChunk, to tensor: inout OpenTensor) throws(QCodecError) {
-    let isFirst = UInt64(chunks.count) == tensor.record.firstChunk
+    let isFirst = tensor.chunkCount == 0
     if isFirst {
-      tensor.ordinal = started
-      started += 1
+      tensor.record.firstChunk = UInt64(chunks.count)
+      tensor.ordinal = nextOrdinal
+      nextOrdinal += 1
     }
-    let index = UInt32(UInt64(chunks.count) - tensor.record.firstChunk)
     let frame = ChunkFrame(
       storedLength: UInt32(chunk.stored.count), compression: chunk.compression, kind: chunk.kind,
-      tensor: tensor.ordinal, index: index, hash: chunk.hash)
+      tensor: tensor.ordinal, index: UInt32(tensor.chunkCount), hash: chunk.hash)
+    tensor.chunkCount += 1
+    tensor.record.chunkCount = tensor.chunkCount
     try output.write(Lead.bytes(after: output.position, preamble: isFirst ? tensor.preamble : nil, frame: frame))
     chunks.append(
       ChunkRecord(
@@ -246,7 +269,7 @@ public final class CheckpointWriter {
 
   private func directoryBytes() -> [UInt8] {
     var builder = DirectoryBuilder()
-    return builder.build(tensors: tensors, chunks: chunks)
+    return builder.build(tensors: tensors, chunks: chunks, pairs: pairs)
   }
 }
 

@@ -5,11 +5,9 @@ struct Directory: Sendable {
   let records: [TensorRecord]
   let dims: [UInt64]
   let chunks: [ChunkRecord]
+  let pairs: [PairRecord]
   /// The names, end to end, in record order.
   let names: [UInt8]
-
-  /// The directory of a checkpoint without tensors.
-  static let headerFields = 8
 
   func name(_ index: Int) -> ArraySlice<UInt8> {
     let record = records[index]

@@ -1,6 +1,7 @@
 import QCodec
 
-/// Lays out a directory: header, tensor records by name, dims, chunk records in file order, map tables, names.
+/// Lays out a directory: header, tensor records by name, dims, chunk records in file order, pair records, map tables,
+/// names.
 struct DirectoryBuilder {
   private var tables = ByteWriter()
   /// Where each distinct table stands.
@@ -14,9 +15,9 @@ struct DirectoryBuilder {
     let digest: UInt64
   }
 
-  /// The directory's bytes. Chunks refer to tensors in order of addition and are renumbered here.
+  /// The directory's bytes. Chunks, pairs and references name tensors in order of addition and are renumbered here.
   mutating func build(
-    tensors: [(name: [UInt8], dims: [UInt64], record: TensorRecord)], chunks: [ChunkRecord]
+    tensors: [(name: [UInt8], dims: [UInt64], record: TensorRecord)], chunks: [ChunkRecord], pairs: [PairRecord]
   ) -> [UInt8] {
     let order = tensors.indices.sorted { tensors[$0].name.lexicographicallyPrecedes(tensors[$1].name) }
     var rank = [UInt32](repeating: 0, count: tensors.count)
@@ -27,6 +28,7 @@ struct DirectoryBuilder {
       record.nameOffset = UInt64(names.bytes.count)
       record.nameLength = UInt32(tensors[index].name.count)
       record.dimsIndex = UInt64(dims.bytes.count / 8)
+      record.reference = record.reference.map { Int(rank[$0]) }
       if let scheme = record.scheme, let table = record.table {
         record.tableOffset = offset(of: table, map: scheme.map)
       }
@@ -40,13 +42,16 @@ struct DirectoryBuilder {
     result.write(UInt64(dims.bytes.count / 8))
     result.write(UInt64(tables.bytes.count))
     result.write(UInt64(names.bytes.count))
-    result.write(zeros: 24)
+    result.write(UInt64(pairs.count))
+    result.write(zeros: 16)
     result.write(contentsOf: records.bytes)
     result.write(contentsOf: dims.bytes)
     for var chunk in chunks {
       chunk.tensor = rank[Int(chunk.tensor)]
       chunk.write(to: &result)
     }
+    let renumbered = pairs.map { PairRecord(first: rank[Int($0.first)], second: rank[Int($0.second)], error: $0.error) }
+    for pair in renumbered.sorted(by: { $0.first < $1.first }) { pair.write(to: &result) }
     result.write(contentsOf: tables.bytes)
     result.write(contentsOf: names.bytes)
     return result.bytes

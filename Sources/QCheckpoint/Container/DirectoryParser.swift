@@ -8,8 +8,10 @@ struct DirectoryParser {
   private let tensorCount: Int
   private let chunkCount: Int
   private let dimCount: Int
+  private let pairCount: Int
   private let dimsStart: Int
   private let chunksStart: Int
+  private let pairsStart: Int
   private let tablesStart: Int
   private let namesStart: Int
   private var tables: TableSection
@@ -25,9 +27,14 @@ struct DirectoryParser {
     let records = try parser.records()
     try parser.tables.finish()
     let directory = Directory(
-      records: records, dims: parser.dims, chunks: try parser.chunks(), names: Array(bytes[parser.namesStart...]))
+      records: records, dims: parser.dims, chunks: try parser.chunks(), pairs: try parser.pairs(),
+      names: Array(bytes[parser.namesStart...]))
     try parser.checkNames(directory)
-    try ChunkTableCheck(directory: directory, base: base + UInt64(parser.chunksStart), end: chunksEnd).run()
+    try ChunkTableCheck(
+      directory: directory, records: base + UInt64(Format.directoryHeaderSize),
+      base: base + UInt64(parser.chunksStart), end: chunksEnd
+    ).run()
+    try parser.checkPairs(directory)
     return directory
   }
 
@@ -40,15 +47,15 @@ struct DirectoryParser {
     guard fields.read(0, as: UInt64.self) == tensorCount else {
       throw QCodecError(.invalidDirectory, "directory and trailer disagree on the number of tensors", offset: base)
     }
-    for offset in stride(from: 40, to: 64, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
+    for offset in stride(from: 48, to: 64, by: 8) where fields.read(offset, as: UInt64.self) != 0 {
       throw QCodecError(.reservedBits, "a reserved field of the directory is not zero", offset: base + UInt64(offset))
     }
     // Each section is checked against what the ones before leave, by subtraction.
     var rest = UInt64(bytes.count - Format.directoryHeaderSize)
     var starts: [Int] = []
     var counts: [Int] = []
-    let sizes = [Format.tensorRecordSize, 8, Format.chunkRecordSize, 1, 1]
-    for (section, header) in [0, 16, 8, 24, 32].enumerated() {
+    let sizes = [Format.tensorRecordSize, 8, Format.chunkRecordSize, Format.pairRecordSize, 1, 1]
+    for (section, header) in [0, 16, 8, 40, 24, 32].enumerated() {
       let count: UInt64 = fields.read(header)
       let size = UInt64(sizes[section])
       guard count <= rest / size else {
@@ -62,8 +69,9 @@ struct DirectoryParser {
     guard rest == 0 else {
       throw QCodecError(.invalidDirectory, "\(rest) bytes of the directory belong to nothing", offset: base)
     }
-    (self.tensorCount, dimCount, chunkCount) = (counts[0], counts[1], counts[2])
-    (dimsStart, chunksStart, tablesStart, namesStart) = (starts[1], starts[2], starts[3], starts[4])
+    (self.tensorCount, dimCount, chunkCount, pairCount) = (counts[0], counts[1], counts[2], counts[3])
+    (dimsStart, chunksStart, pairsStart) = (starts[1], starts[2], starts[3])
+    (tablesStart, namesStart) = (starts[4], starts[5])
     tables = TableSection(fields: fields, range: tablesStart..<namesStart, base: base)
     dims.reserveCapacity(dimCount)
     for index in 0..<dimCount { dims.append(fields.read(dimsStart + index * 8)) }
@@ -115,19 +123,24 @@ struct DirectoryParser {
     guard fields.read(at + 54, as: UInt16.self) == 0 else {
       throw QCodecError(.reservedBits, "a reserved field of a tensor is not zero", offset: base + UInt64(at + 54))
     }
-    guard fields.read(at + 56, as: UInt64.self) == Format.noReference else {
-      throw QCodecError(
-        .invalidReference, "a reference to another tensor, which only the reserved update domain has",
-        offset: base + UInt64(at + 56))
-    }
-    guard fields.bytes[at + 53] == 1 else {
-      throw QCodecError(
-        .invalidChunkTable, "a chunk stride of \(fields.bytes[at + 53])", offset: base + UInt64(at + 53))
-    }
+    record.stride = fields.bytes[at + 53]
     record.scheme = try SchemeFields(fields: fields, at: at, base: base).read(tables: &tables)
     if record.scheme != nil { record.tableOffset = fields.read(at + 48) }
+    try readReference(at: at, into: &record)
     try readStatistics(at: at, into: &record)
     return record
+  }
+
+  /// References belong to the update domain; what they lead to is checked when all tensors are known.
+  private func readReference(at: Int, into record: inout TensorRecord) throws(QCodecError) {
+    let reference: UInt64 = fields.read(at + 56)
+    let isUpdate = record.scheme?.domain == .update
+    guard isUpdate == (reference != Format.noReference), !isUpdate || reference < UInt64(tensorCount) else {
+      throw QCodecError(
+        .invalidReference, isUpdate ? "a reference to tensor \(reference)" : "a reference outside the update domain",
+        offset: base + UInt64(at + 56))
+    }
+    if isUpdate { record.reference = Int(reference) }
   }
 
   private mutating func readPlaces(at: Int, into record: inout TensorRecord) throws(QCodecError) {
@@ -189,10 +202,14 @@ struct DirectoryParser {
         throw QCodecError(.invalidDirectory, "a recorded error of \(value)", offset: base + UInt64(offset))
       }
     }
-    // Only imports come without a guarantee.
+    // Only imports come without a guarantee; a relative one is of the log map and the update domain.
     let guarantee = record.statistics.guaranteedMaxAbsError
     guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 else {
       throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 120))
+    }
+    let relative = record.guaranteedRelative
+    guard record.scheme?.hasRelativeBound == true ? relative >= 0 && relative.isFinite : relative.isNaN else {
+      throw QCodecError(.invalidDirectory, "a relative guarantee of \(relative)", offset: base + UInt64(at + 128))
     }
   }
 
@@ -217,6 +234,31 @@ struct DirectoryParser {
           hash: fields.read(at + 16), compression: compression, kind: kind, tensor: fields.read(at + 28)))
     }
     return result
+  }
+
+  private func pairs() throws(QCodecError) -> [PairRecord] {
+    var result: [PairRecord] = []
+    for index in 0..<pairCount {
+      let at = pairsStart + index * Format.pairRecordSize
+      result.append(try PairRecord(fields, at: at, place: base + UInt64(at)))
+    }
+    return result
+  }
+
+  /// Pairs stand in the order of their first moments, of which each has one.
+  private func checkPairs(_ directory: Directory) throws(QCodecError) {
+    var next = 0
+    for (index, pair) in directory.pairs.enumerated() {
+      let (first, second) = (Int(pair.first), Int(pair.second))
+      guard first >= next, first < tensorCount, second < tensorCount, first != second,
+        directory.shape(first) == directory.shape(second)
+      else {
+        throw QCodecError(
+          .invalidReference, "a pair of tensors \(first) and \(second)",
+          offset: base + UInt64(pairsStart + index * Format.pairRecordSize))
+      }
+      next = first + 1
+    }
   }
 
   private func checkNames(_ directory: Directory) throws(QCodecError) {

@@ -12,6 +12,7 @@ enum Format {
   static let directoryHeaderSize = 64
   static let tensorRecordSize = 136
   static let chunkRecordSize = 32
+  static let pairRecordSize = 56
   static let tableHeaderSize = 16
 
   static let maximumNameLength = 65_536

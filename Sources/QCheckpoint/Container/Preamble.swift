@@ -8,6 +8,8 @@ struct Preamble: Equatable {
   let shape: [UInt64]
   /// nil for lossless tensors.
   let scheme: Scheme?
+  /// In the update domain the second moment, counted as frames count tensors.
+  var reference: UInt32?
 
   /// Bytes before dims, table and name.
   static let fixedSize = 16
@@ -20,6 +22,7 @@ struct Preamble: Equatable {
     body.write(UInt8(shape.count))
     body.write(scheme: scheme)
     for length in shape { body.write(length) }
+    if let reference { body.write(UInt64(reference)) }
     if let table = scheme?.customTable { for entry in table.entries { body.write(entry) } }
     body.write(contentsOf: name)
     var result = ByteWriter()
@@ -30,7 +33,7 @@ struct Preamble: Equatable {
 
   /// The length of `bytes`.
   static func byteCount(nameLength: Int, dims: Int, scheme: Scheme?) -> Int {
-    fixedSize + dims * 8 + (scheme?.customTable.map { $0.entries.count * 4 } ?? 0) + nameLength
+    fixedSize + dims * 8 + (scheme?.domain == .update ? 8 : 0) + (scheme?.customTable.map { $0.entries.count * 4 } ?? 0) + nameLength
   }
 }
 

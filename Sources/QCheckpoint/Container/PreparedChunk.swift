@@ -29,7 +29,7 @@ struct ChunkPreparation: Sendable {
   let planes: Int
   let options: WriterOptions
 
-  /// The bytes of the source that data chunk `index` holds.
+  /// Where the source of data chunk `index` lies in the tensor.
   func sourceRange(ofChunk index: Int) -> Range<UInt64> {
     guard let layout = plan.layout else {
       let start = UInt64(index) * UInt64(Format.losslessChunk)
@@ -40,19 +40,43 @@ struct ChunkPreparation: Sendable {
     return elements.lowerBound * size..<elements.upperBound * size
   }
 
-  /// Encodes or transposes, compresses and hashes one data chunk.
-  func prepare(_ index: Int, _ bytes: [UInt8]) throws(QCodecError) -> PreparedChunk {
+  /// The bytes of the source that data chunk `index` holds.
+  func source(ofChunk index: Int, from source: any TensorSource) throws(QCodecError) -> [UInt8] {
+    let range = sourceRange(ofChunk: index)
+    return try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
+  }
+
+  /// A data chunk before the lossless stage, and what encoding did to it.
+  struct Payload {
+    let bytes: [UInt8]
+    let kind: ChunkKind
+    let statistics: TensorStatistics
+  }
+
+  /// Encodes the source of one data chunk; `divisors` as `ChunkEncoder.encode` takes them.
+  func payload(_ index: Int, _ source: [UInt8], divisors: [Float] = []) throws(QCodecError) -> Payload {
     guard let encoder, let layout = plan.layout else {
-      return try PreparedChunk(bytes, kind: .lossless, planes: planes, options: options)
+      return Payload(bytes: source, kind: .lossless, statistics: TensorStatistics())
     }
     var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
-    let statistics = try unsafe bytes.withBytes { bytes throws(QCodecError) in
+    let statistics = try unsafe source.withBytes { source throws(QCodecError) in
       try unsafe payload.withMutableBytes { payload throws(QCodecError) in
-        try unsafe encoder.encode(chunk: index, source: bytes, into: payload)
+        try unsafe encoder.encode(chunk: index, source: source, divisors: divisors, into: payload)
       }
     }
-    var chunk = try PreparedChunk(payload, kind: .codes, options: options)
-    chunk.statistics = statistics
+    return Payload(bytes: payload, kind: .codes, statistics: statistics)
+  }
+
+  /// Transposes, compresses and hashes what `payload` made.
+  func finish(_ payload: Payload) throws(QCodecError) -> PreparedChunk {
+    let planes = payload.kind == .lossless ? planes : 1
+    var chunk = try PreparedChunk(payload.bytes, kind: payload.kind, planes: planes, options: options)
+    chunk.statistics = payload.statistics
     return chunk
+  }
+
+  /// One data chunk from its source bytes.
+  func prepare(_ index: Int, _ source: [UInt8]) throws(QCodecError) -> PreparedChunk {
+    try finish(try payload(index, source))
   }
 }

@@ -18,8 +18,13 @@ struct TensorRecord: Sendable {
   var table: MapTable?
   var tableOffset: UInt32 = Format.noTable
   var statistics = TensorStatistics()
-  /// NaN where nothing is guaranteed.
+  /// NaN where there is none.
   var guaranteedRelative: Double = 0
+  /// The second moment of a first one in the update domain, by its place in the directory (by its place in the order of
+  /// addition until that is sorted).
+  var reference: Int?
+  /// 2 where the chunks of a pair alternate.
+  var stride: UInt8 = 1
   var sourceBytes: UInt64 = 0
 
   /// Appends the record.
@@ -34,9 +39,9 @@ struct TensorRecord: Sendable {
     writer.write(scheme: scheme)
     writer.write(tableOffset)
     writer.write(reason.rawValue)
-    writer.write(UInt8(1))
+    writer.write(stride)
     writer.write(UInt16(0))
-    writer.write(Format.noReference)
+    writer.write(reference.map { UInt64($0) } ?? Format.noReference)
     writer.write(scheme?.seed ?? 0)
     writer.write(statistics.maxAbsError)
     writer.write(statistics.maxScaledError)

@@ -20,9 +20,6 @@ struct SchemeCodes {
     let bytes = Array(fields.bytes[at..<at + 8])
     guard let map = Scheme.Map(rawValue: bytes[0]) else { throw refuse("unknown map \(bytes[0])", 0) }
     guard let domain = Scheme.Domain(rawValue: bytes[5]) else { throw refuse("unknown domain \(bytes[5])", 5) }
-    guard map != .log, domain != .update else {
-      throw QCodecError(.unsupportedFeature, "the log map and the update domain are reserved", offset: place)
-    }
     guard bytes[1] == 4 || bytes[1] == 8 else {
       throw QCodecError(.unsupportedFeature, "codes of \(bytes[1]) bits", offset: place + 1)
     }
@@ -66,6 +63,9 @@ struct SchemeFields {
       guard fields.read(at + 40, as: UInt64.self) == 0, fields.read(at + 48, as: UInt32.self) == Format.noTable else {
         throw refuse("a lossless tensor has no scheme", 40)
       }
+      if FallbackReason(rawValue: fields.bytes[at + 52])?.isOfUpdateDomain == true {
+        throw refuse("a lossless tensor has a reason of the update domain", 52)
+      }
       return nil
     case 1: return try quantized(tables: &tables)
     default: throw refuse("unknown encoding \(fields.bytes[at + 14])", 14)
@@ -74,13 +74,26 @@ struct SchemeFields {
 
   private func quantized(tables: inout TableSection) throws(QCodecError) -> Scheme {
     let codes = try SchemeCodes(fields, at: at + 40, place: base + UInt64(at + 40))
-    let table = try tables.table(at: fields.read(at + 48), codes: codes, place: base + UInt64(at + 48))
+    let table = try table(codes, &tables)
     // The scheme must be one that a writer resolves to itself.
-    if table.isImport, codes.rounding != .unknown { throw refuse("an imported table with a known rounding", 46) }
+    if table?.isImport == true, codes.rounding != .unknown { throw refuse("an imported table with a known rounding", 46) }
     guard let dtype = DType(rawValue: fields.bytes[at + 12]), dtype.isQuantizable else {
       throw refuse("a quantized tensor of dtype \(fields.bytes[at + 12])", 12)
     }
-    if fields.bytes[at + 52] != 0 { throw refuse("a quantized tensor has no reason to be lossless", 52) }
+    let reason = FallbackReason(rawValue: fields.bytes[at + 52])
+    guard reason == FallbackReason.none || (reason?.isOfUpdateDomain == true && codes.domain == .value) else {
+      throw refuse("a quantized tensor has no reason to be lossless", 52)
+    }
     return codes.scheme(seed: fields.read(at + 64), table: table)
+  }
+
+  /// The table that the codes index; the `log` map has none.
+  private func table(_ codes: SchemeCodes, _ tables: inout TableSection) throws(QCodecError) -> MapTable? {
+    let offset: UInt32 = fields.read(at + 48)
+    guard codes.map == .log else {
+      return try tables.table(at: offset, codes: codes, place: base + UInt64(at + 48))
+    }
+    guard offset == Format.noTable else { throw refuse("the log map has no table", 48) }
+    return nil
   }
 }

@@ -4,10 +4,17 @@ import QCodec
 public struct TensorContents: TensorSource {
   let reader: CheckpointReader
   let name: String
-  /// nil for lossless tensors.
-  let decoder: ChunkDecoder?
   public let byteCount: UInt64
-  let firstChunk: Int
+  let own: Part
+  /// In the update domain what stands for the second moment.
+  let second: Part?
+
+  /// A tensor's chunks and what decodes them.
+  struct Part: Sendable {
+    /// nil for lossless tensors.
+    let decoder: ChunkDecoder?
+    let places: ChunkPlaces
+  }
 
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe read(at: offset, into: target, threads: 1)
@@ -26,7 +33,7 @@ public struct TensorContents: TensorSource {
     guard target.count > 0 else { return }
     let range = offset..<offset + UInt64(target.count)
     do throws(QCodecError) {
-      if let decoder {
+      if let decoder = own.decoder {
         try unsafe readQuantized(range, decoder: decoder, into: target, threads: threads)
       } else {
         try unsafe readLossless(range, into: target, threads: threads)
@@ -45,7 +52,7 @@ public struct TensorContents: TensorSource {
     nonisolated(unsafe) let target = unsafe target
     try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
       let chunk = chunks.lowerBound + index
-      let payload = try reader.payload(ofChunk: firstChunk + chunk)
+      let payload = try reader.payload(ofChunk: own.places.data(chunk))
       let held = UInt64(chunk) * size..<UInt64(chunk) * size + UInt64(payload.count)
       let wanted = held.clamped(to: range)
       let to = Int(wanted.lowerBound - range.lowerBound)
@@ -68,7 +75,6 @@ public struct TensorContents: TensorSource {
     }
     let elements = range.lowerBound / size..<range.upperBound / size
     let chunks = layout.chunks(holding: elements)
-    let first = firstChunk + layout.scaleChunkCount
     // Safe: every chunk writes bytes of its own, and the buffer outlives the call.
     nonisolated(unsafe) let target = unsafe target
     try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
@@ -78,18 +84,34 @@ public struct TensorContents: TensorSource {
       let start = Int(wanted.lowerBound - held.lowerBound)
       let count = Int(wanted.upperBound - wanted.lowerBound)
       let to = Int((wanted.lowerBound - elements.lowerBound) * size)
-      let payload = try reader.payload(ofChunk: first + chunk)
+      let payload = try reader.payload(ofChunk: own.places.data(chunk))
+      let divisors = try divisors(ofChunk: chunk, elements: start..<start + count)
       do throws(QCodecError) {
         try unsafe payload.withBytes { bytes throws(QCodecError) in
           try unsafe decoder.decode(
-            chunk: chunk, payload: bytes, elements: start..<start + count,
+            chunk: chunk, payload: bytes, elements: start..<start + count, divisors: divisors,
             into: UnsafeMutableRawBufferPointer(rebasing: target[to..<to + count * Int(size)]))
         }
       } catch {
         var located = error
-        located.offset = reader.chunk(first + chunk).offset
+        located.offset = reader.chunk(own.places.data(chunk)).offset
         throw located
       }
+    }
+  }
+
+  /// What elements of a chunk are divided by, from the same chunk of the second moment; none in the value domain.
+  private func divisors(ofChunk chunk: Int, elements: Range<Int>) throws(QCodecError) -> [Float] {
+    guard let second, let decoder = second.decoder else { return [] }
+    let place = second.places.data(chunk)
+    let payload = try reader.payload(ofChunk: place)
+    do throws(QCodecError) {
+      return try unsafe payload.withBytes { bytes throws(QCodecError) in
+        try unsafe decoder.divisors(chunk: chunk, payload: bytes, elements: elements)
+      }
+    } catch {
+      throw QCodecError(
+        error.code, error.message, offset: reader.chunk(place).offset, tensor: reader.tensorName(ofChunk: place))
     }
   }
 }

@@ -15,14 +15,19 @@ public struct TensorInfo: Sendable {
   public let statistics: TensorStatistics
   /// The largest |x − x̂| that the file admits, in units of the tensor; 0 if lossless, nil if nothing is guaranteed.
   public let guaranteedMaxAbsError: Double?
+  /// Under `log` the largest |x − x̂| / x of non-zero elements, in the update domain the largest |m − m̂| / √v̂, that the
+  /// file admits; nil for other schemes.
+  public let guaranteedMaxRelError: Double?
   /// Bytes of the tensor as it was given and as it decodes.
   public let sourceBytes: UInt64
   /// Bytes of its chunks in the file.
   public let storedBytes: UInt64
   /// Its chunks in the file's chunk table.
-  public let chunks: Range<Int>
+  public let chunks: ChunkPlaces
   /// The lossless stages that its chunks went through.
   public let compressions: Set<Compression>
+  /// In the update domain the second moment, by its number.
+  public let reference: Int?
 
   /// Bits stored for each element; 0 without elements.
   public var bitsPerValue: Double {

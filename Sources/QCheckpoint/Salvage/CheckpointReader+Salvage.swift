@@ -1,35 +1,81 @@
 import QCodec
 
 extension CheckpointReader {
-  /// A reader of tensors that a scan found whole, without what only a directory tells.
-  convenience init(salvaged found: [SalvageScan.Found], source: any TensorSource, file: InputFile?) {
-    let sorted = found.sorted { $0.preamble.name.lexicographicallyPrecedes($1.preamble.name) }
-    var (records, dims, names): ([TensorRecord], [UInt64], [UInt8]) = ([], [], [])
-    var chunks: [ChunkRecord] = []
-    for (number, tensor) in sorted.enumerated() {
+  /// A reader of the tensors that a scan found whole, without what only a directory tells.
+  convenience init(salvaged scan: SalvageScan, source: any TensorSource, file: InputFile?) {
+    var builder = SalvagedDirectory(scan)
+    self.init(directory: builder.build(), source: source, file: file)
+  }
+}
+
+/// Makes up a directory: chunks in the order that a writer would have given them, tensor by tensor.
+private struct SalvagedDirectory {
+  private let scan: SalvageScan
+  private let whole: [SalvageScan.Found]
+  /// The place of each whole tensor in the directory, by what frames call it.
+  private var numbers: [UInt32: Int] = [:]
+  private var records: [TensorRecord] = []
+  private var chunks: [ChunkRecord] = []
+
+  init(_ scan: SalvageScan) {
+    self.scan = scan
+    whole = scan.tensors.filter { scan.lost(of: $0).isEmpty }
+      .sorted { $0.preamble.name.lexicographicallyPrecedes($1.preamble.name) }
+    for (number, tensor) in whole.enumerated() { numbers[tensor.ordinal] = number }
+  }
+
+  mutating func build() -> Directory {
+    var (dims, names): ([UInt64], [UInt8]) = ([], [])
+    for tensor in whole {
       let preamble = tensor.preamble
       var record = TensorRecord(dtype: preamble.dtype)
       record.nameOffset = UInt64(names.count)
       record.nameLength = UInt32(preamble.name.count)
       record.dimsIndex = UInt64(dims.count)
       record.dimCount = UInt8(preamble.shape.count)
-      record.firstChunk = UInt64(chunks.count)
       record.chunkCount = tensor.plan.count
-      record.elementCount =
-        tensor.plan.layout?.elementCount ?? tensor.plan.sourceBytes * 8 / UInt64(preamble.dtype.bitWidth)
+      record.elementCount = tensor.elements
       record.sourceBytes = tensor.plan.sourceBytes
       record.scheme = preamble.scheme
       record.statistics.guaranteedMaxAbsError = preamble.scheme == nil ? 0 : .nan
+      record.guaranteedRelative = .nan
       records.append(record)
       dims += preamble.shape
       names += preamble.name
-      for index in 0..<Int(tensor.plan.count) {
-        guard var chunk = tensor.chunks[index] else { preconditionFailure("a whole tensor lacks a chunk") }
-        chunk.tensor = UInt32(number)
-        chunks.append(chunk)
-      }
     }
-    self.init(
-      directory: Directory(records: records, dims: dims, chunks: chunks, names: names), source: source, file: file)
+    placeChunks()
+    return Directory(records: records, dims: dims, chunks: chunks, pairs: [], names: names)
+  }
+
+  /// Pairs first, their chunks alternating; then what is left. A second moment that several refer to serves each of them
+  /// with its chunks listed anew.
+  private mutating func placeChunks() {
+    var placed: Set<Int> = []
+    for (number, tensor) in whole.enumerated() {
+      guard let second = scan.second(of: tensor), let other = numbers[second.ordinal] else { continue }
+      records[number].firstChunk = UInt64(chunks.count)
+      append(number, 0..<tensor.plan.scaleChunks)
+      records[other].firstChunk = UInt64(chunks.count)
+      append(other, 0..<second.plan.scaleChunks)
+      for index in 0..<Int(tensor.plan.dataChunks) {
+        append(other, second.plan.scaleChunks + index..<second.plan.scaleChunks + index + 1)
+        append(number, tensor.plan.scaleChunks + index..<tensor.plan.scaleChunks + index + 1)
+      }
+      records[number].reference = other
+      (records[number].stride, records[other].stride) = (2, 2)
+      placed.formUnion([number, other])
+    }
+    for number in whole.indices where !placed.contains(number) {
+      records[number].firstChunk = UInt64(chunks.count)
+      append(number, 0..<Int(whole[number].plan.count))
+    }
+  }
+
+  private mutating func append(_ number: Int, _ range: Range<Int>) {
+    for index in range {
+      guard var chunk = whole[number].chunks[index] else { preconditionFailure("a whole tensor lacks a chunk") }
+      chunk.tensor = UInt32(number)
+      chunks.append(chunk)
+    }
   }
 }

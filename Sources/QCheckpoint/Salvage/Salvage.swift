@@ -38,8 +38,8 @@ public struct Salvage: Sendable {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
     if start.count < Format.headerSize || !start.starts(with: Format.magic) { _ = try Header.check(start) }
     let scan = SalvageScan.run(source)
-    tensors = scan.tensors.map(\.description)
-    reader = CheckpointReader(salvaged: scan.tensors.filter { $0.description.isWhole }, source: source, file: file)
+    tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
+    reader = CheckpointReader(salvaged: scan, source: source, file: file)
   }
 }
 
@@ -49,6 +49,8 @@ struct SalvageScan {
   struct Found {
     let preamble: Preamble
     let plan: ChunkPlan
+    /// What frames call it.
+    let ordinal: UInt32
     /// By index; nil for those not found or damaged.
     var chunks: [Int: ChunkRecord] = [:]
   }
@@ -56,7 +58,7 @@ struct SalvageScan {
   private var cursor: SalvageCursor
   private(set) var tensors: [Found] = []
   /// Where in `tensors` the tensor of a frame's number is.
-  private var places: [UInt32: Int] = [:]
+  fileprivate var places: [UInt32: Int] = [:]
 
   static func run(_ source: any TensorSource) -> SalvageScan {
     var scan = SalvageScan(cursor: SalvageCursor(source))
@@ -95,7 +97,7 @@ struct SalvageScan {
         let plan = Self.plan(of: preamble), plan.count > 0
       else { return nil }
       places[frame.tensor] = tensors.count
-      tensors.append(Found(preamble: preamble, plan: plan))
+      tensors.append(Found(preamble: preamble, plan: plan, ordinal: frame.tensor))
       return take(frame, at: offset)
     }
     let offset = Lead.storedOffset(after: position, preambleLength: 0)
@@ -130,18 +132,44 @@ struct SalvageScan {
   }
 }
 
+extension SalvageScan {
+  /// The second moment that a tensor of the update domain refers to, or nil where it was not found or is none.
+  func second(of tensor: Found) -> Found? {
+    guard let reference = tensor.preamble.reference, let place = places[reference] else { return nil }
+    let second = tensors[place]
+    return second.preamble.scheme?.isReferable == true && second.preamble.shape == tensor.preamble.shape ? second : nil
+  }
+
+  /// The elements of a tensor that are lost, with those of its second moment.
+  func lost(of tensor: Found) -> [Range<UInt64>] {
+    guard tensor.preamble.scheme?.domain == .update else { return tensor.lost }
+    guard let second = second(of: tensor) else { return [0..<tensor.elements] }
+    var result: [Range<UInt64>] = []
+    for range in (tensor.lost + second.lost).sorted(by: { $0.lowerBound < $1.lowerBound }) {
+      if let last = result.last, last.upperBound >= range.lowerBound {
+        result[result.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
+      } else {
+        result.append(range)
+      }
+    }
+    return result
+  }
+}
+
 extension SalvageScan.Found {
+  var elements: UInt64 { (try? TensorLayout.elementCount(of: preamble.shape)) ?? 0 }
+
   /// What is told of the tensor.
-  var description: Salvage.Tensor {
+  func description(lost: [Range<UInt64>]) -> Salvage.Tensor {
     Salvage.Tensor(
       name: String(decoding: preamble.name, as: UTF8.self), dtype: preamble.dtype, shape: preamble.shape,
       scheme: preamble.scheme, lost: lost)
   }
 
   /// The elements of chunks that are missing, neighbours joined; all of them where scales are.
-  private var lost: [Range<UInt64>] {
+  fileprivate var lost: [Range<UInt64>] {
     guard chunks.count < plan.count else { return [] }
-    let elements = (try? TensorLayout.elementCount(of: preamble.shape)) ?? 0
+    let elements = elements
     var result: [Range<UInt64>] = []
     for index in 0..<Int(plan.count) where chunks[index] == nil {
       if index < plan.scaleChunks { return [0..<elements] }

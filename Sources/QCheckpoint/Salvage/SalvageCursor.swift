@@ -38,7 +38,8 @@ struct SalvageCursor {
       codes = read
     }
     let entries = codes?.map == .custom ? 1 << (codes?.bits ?? 0) : 0
-    let size = Preamble.fixedSize + dims * 8 + entries * 4 + nameLength
+    let references = codes?.domain == .update ? 8 : 0
+    let size = Preamble.fixedSize + dims * 8 + references + entries * 4 + nameLength
     guard let all = bytes(at: offset, count: size) else { return nil }
     let body = ByteFields(bytes: Array(all))
     guard body.read(0) == UInt32(truncatingIfNeeded: xxh3(Array(body.bytes[4...]))) else { return nil }
@@ -51,7 +52,9 @@ struct SalvageCursor {
   private static func preamble(
     _ body: ByteFields, dtype: DType, dims: Int, codes: SchemeCodes?, entries: Int
   ) -> Preamble? {
-    let tableStart = Preamble.fixedSize + dims * 8
+    let isUpdate = codes?.domain == .update
+    let dimsEnd = Preamble.fixedSize + dims * 8
+    let tableStart = dimsEnd + (isUpdate ? 8 : 0)
     let name = Array(body.bytes[(tableStart + entries * 4)...])
     guard String(validating: name, as: UTF8.self) != nil else { return nil }
     let shape = (0..<dims).map { body.read(Preamble.fixedSize + $0 * 8, as: UInt64.self) }
@@ -64,7 +67,10 @@ struct SalvageCursor {
         custom: values, signed: codes.signed, isImport: codes.rounding == .unknown, scaleRule: codes.scaleRule)
       guard table != nil else { return nil }
     }
-    return Preamble(name: name, dtype: dtype, shape: shape, scheme: codes.scheme(seed: 0, table: table))
+    let reference = isUpdate ? UInt32(exactly: body.read(dimsEnd, as: UInt64.self)) : nil
+    guard !isUpdate || reference != nil else { return nil }
+    return Preamble(
+      name: name, dtype: dtype, shape: shape, scheme: codes.scheme(seed: 0, table: table), reference: reference)
   }
 
   /// The frame that ends where stored bytes begin, or nil.

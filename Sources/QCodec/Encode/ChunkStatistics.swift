@@ -1,7 +1,7 @@
 /// The running statistics of one chunk; element i of the chunk adds to partial sum i mod 16.
 struct ChunkStatistics {
-  private var squaredError = InlineArray<16, Double>(repeating: 0)
-  private var squaredSource = InlineArray<16, Double>(repeating: 0)
+  private var squaredError = PartialSums()
+  private var squaredSource = PartialSums()
   private var maxAbsError = 0.0
   private var maxScaledError = 0.0
   private var zerosCreated: UInt64 = 0
@@ -19,8 +19,8 @@ struct ChunkStatistics {
     for i in 0..<count {
       let (source, value) = unsafe (x[i], values[i])
       let error = Double(source) - Double(value)
-      squaredError[i & 15] += error * error
-      squaredSource[i & 15] += Double(source) * Double(source)
+      squaredError.add(error * error, at: i)
+      squaredSource.add(Double(source) * Double(source), at: i)
       greatest = max(greatest, error.magnitude)
       if source != 0 {
         if value == 0 { zeros += 1 } else if (source < 0) != (value < 0) { signs += 1 }
@@ -79,22 +79,11 @@ struct ChunkStatistics {
     relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(block.low.magnitude))
   }
 
-  /// The sixteen partial sums as a balanced tree of neighbours.
-  private static func tree(_ partial: InlineArray<16, Double>) -> Double {
-    var sums = partial
-    var count = 16
-    while count > 1 {
-      count /= 2
-      for i in 0..<count { sums[i] = sums[2 * i] + sums[2 * i + 1] }
-    }
-    return sums[0]
-  }
-
   /// The chunk's statistics; `slack` is the dtype's absolute rounding term τ.
   func finish(slack: Double) -> TensorStatistics {
     var result = TensorStatistics()
-    result.squaredError = Self.tree(squaredError)
-    result.squaredSource = Self.tree(squaredSource)
+    result.squaredError = squaredError.total
+    result.squaredSource = squaredSource.total
     result.maxAbsError = maxAbsError
     result.maxScaledError = maxScaledError
     result.zerosCreated = zerosCreated

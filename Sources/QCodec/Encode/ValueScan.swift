@@ -10,6 +10,10 @@ public struct ValueScan: Sendable {
   public private(set) var firstNonFinite: Found?
   /// The first element below zero; −0 is not.
   public private(set) var firstNegative: Found?
+  /// The largest magnitude.
+  public private(set) var greatestMagnitude: Float = 0
+  /// The smallest magnitude of an element that is not zero; infinite before there is one.
+  public private(set) var leastNonzeroMagnitude: Float = .infinity
 
   /// A scan that has seen nothing.
   public init() {}
@@ -29,6 +33,10 @@ public struct ValueScan: Sendable {
         source.baseAddress.unsafelyUnwrapped + start * size, dtype: dtype, count: count, into: scratch.x)
       var extreme = ScalarKernels.Extreme()
       unsafe ScalarKernels.scan(scratch.x, count: count, into: &extreme)
+      var ends = LogEnds()
+      unsafe ScalarKernels.scan(scratch.x, count: count, into: &ends)
+      greatestMagnitude = max(greatestMagnitude, Float(bitPattern: ends.greatest))
+      if let least = ends.least { leastNonzeroMagnitude = min(leastNonzeroMagnitude, Float(bitPattern: least)) }
       if firstNonFinite == nil, extreme.isNonFinite {
         firstNonFinite = unsafe Self.first(scratch.x, count, index + UInt64(start)) { !$0.isFinite }
       }

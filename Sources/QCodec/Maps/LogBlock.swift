@@ -41,7 +41,7 @@ package struct LogBlock: Sendable, Equatable {
   /// The block of the ends that a scan found.
   init(_ ends: LogEnds, bits: Int) {
     // A block of zeros alone: lo = −0, hi = 0.
-    let least = ends.leastLessOne == .max ? 0 : ends.leastLessOne + 1
+    let least = ends.least ?? 0
     self.init(
       low: Float(bitPattern: least | (ends.hasZeros ? 0x8000_0000 : 0)), high: Float(bitPattern: ends.greatest),
       bits: bits)
@@ -54,6 +54,9 @@ struct LogEnds {
   var leastLessOne = UInt32.max
   var greatest: UInt32 = 0
   var hasZeros = false
+
+  /// The least pattern of a non-zero value; nil before there is one.
+  var least: UInt32? { leastLessOne == .max ? nil : leastLessOne + 1 }
 }
 
 // MARK: - Bounds

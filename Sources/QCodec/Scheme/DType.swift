@@ -72,6 +72,17 @@ public enum DType: UInt8, Sendable, CaseIterable {
     }
   }
 
+  /// The elements of a quantizable type's bytes as float32, exact.
+  package func floats(_ bytes: UnsafeRawBufferPointer) -> [Float] {
+    let count = bytes.count / (bitWidth / 8)
+    return unsafe [Float](unsafeUninitializedCapacity: count) { target, initialized in
+      if let start = bytes.baseAddress, let target = target.baseAddress {
+        unsafe ScalarKernels.load(start, dtype: self, count: count, into: target)
+      }
+      initialized = count
+    }
+  }
+
   /// The type with a given name, or nil.
   public init?(name: String) {
     guard let type = Self.allCases.first(where: { $0.name == name }) else { return nil }

@@ -1,0 +1,138 @@
+import QCodec
+
+/// A pair to be written: what its values make of the schemes that were asked for.
+struct PairWork {
+  let first: TensorDescription
+  let second: TensorDescription
+  let sources: (first: any TensorSource, second: any TensorSource)
+  let nonFinite: NonFinitePolicy
+  private(set) var firstLayout: TensorLayout?
+  private(set) var secondLayout: TensorLayout?
+  private(set) var firstReason = FallbackReason.none
+  private(set) var secondReason = FallbackReason.none
+  private(set) var firstScales: [Float] = []
+  private(set) var secondScales: [Float] = []
+  private var secondScan = ValueScan()
+
+  init(
+    first: TensorDescription, second: TensorDescription,
+    sources: (first: any TensorSource, second: any TensorSource), nonFinite: NonFinitePolicy
+  ) {
+    self.first = first
+    self.second = second
+    self.sources = sources
+    self.nonFinite = nonFinite
+  }
+
+  /// Looks both tensors over and takes every decision that depends on their values.
+  mutating func settle(
+    _ first: Moment, _ second: Moment, layouts: (first: TensorLayout?, second: TensorLayout?), fallback: TensorLayout?
+  ) throws(QCodecError) {
+    (firstReason, secondReason) = (first.encoding.reason, second.encoding.reason)
+    secondLayout = layouts.second
+    if let layout = layouts.second {
+      let choice = FallbackChoice(name: second.name, nonFinite: nonFinite, negativeFallsBack: second.negativeFallsBack)
+      let pass = try FirstPass.run(sources.second, layout: layout, choice: choice, isWhole: true)
+      if let scales = pass.scales { secondScales = scales } else { (secondLayout, secondReason) = (nil, pass.reason) }
+      secondScan = pass.scan
+    }
+    firstLayout = layouts.first
+    if layouts.first?.scheme.domain == .update {
+      if let reason = try refusal(of: layouts.first) { (firstLayout, firstReason) = (fallback, reason) }
+    }
+    guard let layout = firstLayout, layout.scheme.domain == .value else { return }
+    let choice = FallbackChoice(name: first.name, nonFinite: nonFinite, negativeFallsBack: first.negativeFallsBack)
+    let pass = try FirstPass.run(sources.first, layout: layout, choice: choice)
+    if let scales = pass.scales { firstScales = scales } else { (firstLayout, firstReason) = (nil, pass.reason) }
+  }
+
+  /// Why the first moment cannot be in the update domain; nil if it can, its scales then found.
+  private mutating func refusal(of layout: TensorLayout?) throws(QCodecError) -> FallbackReason? {
+    guard let layout, let second = secondLayout, second.scheme.isReferable else { return .secondMomentNotUsable }
+    var scan = ValueScan()
+    for index in 0..<layout.codeChunkCount {
+      let bytes = try sources.first.chunk(index, of: layout)
+      let start = layout.elements(ofChunk: index).lowerBound
+      unsafe bytes.withUnsafeBytes { unsafe scan.scan(source: $0, dtype: layout.dtype, startingAt: start) }
+      if let found = scan.firstNonFinite {
+        // The value domain has what to do with it: an error, or the tensor lossless.
+        if nonFinite == .raw { return .updateNotFinite }
+        throw ValueScan.nonFinite(found, tensor: first.name)
+      }
+    }
+    let decoder = try ChunkDecoder(layout: second, scales: secondScales)
+    let encoder = try ChunkEncoder(layout: second, name: self.second.name, scales: secondScales)
+    do throws(QCodecError) {
+      try findScales(layout, encoder: encoder, decoder: decoder)
+      if !isSafe(scan, layout: layout) { try encodeAll(layout, encoder: encoder, decoder: decoder) }
+    } catch {
+      guard error.code == .updateNotFinite || error.code == .nonFiniteValue else { throw error }
+      firstScales = []
+      return .updateNotFinite
+    }
+    return nil
+  }
+
+  /// The divisors that a chunk of the second moment will decode to.
+  private func divisors(
+    ofChunk index: Int, encoder: ChunkEncoder, decoder: ChunkDecoder
+  ) throws(QCodecError) -> [Float] {
+    let layout = encoder.layout
+    let bytes = try sources.second.chunk(index, of: layout)
+    var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
+    _ = try unsafe bytes.withBytes { bytes throws(QCodecError) in
+      try unsafe payload.withMutableBytes { payload throws(QCodecError) in
+        try unsafe encoder.encode(chunk: index, source: bytes, into: payload)
+      }
+    }
+    return try unsafe payload.withBytes { payload throws(QCodecError) in
+      try unsafe decoder.divisors(chunk: index, payload: payload)
+    }
+  }
+
+  /// The scale vector of the quotients, where the scaling has one; throws `updateNotFinite` for one that overflows.
+  private mutating func findScales(
+    _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
+  ) throws(QCodecError) {
+    guard ScalePass.isNeeded(for: layout) else { return }
+    let pass = ScalePass(layout: layout)
+    for index in 0..<layout.codeChunkCount {
+      let divisors = try divisors(ofChunk: index, encoder: encoder, decoder: decoder)
+      let bytes = try sources.first.chunk(index, of: layout)
+      try unsafe bytes.withBytes { bytes throws(QCodecError) in
+        try unsafe pass.accumulate(chunk: index, source: bytes, divisors: divisors)
+      }
+    }
+    firstScales = pass.finish()
+    guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
+  }
+
+  /// Whether no quotient and no decoded value can overflow, by the extremes of both tensors alone.
+  private func isSafe(_ scan: ValueScan, layout: TensorLayout) -> Bool {
+    guard let secondLayout else { return false }
+    return withCodecEnvironment {
+      // No decoded second moment lies outside its extremes under `log`; other maps may decode to the least float.
+      let least = secondLayout.scheme.map == .log ? Double(secondScan.leastNonzeroMagnitude) : 0x1p-149
+      let quotient = Double(scan.greatestMagnitude) / min(1, least.squareRoot())
+      let value = quotient * max(1, Double(secondScan.greatestMagnitude).squareRoot())
+      return quotient < 0x1p120 && value < (layout.dtype == .f16 ? 0x1p14 : 0x1p120)
+    }
+  }
+
+  /// Encodes every chunk to see whether anything overflows; throws `updateNotFinite` if so.
+  private func encodeAll(
+    _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
+  ) throws(QCodecError) {
+    let first = try ChunkEncoder(layout: layout, name: first.name, scales: firstScales)
+    for index in 0..<layout.codeChunkCount {
+      let divisors = try divisors(ofChunk: index, encoder: encoder, decoder: decoder)
+      let bytes = try sources.first.chunk(index, of: layout)
+      var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
+      _ = try unsafe bytes.withBytes { bytes throws(QCodecError) in
+        try unsafe payload.withMutableBytes { payload throws(QCodecError) in
+          try unsafe first.encode(chunk: index, source: bytes, divisors: divisors, into: payload)
+        }
+      }
+    }
+  }
+}
