@@ -13,13 +13,14 @@ enum Describe {
     var scaling = scheme.scaling.name
     if case .block(let size) = scheme.scaling { scaling += String(size) }
     var text = "\(scheme.map.name) \(scheme.signed ? "s" : "u")\(scheme.bits) \(scaling)"
+    if scheme.domain != .value { text += " \(scheme.domain.name)" }
     if scheme.rounding != .nearest { text += " \(scheme.rounding.name)" }
     return text
   }
 
   /// A scheme, or lossless with its reason.
   static func stored(_ scheme: Scheme?, _ reason: FallbackReason) -> String {
-    if let scheme { return self.scheme(scheme) }
+    if let scheme { return self.scheme(scheme) + (reason.name.map { " (\($0))" } ?? "") }
     return reason.name.map { "lossless (\($0))" } ?? "lossless"
   }
 
@@ -27,13 +28,16 @@ enum Describe {
   static func encoding(_ encoding: Encoding, dtype: DType, shape: [UInt64]) -> String {
     switch encoding {
     case .lossless(let reason): stored(nil, reason)
-    case .quantized(let scheme):
-      if let layout = try? TensorLayout(dtype: dtype, shape: shape, scheme: scheme) {
-        self.scheme(layout.scheme)
-      } else {
-        self.scheme(scheme)
-      }
+    case .quantized(let scheme, let reason):
+      stored((try? TensorLayout(dtype: dtype, shape: shape, scheme: scheme))?.scheme ?? scheme, reason)
     }
+  }
+
+  /// What coding did to the update, in a line.
+  static func update(_ error: UpdateError, pairs: Int) -> String {
+    "update m/(√v + \(error.epsilon)) of \(pairs) pair\(pairs == 1 ? "" : "s") of moments: relative L2 error "
+      + "\(Decimal.scientific(error.relativeL2Error)), largest \(Decimal.scientific(error.maxAbsError)); "
+      + "\(error.zeroedSecondMoments) second moments became zero, \(error.signChanges) first moments changed sign"
   }
 
   /// The lossless stages of a tensor's chunks: the one that helped anywhere.

@@ -23,7 +23,7 @@ struct EncodeCommand: ParsableCommand {
   var output: String?
 
   @Option(help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.")
-  var policy = "paper8"
+  var policy = Policy.defaultName
 
   @Option(help: "The lossless stage.")
   var compression = CompressionOption.lz4
@@ -36,6 +36,12 @@ struct EncodeCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Round stochastically, with this seed.", valueName: "seed"))
   var stochastic: UInt64?
+
+  @Flag(help: "Measure what the coding of moments does to the update m/(√v + ε), and record it.")
+  var measureUpdate = false
+
+  @Option(help: "ε of the update.")
+  var eps = 1e-8
 
   @OptionGroup var threads: ThreadOptions
 
@@ -54,6 +60,7 @@ struct EncodeCommand: ParsableCommand {
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
+    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
@@ -89,12 +96,19 @@ struct EncodeCommand: ParsableCommand {
         ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
         : try CheckpointWriter(path: target, options: options)
     }
-    for item in job.items {
-      do {
-        try writer.add(
-          name: item.tensor.name, dtype: item.tensor.dtype, shape: item.tensor.shape, role: item.role,
-          encoding: item.encoding, source: item.tensor.source, nonFinite: nonFinite.policy,
-          negativeFallsBack: item.negativeFallsBack)
+    for item in job.items where !item.isPartner {
+      do throws(QCodecError) {
+        if let partner = item.partner {
+          try writer.addPair(
+            first: item.moment, second: job.items[partner].moment, shape: item.tensor.shape,
+            fallback: item.plan.fallback, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil)
+          progress.advance(job.items[partner].tensor.source.byteCount)
+        } else {
+          try writer.add(
+            name: item.tensor.name, dtype: item.tensor.dtype, shape: item.tensor.shape, role: item.role,
+            encoding: item.plan.encoding, source: item.tensor.source, nonFinite: nonFinite.policy,
+            negativeFallsBack: item.plan.negativeFallsBack, compression: item.plan.compression)
+        }
       } catch {
         // What the system refuses, unless it was a read, it refuses to the output.
         throw Failure(error, file: job.faults.file ?? (error.code == .io ? target : item.file))

@@ -9,8 +9,18 @@ struct EncodeJob {
     let file: String
     let tensor: InputTensor
     let role: Role
-    let encoding: Encoding
-    let negativeFallsBack: Bool
+    let plan: Policy.TensorPlan
+    /// In the update domain the item that holds the second moment.
+    var partner: Int?
+    /// Written with the item whose partner it is.
+    var isPartner = false
+
+    /// The tensor as one of a pair.
+    var moment: Moment {
+      Moment(
+        name: tensor.name, dtype: tensor.dtype, role: role, encoding: plan.encoding,
+        negativeFallsBack: plan.negativeFallsBack, compression: plan.compression, source: tensor.source)
+    }
   }
 
   private(set) var items: [Item] = []
@@ -33,31 +43,37 @@ struct EncodeJob {
     document = .object([
       "metadata": .object(metadata.mapValues { .string($0) }), "policy": policy.json,
     ])
-    let names = documents.flatMap { $0.document.tensors.map(\.name) }
-    let roles = RoleRecognizer(names: names)
+    let tensors = documents.flatMap { file, document in document.tensors.map { (file: file, tensor: $0) } }
     var owner: [String: String] = [:]
-    for (file, document) in documents {
-      for tensor in document.tensors {
-        if let other = owner.updateValue(file, forKey: tensor.name) {
-          throw Failure(
-            QCodecError(.nameClash, "\(other) holds a tensor of the same name", tensor: tensor.name), file: file)
-        }
-        try add(tensor, file: file, role: roles.role(of: tensor.name), policy: policy)
+    for (file, tensor) in tensors {
+      if let other = owner.updateValue(file, forKey: tensor.name) {
+        throw Failure(
+          QCodecError(.nameClash, "\(other) holds a tensor of the same name", tensor: tensor.name), file: file)
       }
     }
+    let plan = try concerning(inputs[0]) {
+      try policy.plan(tensors.map { TensorSummary(name: $0.tensor.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) })
+    }
+    add(tensors, plan)
   }
 
-  private mutating func add(_ tensor: InputTensor, file: String, role: Role, policy: Policy) throws {
-    let decision = try concerning(file) {
-      try policy.decide(name: tensor.name, role: role, dtype: tensor.dtype, shape: tensor.shape)
-    }
-    switch decision {
-    case .drop: dropped.append(tensor.name)
-    case .encode(let encoding, let negativeFallsBack):
+  private mutating func add(_ tensors: [(file: String, tensor: InputTensor)], _ plan: [PlannedTensor]) {
+    // Where each tensor of the inputs stands among the items.
+    var places: [Int: Int] = [:]
+    for (index, (file, tensor)) in tensors.enumerated() {
+      guard case .encode(let stored) = plan[index].decision else {
+        dropped.append(tensor.name)
+        continue
+      }
+      places[index] = items.count
       let source = NamedSource(source: tensor.source, file: file, faults: faults)
-      let tensor = InputTensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, source: source)
-      items.append(
-        Item(file: file, tensor: tensor, role: role, encoding: encoding, negativeFallsBack: negativeFallsBack))
+      let named = InputTensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, source: source)
+      items.append(Item(file: file, tensor: named, role: plan[index].role, plan: stored))
+    }
+    for (index, planned) in plan.enumerated() {
+      guard let partner = planned.partner, let own = places[index], let other = places[partner] else { continue }
+      items[own].partner = other
+      items[other].isPartner = true
     }
   }
 
@@ -88,7 +104,7 @@ struct EncodeJob {
     for item in items {
       table.add([
         item.tensor.name, item.tensor.dtype.name, Describe.shape(item.tensor.shape), item.role.name,
-        Describe.encoding(item.encoding, dtype: item.tensor.dtype, shape: item.tensor.shape),
+        Describe.encoding(item.plan.encoding, dtype: item.tensor.dtype, shape: item.tensor.shape),
       ])
     }
     for name in dropped { table.add([name, "", "", "", "dropped"]) }

@@ -10,6 +10,8 @@ struct InspectSummary {
   private let elements: UInt64
   private let sourceBytes: UInt64
   private let storedBytes: UInt64
+  /// Measured pairs by their first moments.
+  private let pairs: [Int: (second: Int, error: UpdateError)]
 
   init(reader: CheckpointReader, metadata document: JSONValue) {
     self.reader = reader
@@ -23,6 +25,14 @@ struct InspectSummary {
       stored += info.storedBytes
     }
     (self.elements, sourceBytes, storedBytes) = (elements, source, stored)
+    pairs = Dictionary(uniqueKeysWithValues: reader.measuredPairs.map { ($0.first, ($0.second, $0.error)) })
+  }
+
+  /// What the encoder measured of all pairs together; nil where it did not.
+  private var updateError: UpdateError? {
+    let measured = reader.measuredPairs
+    guard let epsilon = measured.first?.error.epsilon else { return nil }
+    return measured.reduce(into: UpdateError(epsilon: epsilon)) { $0.append($1.error) }
   }
 
   private var ratio: Double { Double(sourceBytes) / Double(reader.fileBytes) }
@@ -38,6 +48,7 @@ struct InspectSummary {
         + "\(ByteSize.text(reader.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller)",
     ]
     if let name = policy?["name"]?.stringValue { lines.append("policy \(name.escapingControls)") }
+    if let updateError { lines.append(Describe.update(updateError, pairs: pairs.count)) }
     if case .object(let members) = metadata {
       for (key, value) in members.sorted(by: { $0.key < $1.key }) {
         lines.append(Self.cut("\(key): \(value.stringValue ?? value.serialized())".escapingControls))
@@ -55,7 +66,8 @@ struct InspectSummary {
   /// One line a tensor.
   func table(indices: [Int]) -> [String] {
     var table = TextTable([
-      "tensor", "dtype", "shape", "role", "stored as", "bits", "ratio", "max error", "guaranteed", "rel L2", "zeros",
+      "tensor", "dtype", "shape", "role", "stored as", "bits", "ratio", "max error", "guaranteed", "relative", "rel L2",
+      "zeros",
     ])
     for index in indices {
       let info = reader.tensor(index)
@@ -65,6 +77,7 @@ struct InspectSummary {
         Describe.stored(info.scheme, info.reason), Decimal.text(info.bitsPerValue, digits: 3),
         Decimal.text(ratio, digits: 2), Decimal.scientific(info.statistics.maxAbsError),
         info.guaranteedMaxAbsError.map(Decimal.scientific) ?? "none",
+        info.guaranteedMaxRelError.map(Decimal.scientific) ?? "",
         Decimal.scientific(info.statistics.relativeL2Error), String(info.statistics.zerosCreated),
       ])
     }
@@ -83,11 +96,13 @@ struct InspectSummary {
       "tensor_count": .count(reader.tensorCount), "element_count": .count(elements),
       "source_bytes": .count(sourceBytes), "stored_bytes": .count(storedBytes), "ratio": .number(ratio),
       "policy": policy ?? .null, "metadata": metadata,
-      "tensors": .array(indices.map { tensor(reader.tensor($0), histogram: histograms[$0]) }),
+      "update_error": updateError.map { .update($0, pairs: pairs.count) } ?? .null,
+      "tensors": .array(indices.map { tensor($0, histogram: histograms[$0]) }),
     ])
   }
 
-  private func tensor(_ info: TensorInfo, histogram: CodeHistogram?) -> JSONValue {
+  private func tensor(_ index: Int, histogram: CodeHistogram?) -> JSONValue {
+    let info = reader.tensor(index)
     let scheme = info.scheme
     var block = JSONValue.null
     if case .block(let size)? = scheme?.scaling { block = .count(size) }
@@ -104,11 +119,16 @@ struct InspectSummary {
     ]
     let statistics = info.statistics
     members["max_abs_error"] = .number(statistics.maxAbsError)
-    members["max_scaled_error"] = .number(statistics.maxScaledError)
+    // Codes of the log map have no scales.
+    members["max_scaled_error"] = scheme?.map == .log ? .null : .number(statistics.maxScaledError)
     members["rel_l2_error"] = .number(statistics.relativeL2Error)
     members["zeros_created"] = .count(statistics.zerosCreated)
     members["sign_changes"] = .count(statistics.signChanges)
     members["guaranteed_max_abs_error"] = .optional(info.guaranteedMaxAbsError)
+    members["guaranteed_max_rel_error"] = .optional(info.guaranteedMaxRelError)
+    let second = info.reference ?? pairs[index]?.second
+    members["second_moment"] = text(second.map { reader.tensor($0).name })
+    members["update_error"] = pairs[index].map { .update($0.error, pairs: 1) } ?? .null
     if let histogram {
       members["codes"] = .object([
         "entropy": .number(histogram.entropy), "histogram": .array(histogram.counts.map { .count($0) }),

@@ -70,6 +70,15 @@ extension JSONValue {
 
   static func count(_ value: Int) -> JSONValue { .integer(Int64(value)) }
 
+  /// What coding did to the update.
+  static func update(_ error: UpdateError, pairs: Int) -> JSONValue {
+    .object([
+      "pairs": .count(pairs), "rel_l2": .number(error.relativeL2Error), "max_abs": .number(error.maxAbsError),
+      "v_zeroed": .count(error.zeroedSecondMoments), "sign_changes": .count(error.signChanges),
+      "eps": .number(error.epsilon),
+    ])
+  }
+
   /// A number, or null.
   static func optional(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
 }

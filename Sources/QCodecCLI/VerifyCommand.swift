@@ -20,6 +20,15 @@ struct VerifyCommand: ParsableCommand {
   @Option(name: .customLong("max-abs"), help: "The absolute error that no element is to exceed.")
   var maxAbsolute: Double?
 
+  @Option(help: "The relative L2 error of the update m/(√v + ε), over all pairs of moments, that is not to be exceeded.")
+  var maxUpdateError: Double?
+
+  @Option(help: "The error that no single update is to exceed.")
+  var maxUpdateAbs: Double?
+
+  @Option(help: "ε of the update.")
+  var eps = 1e-8
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print one JSON document.")
@@ -29,7 +38,11 @@ struct VerifyCommand: ParsableCommand {
   var quiet = false
 
   func validate() throws {
-    for limit in [maxRelativeL2, maxAbsolute] {
+    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
+    if against == nil, maxUpdateError != nil || maxUpdateAbs != nil {
+      throw ValidationError("a limit on the update takes --against")
+    }
+    for limit in [maxRelativeL2, maxAbsolute, maxUpdateError, maxUpdateAbs] {
       if let limit, !(limit >= 0) { throw ValidationError("a limit is to be 0 or more") }
     }
     if file == "-", against == "-" { throw ValidationError("standard input can be read once") }
@@ -39,8 +52,10 @@ struct VerifyCommand: ParsableCommand {
     let reader = try Inputs.checkpoint(file)
     let faults = ReadFaults()
     let original = try against.map { try Inputs.document($0).noting($0, in: faults) }
-    let limits = Verifier.Limits(maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute)
-    let verifier = Verifier(reader, limits: limits, threads: threads.count)
+    let limits = Verifier.Limits(
+      maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute, maxUpdateError: maxUpdateError,
+      maxUpdateAbsolute: maxUpdateAbs)
+    let verifier = Verifier(reader, limits: limits, epsilon: eps, threads: threads.count)
     let total = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet || json)
     defer { progress.finish() }
@@ -55,6 +70,7 @@ struct VerifyCommand: ParsableCommand {
       Terminal.print(Self.document(report).serialized(pretty: true))
     } else if report.ok, !quiet {
       Terminal.print(Self.line(report, file: file, compared: original != nil))
+      if let error = report.updateError, report.pairs > 0 { Terminal.print(Describe.update(error, pairs: report.pairs)) }
     }
     if let first = report.firstViolation {
       throw Failure(Self.text(first, of: report.violations), file: file, status: .failed)
@@ -74,19 +90,20 @@ struct VerifyCommand: ParsableCommand {
     if let got = violation.got { text += ", got \(got)" }
     if let bound = violation.bound { text += ", bound \(bound)" }
     let place = violation.index.map { ", element \($0)" } ?? ""
-    return "\(text) (tensor '\(violation.tensor)'\(place))"
+    return violation.tensor.map { "\(text) (tensor '\($0)'\(place))" } ?? text
   }
 
   private static func document(_ report: VerificationReport) -> JSONValue {
     let first = report.firstViolation.map { violation in
       JSONValue.object([
-        "tensor": .string(violation.tensor), "index": violation.index.map { .count($0) } ?? .null,
+        "tensor": violation.tensor.map { .string($0) } ?? .null, "index": violation.index.map { .count($0) } ?? .null,
         "expected": .optional(violation.expected), "got": .optional(violation.got),
         "bound": .optional(violation.bound), "reason": .string(violation.reason),
       ])
     }
     return .object([
       "ok": .bool(report.ok), "violations": .count(report.violations), "first_violation": first ?? .null,
+      "update_error": report.updateError.map { .update($0, pairs: report.pairs) } ?? .null,
       "tensors": .array(
         report.tensors.map { tensor in
           .object([
@@ -94,6 +111,10 @@ struct VerifyCommand: ParsableCommand {
             "rel_l2_error": .number(tensor.relativeL2Error), "violations": .count(tensor.violations),
             "guaranteed_max_abs_error": .optional(tensor.guaranteedMaxAbsError),
             "recomputed_guarantee": .optional(tensor.recomputedGuarantee),
+            "guaranteed_max_rel_error": .optional(tensor.guaranteedMaxRelError),
+            "recomputed_rel_guarantee": .optional(tensor.recomputedRelGuarantee),
+            "second_moment": tensor.secondMoment.map { .string($0) } ?? .null,
+            "update_error": tensor.updateError.map { .update($0, pairs: 1) } ?? .null,
           ])
         }),
     ])

@@ -19,14 +19,12 @@ public struct CodeHistogram: Sendable {
     guard let layout = try reader.layout(of: index) else {
       throw QCodecError(.invalidArgument, "a lossless tensor has no codes", tensor: reader.tensor(index).name)
     }
-    let plain = PlainTensor(layout: layout, scales: [])
-    let first = reader.tensor(index).chunks.lowerBound + layout.scaleChunkCount
+    let places = reader.tensor(index).chunks
     var counts = [UInt64](repeating: 0, count: 1 << layout.scheme.bits)
     for chunk in 0..<layout.codeChunkCount {
-      let payload = try reader.payload(ofChunk: first + chunk)
-      let range = layout.elements(ofChunk: chunk)
-      let count = Int(range.upperBound - range.lowerBound)
-      for i in 0..<count { counts[plain.code(i, payload: payload, count: count)] += 1 }
+      let payload = try reader.payload(ofChunk: places.data(chunk))
+      let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
+      for i in 0..<plain.count { counts[plain.code(i)] += 1 }
     }
     self.counts = counts
   }

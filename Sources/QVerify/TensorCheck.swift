@@ -1,6 +1,12 @@
 import QCheckpoint
 import QCodec
 
+/// What is guaranteed of |x − x̂|, and under `log` and in the update domain of the error relative to x or to √v̂.
+struct Guarantee: Equatable, Sendable {
+  var absolute = 0.0
+  var relative = 0.0
+}
+
 /// What checking a tensor, or a chunk of it, found.
 struct Measurement: Sendable {
   var maxAbsError = 0.0
@@ -8,8 +14,8 @@ struct Measurement: Sendable {
   var squaredSource = 0.0
   var violations: UInt64 = 0
   var firstViolation: VerificationReport.Violation?
-  /// The largest bound of any element; nil where nothing is guaranteed.
-  var guarantee: Double? = 0
+  /// The largest bounds of any element; nil where nothing is guaranteed.
+  var guarantee: Guarantee? = Guarantee()
 
   var relativeL2Error: Double { squaredError == 0 ? 0 : (squaredError / squaredSource).squareRoot() }
 
@@ -20,7 +26,13 @@ struct Measurement: Sendable {
     squaredSource += next.squaredSource
     violations += next.violations
     if firstViolation == nil { firstViolation = next.firstViolation }
-    if let own = guarantee, let other = next.guarantee { guarantee = max(own, other) } else { guarantee = nil }
+    if let other = next.guarantee { take(guarantee: other) } else { guarantee = nil }
+  }
+
+  /// Takes in the bounds of an element or of others.
+  mutating func take(guarantee other: Guarantee) {
+    guard let own = guarantee else { return }
+    guarantee = Guarantee(absolute: max(own.absolute, other.absolute), relative: max(own.relative, other.relative))
   }
 }
 
@@ -35,17 +47,14 @@ struct TensorCheck: Sendable {
 
   func run() throws(QCodecError) -> Measurement {
     guard let layout = try reader.layout(of: index) else { return try checkLossless() }
-    let scales = try reader.scales(of: index)
-    let decoder = try ChunkDecoder(layout: layout, scales: scales)
-    let plain = PlainTensor(layout: layout, scales: scales)
-    let bound = SchemeBound(layout: layout)
-    let first = info.chunks.lowerBound + layout.scaleChunkCount
+    let own = try PlainTensor(reader, index, layout: layout)
+    let second = try info.reference.map { index throws(QCodecError) in try PlainTensor(reader, index) }
+    let bounds = ElementBounds(layout: layout)
     var total = try combine(layout.codeChunkCount) { chunk throws(QCodecError) in
-      let payload = try reader.payload(ofChunk: first + chunk)
-      try checkDecodes(chunk, payload: payload, decoder: decoder)
-      return try checkChunk(chunk, payload: payload, plain: plain, bound: bound)
+      let work = PlainPair(own: try own.chunk(chunk), second: try second?.chunk(chunk))
+      return try checkChunk(work, bounds: bounds)
     }
-    if bound.radii == nil { total.guarantee = nil }
+    if layout.scheme.rounding == .unknown { total.guarantee = nil }
     return total
   }
 
@@ -67,43 +76,38 @@ struct TensorCheck: Sendable {
 
   // MARK: Quantized
 
-  private func checkChunk(
-    _ chunk: Int, payload: [UInt8], plain: PlainTensor, bound: SchemeBound
-  ) throws(QCodecError) -> Measurement {
-    let range = plain.layout.elements(ofChunk: chunk)
-    let count = Int(range.upperBound - range.lowerBound)
+  private func checkChunk(_ chunk: PlainPair, bounds: ElementBounds) throws(QCodecError) -> Measurement {
+    let range = chunk.own.range
     let original = try sourceBytes(range, size: info.dtype.bitWidth / 8)
     var result = Measurement()
-    for i in 0..<count {
-      let element = range.lowerBound + UInt64(i)
-      let scale = plain.scale(of: element, payload: payload, chunkStart: range.lowerBound)
-      let code = plain.code(i, payload: payload, count: count)
-      let limit = bound.bound(code: code, scale: scale)
-      if let limit, let guarantee = result.guarantee { result.guarantee = max(guarantee, limit) }
+    bounds.takeGuarantees(of: chunk, into: &result)
+    for i in 0..<chunk.own.count {
+      let divisor = chunk.second?.divisor(i)
+      let limit = bounds.limit(chunk.own, i, divisor: divisor)
+      if let limit { result.take(guarantee: limit) }
       guard let original else { continue }
-      let got = plain.value(code: code, scale: scale)
+      let got = chunk.own.value(i, divisor: divisor)
       let expected = PlainFloat.value(original, i, dtype: info.dtype)
       let difference = (expected - got).magnitude
       let error = difference.isNaN ? .infinity : difference
       result.maxAbsError = max(result.maxAbsError, error)
       result.squaredError += error * error
       result.squaredSource += expected * expected
-      if let limit, error > limit || error == .infinity {
-        result.note(info.name, element, expected: expected, got: got, bound: limit, "an element exceeds its bound")
+      guard let limit else { continue }
+      let element = range.lowerBound + UInt64(i)
+      if error > limit.absolute || error == .infinity {
+        result.note(
+          info.name, element, expected: expected, got: got, bound: limit.absolute, "an element exceeds its bound")
+      } else if layout(isLog: bounds), error > limit.relative * expected || (expected > 0) != (got > 0) {
+        result.note(
+          info.name, element, expected: expected, got: got, bound: limit.relative * expected,
+          "an element exceeds its relative bound")
       }
     }
     return result
   }
 
-  /// What the codec's decoder refuses, scales and codes that no encoder writes, is no valid file.
-  private func checkDecodes(_ chunk: Int, payload: [UInt8], decoder: ChunkDecoder) throws(QCodecError) {
-    var values = [UInt8](repeating: 0, count: decoder.layout.sourceByteCount(ofChunk: chunk))
-    try unsafe payload.withBytes { payload throws(QCodecError) in
-      try unsafe values.withMutableBytes { values throws(QCodecError) in
-        try unsafe decoder.decode(chunk: chunk, payload: payload, into: values)
-      }
-    }
-  }
+  private func layout(isLog bounds: ElementBounds) -> Bool { bounds.log != nil }
 
   /// The original's bytes of a range of elements, or nil without an original.
   private func sourceBytes(_ range: Range<UInt64>, size: Int) throws(QCodecError) -> [UInt8]? {
@@ -121,7 +125,7 @@ struct TensorCheck: Sendable {
   // MARK: Lossless
 
   private func checkLossless() throws(QCodecError) -> Measurement {
-    guard let source else { return Measurement() }
+    guard let source else { return try checkDecompresses() }
     var offset: UInt64 = 0
     var starts: [UInt64] = []
     for chunk in info.chunks {
@@ -130,9 +134,18 @@ struct TensorCheck: Sendable {
     }
     let places = starts
     return try combine(info.chunks.count) { chunk throws(QCodecError) in
-      let payload = try reader.payload(ofChunk: info.chunks.lowerBound + chunk)
+      let payload = try reader.payload(ofChunk: info.chunks[chunk])
       let original = try read(source.source, at: places[chunk], count: payload.count)
       return compare(payload, original, at: places[chunk])
+    }
+  }
+
+  /// A right checksum does not say that a chunk decompresses to its size; plain chunks have no other way to be wrong.
+  private func checkDecompresses() throws(QCodecError) -> Measurement {
+    try combine(info.chunks.count) { chunk throws(QCodecError) in
+      let place = info.chunks[chunk]
+      if reader.chunk(place).compression != .none { _ = try reader.payload(ofChunk: place) }
+      return Measurement()
     }
   }
 

@@ -4,7 +4,8 @@ import QCodec
 public struct VerificationReport: Sendable {
   /// Something that is not as the file or the original says.
   public struct Violation: Sendable, Equatable {
-    public let tensor: String
+    /// nil where all tensors together are concerned.
+    public let tensor: String?
     /// The element, in C order; nil where the whole tensor is concerned.
     public let index: UInt64?
     public let expected: Double?
@@ -25,10 +26,22 @@ public struct VerificationReport: Sendable {
     public var guaranteedMaxAbsError: Double?
     /// As recomputed from codes and scales; nil where nothing is guaranteed.
     public var recomputedGuarantee: Double?
+    /// As recorded: under `log` relative to x, in the update domain to √v̂; nil for other schemes.
+    public var guaranteedMaxRelError: Double?
+    /// As recomputed from codes, scales and second moments; nil for other schemes.
+    public var recomputedRelGuarantee: Double?
+    /// Of a first moment: what coding it and its second moment did to the update, where there is an original.
+    public var updateError: UpdateError?
+    /// The second moment that this is measured with.
+    public var secondMoment: String?
   }
 
   public internal(set) var tensors: [Tensor] = []
   public internal(set) var violations: UInt64 = 0
+  /// What coding did to the updates of all pairs of moments together; nil without an original.
+  public internal(set) var updateError: UpdateError?
+  /// The pairs that this is of.
+  public internal(set) var pairs = 0
   /// The first in the order of tensors and elements; missing tensors come last.
   public internal(set) var firstViolation: Violation?
 

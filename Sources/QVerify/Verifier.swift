@@ -8,19 +8,36 @@ public struct Verifier: Sendable {
     public var maxRelativeL2: Double?
     public var maxAbsolute: Double?
 
+    /// The relative L2 error of the update of all pairs together.
+    public var maxUpdateError: Double?
+    /// The error of any single update.
+    public var maxUpdateAbsolute: Double?
+
     /// Creates limits; nil asks for nothing.
-    public init(maxRelativeL2: Double? = nil, maxAbsolute: Double? = nil) {
+    public init(
+      maxRelativeL2: Double? = nil, maxAbsolute: Double? = nil, maxUpdateError: Double? = nil,
+      maxUpdateAbsolute: Double? = nil
+    ) {
       self.maxRelativeL2 = maxRelativeL2
       self.maxAbsolute = maxAbsolute
+      self.maxUpdateError = maxUpdateError
+      self.maxUpdateAbsolute = maxUpdateAbsolute
     }
   }
 
-  private let reader: CheckpointReader
-  private let limits: Limits
-  private let threads: Int
+  let reader: CheckpointReader
+  let limits: Limits
+  let threads: Int
+  /// ε of the update.
+  let epsilon: Double
 
   /// A verifier of an open checkpoint.
-  public init(_ reader: CheckpointReader, limits: Limits = Limits(), threads: Int = availableThreads()) {
+  ///
+  /// - Parameter epsilon: ε of the update m/(√v + ε) whose error is measured against an original.
+  public init(
+    _ reader: CheckpointReader, limits: Limits = Limits(), epsilon: Double = 1e-8, threads: Int = availableThreads()
+  ) {
+    self.epsilon = epsilon
     self.reader = reader
     self.limits = limits
     self.threads = threads
@@ -47,7 +64,10 @@ public struct Verifier: Sendable {
         try verify(index, info, source: source, isCompared: original != nil, report: &report)
         progress(info.sourceBytes)
       }
-      if let original { try reportMissing(Set(sources.keys), in: original, report: &report) }
+      if let original {
+        try reportMissing(Set(sources.keys), in: original, report: &report)
+        try measureUpdates(against: original, report: &report)
+      }
       return report
     }
   }
@@ -64,17 +84,23 @@ public struct Verifier: Sendable {
     let before = report.violations
     let usable = isCompared ? Self.comparable(info, source, report: &report) : nil
     let measured = try TensorCheck(reader: reader, index: index, info: info, source: usable, threads: threads).run()
-    tensor.recomputedGuarantee = measured.guarantee
+    tensor.recomputedGuarantee = measured.guarantee?.absolute
+    tensor.guaranteedMaxRelError = info.guaranteedMaxRelError
+    if info.guaranteedMaxRelError != nil { tensor.recomputedRelGuarantee = measured.guarantee?.relative }
     if usable != nil {
       tensor.maxAbsError = measured.maxAbsError
       tensor.relativeL2Error = measured.relativeL2Error
     }
     if let first = measured.firstViolation { report.add(first, count: measured.violations) }
-    if let recomputed = measured.guarantee, let recorded = info.guaranteedMaxAbsError, recorded < recomputed {
+    let guarantees = [
+      (info.guaranteedMaxAbsError, tensor.recomputedGuarantee, "guarantee"),
+      (info.guaranteedMaxRelError, tensor.recomputedRelGuarantee, "relative guarantee"),
+    ]
+    for case (let recorded?, let recomputed?, let name) in guarantees where recorded < recomputed {
       report.add(
         .init(
           tensor: info.name, index: nil, expected: nil, got: recorded, bound: recomputed,
-          reason: "the recorded guarantee is smaller than what codes and scales admit"))
+          reason: "the recorded \(name) is smaller than what codes and scales admit"))
     }
     checkLimits(tensor, report: &report)
     tensor.violations = report.violations - before
@@ -123,11 +149,10 @@ public struct Verifier: Sendable {
   ) throws(QCodecError) {
     guard !names.isEmpty else { return }
     let policy = try reader.metadata()["policy"].map { document throws(QCodecError) in try Policy(json: document) }
-    let roles = RoleRecognizer(names: original.tensors.map(\.name))
-    for tensor in original.tensors where names.contains(tensor.name) {
-      let decision = try policy?.decide(
-        name: tensor.name, role: roles.role(of: tensor.name), dtype: tensor.dtype, shape: tensor.shape)
-      if case .drop? = decision { continue }
+    let plan = try policy?.plan(
+      original.tensors.map { TensorSummary(name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+    for (index, tensor) in original.tensors.enumerated() where names.contains(tensor.name) {
+      if case .drop? = plan?[index].decision { continue }
       report.add(
         .init(
           tensor: tensor.name, index: nil, expected: nil, got: nil, bound: nil,

@@ -11,6 +11,7 @@ import pathlib
 import re
 import struct
 import sys
+import unicodedata
 
 import lz4.block
 import numpy as np
@@ -314,7 +315,9 @@ class Checkpoint:
             if codec == 1:
                 data = lz4.block.decompress(data, uncompressed_size=raw_length)
             elif codec == 2:
-                data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length)
+                size = zstandard.frame_content_size(data)
+                require(size in (-1, raw_length), "decompressionFailed", f"chunk {index}")
+                data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length, allow_extra_data=False)
         except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
             raise QckptError("decompressionFailed", str(error)) from None
         require(len(data) == raw_length, "decompressionFailed", f"chunk {index}")
@@ -338,7 +341,7 @@ class Checkpoint:
         if not text:
             return {}
         try:
-            document = json.loads(text, object_pairs_hook=no_duplicates)
+            document = strict_json(text)
         except (ValueError, RecursionError) as error:
             raise QckptError("metadataCorrupt", str(error)) from None
         require(isinstance(document, dict), "metadataCorrupt", "no object")
@@ -376,11 +379,36 @@ def lead_bytes(end, text, frame):
     return text + bytes(-(end + len(text) + len(frame)) % 64) + frame
 
 
-def no_duplicates(pairs):
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("duplicate key")
-    return result
+def strict_json(data):
+    """A JSON document of UTF-8 by RFC 8259; keys are unique under normalisation, numbers fit 64 bits. Raises ValueError."""
+
+    def no_duplicates(pairs):
+        refuse(len({unicodedata.normalize("NFC", key) for key, _ in pairs}) != len(pairs), "duplicate key")
+        return dict(pairs)
+
+    def integer(text):
+        refuse(not -(1 << 63) <= int(text) < 1 << 63, "an integer beyond 64 bits")
+        return int(text)
+
+    def number(text):
+        refuse(not np.isfinite(float(text)), "a number beyond float64")
+        return float(text)
+
+    def levels(value):
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if inner is None else 1 + max(map(levels, inner), default=0)
+
+    document = json.loads(data.decode(), object_pairs_hook=no_duplicates, parse_int=integer, parse_float=number,
+                          parse_constant=lambda name: refuse(True, name))
+    refuse(levels(document) > 128, "more than 128 levels")
+    # An unpaired surrogate has no UTF-8 form.
+    json.dumps(document, ensure_ascii=False).encode()
+    return document
+
+
+def refuse(truth, message):
+    if truth:
+        raise ValueError(message)
 
 
 # Stream.md

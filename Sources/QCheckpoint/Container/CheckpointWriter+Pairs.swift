@@ -12,19 +12,22 @@ public struct Moment: Sendable {
   public var encoding: Encoding
   /// Whether a negative element under an unsigned map makes the tensor lossless, not an error.
   public var negativeFallsBack: Bool
+  /// The lossless stage; nil for that of the whole checkpoint.
+  public var compression: Compression?
   /// The elements in C order.
   public var source: any TensorSource
 
   /// Describes a moment.
   public init(
     name: String, dtype: DType, role: Role, encoding: Encoding, negativeFallsBack: Bool = false,
-    source: any TensorSource
+    compression: Compression? = nil, source: any TensorSource
   ) {
     self.name = name
     self.dtype = dtype
     self.role = role
     self.encoding = encoding
     self.negativeFallsBack = negativeFallsBack
+    self.compression = compression
     self.source = source
   }
 }
@@ -39,23 +42,26 @@ extension CheckpointWriter {
   ///
   /// - Parameters:
   ///   - shape: of both, up to 32 lengths.
-  ///   - fallback: the scheme of the value domain that the first moment gets where its own cannot be had.
+  ///   - fallback: the scheme of the value domain that the first moment gets where its own cannot be had; nil for the
+  ///     signed dynamic map of the same width.
   ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded; nil does not measure.
   ///
   /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`.
   public func addPair(
-    first: Moment, second: Moment, shape: [UInt64], fallback: Scheme, nonFinite: NonFinitePolicy = .error,
+    first: Moment, second: Moment, shape: [UInt64], fallback: Scheme? = nil, nonFinite: NonFinitePolicy = .error,
     measuring epsilon: Double? = nil
   ) throws(QCodecError) {
-    let one = TensorDescription(name: first.name, dtype: first.dtype, shape: shape, role: first.role)
-    let other = TensorDescription(name: second.name, dtype: second.dtype, shape: shape, role: second.role)
+    let one = TensorDescription(name: first.name, dtype: first.dtype, shape: shape, role: first.role, compression: first.compression)
+    let other = TensorDescription(name: second.name, dtype: second.dtype, shape: shape, role: second.role, compression: second.compression)
     guard first.name != second.name else {
       throw QCodecError(.duplicateName, "both moments of a pair have this name", tensor: first.name)
     }
     try check(one, source: first.source)
     try check(other, source: second.source)
     let layouts = (first: try layout(of: one, first.encoding), second: try layout(of: other, second.encoding))
-    let fallback = try layout(of: one, .quantized(fallback))
+    let fallback = try (fallback ?? layouts.first?.scheme.updateFallback).flatMap { scheme throws(QCodecError) in
+      try layout(of: one, .quantized(scheme))
+    }
     try commit([other, one]) { () throws(QCodecError) in
       var pair = PairWork(first: one, second: other, sources: (first.source, second.source), nonFinite: nonFinite)
       try pair.settle(first, second, layouts: layouts, fallback: fallback)
@@ -81,8 +87,8 @@ extension CheckpointWriter {
       }, firstScales: pair.firstScales, sources: pair.sources)
     if isUpdate, first.record.elementCount > 0 {
       (first.record.stride, second.record.stride) = (2, 2)
-      try writeScales(pair.firstScales, layout: pair.firstLayout, to: &first)
-      try writeScales(pair.secondScales, layout: pair.secondLayout, to: &second)
+      try writeScales(pair.firstScales, work.first, to: &first)
+      try writeScales(pair.secondScales, work.second, to: &second)
       let error = try writeAlternating(work, &first, &second, epsilon: epsilon)
       if let error { note(pair: tensors.count + 1, tensors.count, error) }
     } else {

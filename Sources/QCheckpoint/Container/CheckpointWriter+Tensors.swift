@@ -6,6 +6,8 @@ struct TensorDescription {
   let dtype: DType
   let shape: [UInt64]
   let role: Role
+  /// The lossless stage; nil for that of the whole checkpoint.
+  var compression: Compression?
 }
 
 /// A tensor whose chunks are being written.
@@ -43,7 +45,7 @@ extension CheckpointWriter {
   func writeData(
     _ chunks: ChunkPreparation, source: any TensorSource, scales: [Float], to tensor: inout OpenTensor
   ) throws(QCodecError) {
-    try writeScales(scales, layout: chunks.plan.layout, to: &tensor)
+    try writeScales(scales, chunks, to: &tensor)
     try writeChunks(Int(chunks.plan.dataChunks), to: &tensor) { index throws(QCodecError) in
       try chunks.prepare(index, try chunks.source(ofChunk: index, from: source))
     }
@@ -75,20 +77,26 @@ extension CheckpointWriter {
     let encoder = try layout.map { layout throws(QCodecError) in
       try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
     }
-    return ChunkPreparation(plan: plan, encoder: encoder, planes: tensor.dtype.planeCount, options: options)
+    return ChunkPreparation(
+      plan: plan, encoder: encoder, planes: tensor.dtype.planeCount, options: options(of: tensor))
+  }
+
+  private func options(of tensor: TensorDescription) -> WriterOptions {
+    var result = options
+    result.compression = tensor.compression ?? result.compression
+    return result
   }
 
   // MARK: Chunks
 
   func writeScales(
-    _ scales: [Float], layout: TensorLayout?, to tensor: inout OpenTensor
+    _ scales: [Float], _ chunks: ChunkPreparation, to tensor: inout OpenTensor
   ) throws(QCodecError) {
-    guard let layout else { return }
-    let options = self.options
+    guard let layout = chunks.plan.layout else { return }
     try writeChunks(layout.scaleChunkCount, to: &tensor) { index throws(QCodecError) in
       let range = layout.scales(ofChunk: index)
       let bytes = unsafe scales[range].withUnsafeBytes { unsafe [UInt8]($0) }
-      return try PreparedChunk(bytes, kind: .scales, options: options)
+      return try PreparedChunk(bytes, kind: .scales, options: chunks.options)
     }
   }
 
@@ -120,8 +128,12 @@ extension CheckpointWriter {
 }
 
 extension Encoding {
-  /// Why a lossless tensor is not quantized.
-  var reason: FallbackReason { if case .lossless(let reason) = self { reason } else { .none } }
+  /// Why the tensor is not stored as its rule's scheme says.
+  var reason: FallbackReason {
+    switch self {
+    case .lossless(let reason), .quantized(_, let reason): reason
+    }
+  }
 }
 
 extension TensorSource {

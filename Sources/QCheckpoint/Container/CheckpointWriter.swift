@@ -85,14 +85,16 @@ public final class CheckpointWriter {
   ///   - source: the elements in C order, exactly as many bytes as dtype and shape imply.
   ///   - nonFinite: what to do with NaN and ±∞ in a tensor to be quantized.
   ///   - negativeFallsBack: whether a negative element under an unsigned map makes the tensor lossless, not an error.
+  ///   - compression: the lossless stage of this tensor; nil for that of the options.
   ///
   /// Throws `invalidName`, `duplicateName`, `invalidShape`, `limitExceeded`, `shapeMismatch`, `unsupportedScheme` before
   /// anything is written; `nonFiniteValue`, `negativeValue` and `io`, which abort the file.
   public func add(
     name: String, dtype: DType, shape: [UInt64], role: Role = .other, encoding: Encoding,
-    source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false
+    source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false,
+    compression: Compression? = nil
   ) throws(QCodecError) {
-    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role)
+    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role, compression: compression)
     try check(tensor, source: source)
     let layout = try layout(of: tensor, encoding)
     let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
@@ -205,7 +207,7 @@ public final class CheckpointWriter {
   }
 
   func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
-    guard case .quantized(let scheme) = encoding else { return nil }
+    guard case .quantized(let scheme, _) = encoding else { return nil }
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown else {
       throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: tensor.name)
     }
@@ -220,12 +222,15 @@ public final class CheckpointWriter {
   func commit(
     _ added: [TensorDescription], write: () throws(QCodecError) -> [TensorRecord]
   ) throws(QCodecError) {
-    var records: [TensorRecord]
+    let records: [TensorRecord]
     do throws(QCodecError) { records = try write() } catch {
       abort()
       throw error.named(added[added.count - 1].name)
     }
-    for (tensor, record) in zip(added, records) {
+    for (tensor, var record) in zip(added, records) {
+      if record.scheme?.hasRelativeBound == true {
+        record.guaranteedRelative = record.statistics.guaranteedMaxRelError
+      }
       summary.tensors += 1
       summary.elements += record.elementCount
       summary.sourceBytes += record.sourceBytes

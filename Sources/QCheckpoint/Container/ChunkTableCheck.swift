@@ -5,8 +5,9 @@ import QCodec
 /// Between chunks stand only leads, whose lengths follow from names and shapes.
 struct ChunkTableCheck {
   let directory: Directory
-  /// Where the tensor records and the chunk table stand in the file.
-  let records: UInt64
+  /// Where the tensor records stand in the file.
+  let recordsBase: UInt64
+  /// Where the chunk table stands in the file.
   let base: UInt64
   /// Where the chunks end: the metadata.
   let end: UInt64
@@ -88,12 +89,13 @@ struct ChunkTableCheck {
       return plan
     } catch {
       throw QCodecError(
-        error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message, offset: place(of: tensor),
+        error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
+        offset: place(of: tensor) + UInt64(TensorRecord.schemeOffset),
         tensor: String(decoding: directory.name(tensor), as: UTF8.self))
     }
   }
 
-  private func place(of tensor: Int) -> UInt64 { records + UInt64(tensor * Format.tensorRecordSize) }
+  private func place(of tensor: Int) -> UInt64 { recordsBase + UInt64(tensor * Format.tensorRecordSize) }
 
   // MARK: References
 

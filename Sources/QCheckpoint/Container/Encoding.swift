@@ -39,7 +39,8 @@ public enum FallbackReason: UInt8, Sendable, CaseIterable {
 /// How a tensor is to be stored.
 public enum Encoding: Sendable, Hashable {
   case lossless(reason: FallbackReason)
-  case quantized(Scheme)
+  /// `reason` tells why a first moment is not in the update domain that was asked for.
+  case quantized(Scheme, reason: FallbackReason = .none)
 }
 
 /// What to do with a NaN or an infinity in a tensor to be quantized.

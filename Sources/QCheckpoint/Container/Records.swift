@@ -27,6 +27,9 @@ struct TensorRecord: Sendable {
   var stride: UInt8 = 1
   var sourceBytes: UInt64 = 0
 
+  /// Where in the record the scheme stands.
+  static let schemeOffset = 40
+
   /// Appends the record.
   func write(to writer: inout ByteWriter) {
     writer.write(nameOffset)

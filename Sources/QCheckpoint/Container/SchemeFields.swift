@@ -25,7 +25,8 @@ struct SchemeCodes {
     }
     guard bytes[2] <= 1 else { throw refuse("signedness \(bytes[2])", 2) }
     guard let scaling = Scheme.Scaling(code: bytes[3], block: bytes[4]) else {
-      throw refuse("unknown scaling \(bytes[3]) with block 2^\(bytes[4])", 3)
+      let isKnown = (1...5).contains(bytes[3])
+      throw refuse("unknown scaling \(bytes[3]) with block 2^\(bytes[4])", isKnown ? 4 : 3)
     }
     guard let rounding = Scheme.Rounding(rawValue: bytes[6]) else { throw refuse("unknown rounding \(bytes[6])", 6) }
     guard let rule = Scheme.ScaleRule(rawValue: bytes[7]) else { throw refuse("unknown scale rule \(bytes[7])", 7) }
@@ -60,8 +61,9 @@ struct SchemeFields {
   func read(tables: inout TableSection) throws(QCodecError) -> Scheme? {
     switch fields.bytes[at + 14] {
     case 0:
-      guard fields.read(at + 40, as: UInt64.self) == 0, fields.read(at + 48, as: UInt32.self) == Format.noTable else {
-        throw refuse("a lossless tensor has no scheme", 40)
+      guard fields.read(at + 40, as: UInt64.self) == 0 else { throw refuse("a lossless tensor has no scheme", 40) }
+      guard fields.read(at + 48, as: UInt32.self) == Format.noTable else {
+        throw refuse("a lossless tensor has no map table", 48)
       }
       if FallbackReason(rawValue: fields.bytes[at + 52])?.isOfUpdateDomain == true {
         throw refuse("a lossless tensor has a reason of the update domain", 52)

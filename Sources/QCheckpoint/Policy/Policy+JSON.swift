@@ -13,26 +13,63 @@ extension Policy {
   ///
   /// - `name`: the policy's name, `custom` if absent.
   /// - `min_elements`: smaller tensors are lossless whatever their rule's scheme; 0 if absent (presets: 4,096).
-  /// - `rules` (required), in order; the first that matches decides, and a tensor that none matches is lossless:
+  /// - `extends`: a preset whose rules come after this policy's own, and whose `min_elements` holds if none is given.
+  /// - `keep_lossless`, `drop`: globs for whole names, one or an array, that come before all rules: embeddings for instance.
+  /// - `rules` (required without `extends`), in order; the first that matches decides, and a tensor that none matches is lossless:
   ///   - `match`: `name` (a glob for the whole name), `role`, `dtype` (one or an array), `min_dims`, `max_dims`,
   ///     `min_elements`, `max_elements`, bounds included. All that are given must hold; without `match` all tensors do.
   ///   - `action` (required): `quantize`, `lossless` or `drop`.
   ///   - `scheme` (for `quantize`, required there): as `Scheme.init(json:place:)` reads it.
+  ///   - `fallback` (for `quantize` in the update domain): the scheme of the value domain for first moments that cannot
+  ///     be in it; the signed dynamic map of the same width if absent.
+  ///   - `compression`: `none`, `lz4` or `zstd` for these tensors; that of the whole checkpoint if absent.
   ///   - `negative` (for `quantize`): what becomes of a negative element under an unsigned map, `error`, the default, or
   ///     `lossless`.
   public init(json: JSONValue) throws(QCodecError) {
     var fields = try JSONFields(json, place: "policy", code: .invalidPolicy)
     let name = try fields.string("name") ?? "custom"
-    let minElements = try fields.count("min_elements") ?? 0
-    guard case .array(let elements)? = fields.value("rules") else {
-      throw fields.refuse("rules", "is to be an array")
+    let base = try Self.base(&fields)
+    let minElements = try fields.count("min_elements") ?? base?.minElements ?? 0
+    var rules = try Self.globRules(&fields, ["keep_lossless", "keep-lossless"], .lossless)
+    rules += try Self.globRules(&fields, ["drop"], .drop)
+    var elements: [JSONValue] = []
+    if let value = fields.value("rules") {
+      guard let array = value.arrayValue else { throw fields.refuse("rules", "is to be an array") }
+      elements = array
+    } else if base == nil {
+      throw fields.refuse("rules", "is missing, and so is extends")
     }
     try fields.finish()
-    var rules: [Rule] = []
     for (index, element) in elements.enumerated() {
       rules.append(try Rule(json: element, place: "policy.rules[\(index)]"))
     }
-    self.init(name: name, rules: rules, minElements: minElements)
+    self.init(name: name, rules: rules + (base?.rules ?? []), minElements: minElements)
+  }
+
+  /// The preset that the policy extends.
+  private static func base(_ fields: inout JSONFields) throws(QCodecError) -> Policy? {
+    guard let name = try fields.string("extends") else { return nil }
+    guard let preset = preset(name) else {
+      throw fields.refuse("extends", "is \"\(name)\", not one of \(presetNames.joined(separator: ", "))")
+    }
+    return preset
+  }
+
+  /// Rules of one action for the globs under any of the keys.
+  private static func globRules(
+    _ fields: inout JSONFields, _ keys: [String], _ action: Action
+  ) throws(QCodecError) -> [Rule] {
+    var rules: [Rule] = []
+    for key in keys {
+      for pattern in try fields.strings(key) ?? [] {
+        do throws(QCodecError) {
+          rules.append(Rule(match: Match(name: try Glob(pattern)), action: action))
+        } catch {
+          throw fields.refuse(key, error.message)
+        }
+      }
+    }
+    return rules
   }
 
   /// The policy as a document that reads back equal; what a checkpoint stores.
@@ -53,7 +90,11 @@ extension Policy.Rule {
     let scheme = try fields.value("scheme").map { value throws(QCodecError) in
       try Scheme(json: value, place: "\(place).scheme")
     }
+    let fallback = try fields.value("fallback").map { value throws(QCodecError) in
+      try Scheme(json: value, place: "\(place).fallback")
+    }
     let negative = try fields.name("negative", of: ["error", "lossless"], \.self)
+    let compression = try fields.name("compression", of: Array(Compression.allCases), \.name)
     let action: Policy.Action
     switch try fields.name("action", of: ["quantize", "lossless", "drop"], \.self) {
     case "quantize":
@@ -63,11 +104,18 @@ extension Policy.Rule {
     case "drop": action = .drop
     default: throw fields.refuse("action", "is missing")
     }
-    if action == .lossless || action == .drop, scheme != nil || negative != nil {
-      throw fields.refuse(scheme == nil ? "negative" : "scheme", "belongs to the action quantize alone")
+    if action == .lossless || action == .drop, scheme != nil || negative != nil || fallback != nil {
+      let stranger = scheme != nil ? "scheme" : negative != nil ? "negative" : "fallback"
+      throw fields.refuse(stranger, "belongs to the action quantize alone")
     }
+    if let fallback, fallback.domain == .update || scheme?.domain != .update {
+      throw fields.refuse("fallback", "is a scheme of the value domain for one of the update domain")
+    }
+    if action == .drop, compression != nil { throw fields.refuse("compression", "does not belong to the action drop") }
     try fields.finish()
-    self.init(match: match ?? Policy.Match(), action: action, negativeFallsBack: negative == "lossless")
+    self.init(
+      match: match ?? Policy.Match(), action: action, negativeFallsBack: negative == "lossless", fallback: fallback,
+      compression: compression)
   }
 
   fileprivate var json: JSONValue {
@@ -77,9 +125,11 @@ extension Policy.Rule {
       members["action"] = .string("quantize")
       members["scheme"] = scheme.json
       members["negative"] = .string(negativeFallsBack ? "lossless" : "error")
+      if let fallback { members["fallback"] = fallback.json }
     case .lossless: members["action"] = .string("lossless")
     case .drop: members["action"] = .string("drop")
     }
+    if let compression { members["compression"] = .string(compression.name) }
     return .object(members)
   }
 }

@@ -2,15 +2,29 @@ import QCodec
 
 extension Policy {
   /// The names of the presets.
-  public static let presetNames = ["paper8", "paper4", "lossless"]
+  public static let presetNames = ["adam8", "adam4", "paper8", "paper4", "lossless"]
+  /// The preset that is used where none is named.
+  public static let defaultName = "adam8"
 
   /// The preset of a name, or nil.
   ///
+  /// - `adam8`: first moments in the update domain, second moments under `log`, 8 bits; for closeness to the exact update.
+  /// - `adam4`: the same with 4 bits.
   /// - `paper8`: *8-bit Optimizers via Block-wise Quantization* (dynamic maps) with blocks of 256.
   /// - `paper4`: *Memory Efficient Optimizers with 4-bit States* (dynamic and linear-nozero maps, rank1 scales).
   /// - `lossless`: every tensor bit for bit.
   public static func preset(_ name: String) -> Policy? {
     switch name {
+    case "adam8":
+      moments(
+        name, first: Scheme(map: .linear, bits: 8, signed: true, scaling: .block(256), domain: .update),
+        second: Scheme(map: .log, bits: 8, signed: false, scaling: .block(512)),
+        momentum: Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)))
+    case "adam4":
+      moments(
+        name, first: Scheme(map: .normal, bits: 4, signed: true, scaling: .block(128), domain: .update),
+        second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256)),
+        momentum: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)))
     case "paper8":
       moments(
         name, first: Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
@@ -24,14 +38,29 @@ extension Policy {
     }
   }
 
-  /// First moments and momentum under one scheme, second moments under another, from 4,096 elements, as both papers do.
-  private static func moments(_ name: String, first: Scheme, second: Scheme) -> Policy {
-    Policy(
-      name: name,
-      rules: [
-        Rule(match: Match(roles: [.firstMoment, .momentum]), action: .quantize(first), negativeFallsBack: true),
-        Rule(match: Match(roles: [.secondMoment]), action: .quantize(second), negativeFallsBack: true),
-      ], minElements: 4096)
+  /// First moments, second moments and momentum under a scheme each, from 4,096 elements, as both papers do; without one
+  /// of its own momentum has that of first moments.
+  private static func moments(_ name: String, first: Scheme, second: Scheme, momentum: Scheme? = nil) -> Policy {
+    var rules = [
+      Rule(
+        match: Match(roles: momentum == nil ? [.firstMoment, .momentum] : [.firstMoment]), action: .quantize(first),
+        negativeFallsBack: true, fallback: momentum),
+      Rule(match: Match(roles: [.secondMoment]), action: .quantize(second), negativeFallsBack: true),
+    ]
+    if let momentum {
+      rules.append(Rule(match: Match(roles: [.momentum]), action: .quantize(momentum), negativeFallsBack: true))
+    }
+    return Policy(name: name, rules: rules, minElements: 4096)
+  }
+}
+
+extension Scheme {
+  /// What first moments of this scheme of the update domain fall back to: the signed dynamic map of the same width, in
+  /// blocks, rounded as this one.
+  var updateFallback: Scheme {
+    var block = Self.defaultBlock(bits: bits)
+    if case .block(let size) = scaling { block = size }
+    return Scheme(map: .dynamic, bits: bits, signed: true, scaling: .block(block), rounding: rounding, seed: seed)
   }
 }
 
@@ -52,7 +81,7 @@ extension Policy {
   /// The policy in which a non-zero element never takes a zero code; maps without a zero are left as they are.
   public func keepingNonzero() -> Policy {
     mappingSchemes { scheme in
-      guard scheme.map != .linearNoZero, scheme.map != .dynamicNoZero else { return }
+      guard scheme.map != .linearNoZero, scheme.map != .dynamicNoZero, scheme.map != .log else { return }
       scheme.rounding = .nearestKeepNonzero
       scheme.seed = 0
     }
@@ -64,6 +93,10 @@ extension Policy {
       guard case .quantize(var scheme) = result.rules[index].action else { continue }
       change(&scheme)
       result.rules[index].action = .quantize(scheme)
+      if var fallback = result.rules[index].fallback {
+        change(&fallback)
+        result.rules[index].fallback = fallback
+      }
     }
     return result
   }

@@ -61,20 +61,48 @@ public struct Policy: Sendable, Hashable {
     public var action: Action
     /// Whether a tensor with a negative element under an unsigned map is stored lossless instead of refused.
     public var negativeFallsBack: Bool
+    /// The scheme of the value domain for first moments that cannot be in the update domain; nil for the signed dynamic
+    /// map of the same width in blocks.
+    public var fallback: Scheme?
+    /// The lossless stage; nil for the one that the whole checkpoint is written with.
+    public var compression: Compression?
 
     /// Creates a rule.
-    public init(match: Match, action: Action, negativeFallsBack: Bool = false) {
+    public init(
+      match: Match, action: Action, negativeFallsBack: Bool = false, fallback: Scheme? = nil,
+      compression: Compression? = nil
+    ) {
       self.match = match
       self.action = action
       self.negativeFallsBack = negativeFallsBack
+      self.fallback = fallback
+      self.compression = compression
+    }
+  }
+
+  /// How a policy wants one tensor to be stored.
+  public struct TensorPlan: Sendable, Hashable {
+    /// Quantized or lossless.
+    public var encoding: Encoding
+    /// As in `Rule`.
+    public var negativeFallsBack = false
+    /// For the update domain: the scheme of the value domain that serves where it cannot be had.
+    public var fallback: Scheme?
+    /// As in `Rule`.
+    public var compression: Compression?
+
+    /// The plan with its fallback, and why.
+    func fallingBack(_ reason: FallbackReason) -> TensorPlan {
+      var result = self
+      if let fallback { result.encoding = .quantized(fallback, reason: reason) }
+      return result
     }
   }
 
   /// What a policy decides for one tensor.
   public enum Decision: Sendable, Hashable {
     case drop
-    /// Store it so; `negativeFallsBack` as in `Rule`.
-    case encode(Encoding, negativeFallsBack: Bool)
+    case encode(TensorPlan)
   }
 
   /// The preset's name, or what the author calls it.
@@ -91,20 +119,30 @@ public struct Policy: Sendable, Hashable {
     self.minElements = minElements
   }
 
-  /// What to do with a tensor; throws `limitExceeded` where its element count exceeds 64 bits.
+  /// What to do with a tensor, its partner apart (`plan` finds it); throws `limitExceeded` where its element count exceeds 64 bits.
   public func decide(name: String, role: Role, dtype: DType, shape: [UInt64]) throws(QCodecError) -> Decision {
     let elements: UInt64
     do throws(QCodecError) { elements = try TensorLayout.elementCount(of: shape) } catch { throw error.named(name) }
     let rule = rules.first {
       $0.match.holds(name: name, role: role, dtype: dtype, dims: shape.count, elements: elements)
     }
+    var plan = TensorPlan(encoding: .lossless(reason: .none), compression: rule?.compression)
     switch rule?.action ?? .lossless {
     case .drop: return .drop
-    case .lossless: return .encode(.lossless(reason: .none), negativeFallsBack: false)
+    case .lossless: return .encode(plan)
     case .quantize(let scheme):
-      guard dtype.isQuantizable else { return .encode(.lossless(reason: .dtype), negativeFallsBack: false) }
-      guard elements >= minElements else { return .encode(.lossless(reason: .tooSmall), negativeFallsBack: false) }
-      return .encode(.quantized(scheme), negativeFallsBack: rule?.negativeFallsBack ?? false)
+      guard dtype.isQuantizable else {
+        plan.encoding = .lossless(reason: .dtype)
+        return .encode(plan)
+      }
+      guard elements >= minElements else {
+        plan.encoding = .lossless(reason: .tooSmall)
+        return .encode(plan)
+      }
+      plan.encoding = .quantized(scheme)
+      plan.negativeFallsBack = rule?.negativeFallsBack ?? false
+      if scheme.domain == .update { plan.fallback = rule?.fallback ?? scheme.updateFallback }
+      return .encode(plan)
     }
   }
 }

@@ -3,16 +3,16 @@ import QCodec
 extension Scheme {
   /// Reads a scheme; throws `invalidPolicy` with the member's place.
   ///
-  /// - `map` (required): `dynamic`, `linear`, `linear-nozero`, `dynamic-nozero`, `normal`, `custom`.
+  /// - `map` (required): `dynamic`, `linear`, `linear-nozero`, `dynamic-nozero`, `normal`, `log`, `custom`.
   /// - `bits` (required): 4 or 8.
   /// - `signed`: true unless absent from a map that is unsigned only.
   /// - `scaling`: `block` (the default), `tensor`, `row`, `column`, `rank1`.
-  /// - `block`: the size of a block, 256 for 8 bits and 128 for 4 if absent.
+  /// - `block`: the size of a block, 256 for 8 bits and 128 for 4 if absent, twice as much for `log`.
   /// - `rounding`: `nearest`, `nearest-keep-nonzero` (the default for the unsigned dynamic map, `nearest` for others),
   ///   `stochastic`.
   /// - `seed`: of stochastic rounding, 0 if absent; a string of digits from 2^63 on.
   /// - `scale_rule`: `signed-extreme` or `absmax`, the map's own if absent.
-  /// - `domain`: `value`.
+  /// - `domain`: `value` (the default) or `update`, for first moments with a partner.
   /// - `table`: the 16 or 256 entries of a custom map.
   public init(json: JSONValue, place: String = "scheme") throws(QCodecError) {
     var fields = try JSONFields(json, place: place, code: .invalidPolicy)
@@ -21,7 +21,7 @@ extension Scheme {
       throw fields.refuse("bits", "is to be 4 or 8")
     }
     let signed = try fields.bool("signed") ?? (map != .dynamicNoZero && map != .log)
-    let scaling = try Self.scaling(&fields, bits: Int(bits))
+    let scaling = try Self.scaling(&fields, map: map, bits: Int(bits))
     let domain = try fields.name("domain", of: [Domain.value, .update], \.name) ?? .value
     let roundings = [Rounding.nearest, .nearestKeepNonzero, .stochastic]
     let rounding =
@@ -53,8 +53,8 @@ extension Scheme {
     return seed
   }
 
-  private static func scaling(_ fields: inout JSONFields, bits: Int) throws(QCodecError) -> Scaling {
-    let kinds = [Scaling.block(defaultBlock(bits: bits)), .tensor, .row, .column, .rank1]
+  private static func scaling(_ fields: inout JSONFields, map: Map, bits: Int) throws(QCodecError) -> Scaling {
+    let kinds = [Scaling.block(defaultBlock(map: map, bits: bits)), .tensor, .row, .column, .rank1]
     let scaling = try fields.name("scaling", of: kinds, \.name) ?? kinds[0]
     guard let size = try fields.count("block") else { return scaling }
     guard case .block = scaling else { throw fields.refuse("block", "belongs to block scaling alone") }

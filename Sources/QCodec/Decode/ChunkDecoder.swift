@@ -38,7 +38,7 @@ public struct ChunkDecoder: Sendable {
     chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil, divisors: [Float] = [],
     into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) {
-    let (first, total) = try unsafe check(chunk: index, payload: payload)
+    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
     guard wanted.lowerBound >= 0, wanted.upperBound <= total, target.count == wanted.count * layout.elementSize,
       divisors.count == (layout.scheme.domain == .update ? wanted.count : 0)
@@ -63,7 +63,7 @@ public struct ChunkDecoder: Sendable {
   public func divisors(
     chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil
   ) throws(QCodecError) -> [Float] {
-    let (first, total) = try unsafe check(chunk: index, payload: payload)
+    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
     guard wanted.lowerBound >= 0, wanted.upperBound <= total, layout.scheme.domain == .value else {
       throw QCodecError(.invalidArgument, "elements \(wanted) of chunk \(index) as a second moment")
@@ -82,7 +82,15 @@ public struct ChunkDecoder: Sendable {
 
   // MARK: Checks
 
-  private func check(
+  /// Throws what `decode` throws for contents that no encoder writes, without decoding.
+  package func check(chunk index: Int, payload: UnsafeRawBufferPointer) throws(QCodecError) {
+    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
+    try unsafe forEachSegment(payload, first: first, total: total, elements: 0..<(forbidden.isEmpty ? 0 : total)) {
+      _, _, _ in
+    }
+  }
+
+  private func sizes(
     chunk index: Int, payload: UnsafeRawBufferPointer
   ) throws(QCodecError) -> (first: UInt64, total: Int) {
     guard (0..<layout.codeChunkCount).contains(index) else {

@@ -1,0 +1,83 @@
+import QCheckpoint
+import QCodec
+
+/// A quantized tensor of a file, read chunk by chunk in plain code.
+struct PlainTensor: Sendable {
+  private let reader: CheckpointReader
+  private let places: ChunkPlaces
+  private let decoder: ChunkDecoder
+  let layout: TensorLayout
+  let scales: [Float]
+
+  /// Throws `invalidReference` for a lossless tensor, else as reading the scale vector does.
+  init(_ reader: CheckpointReader, _ index: Int) throws(QCodecError) {
+    guard let layout = try reader.layout(of: index) else {
+      throw QCodecError(.invalidReference, "a lossless tensor is referred to", tensor: reader.tensor(index).name)
+    }
+    try self.init(reader, index, layout: layout)
+  }
+
+  init(_ reader: CheckpointReader, _ index: Int, layout: TensorLayout) throws(QCodecError) {
+    self.reader = reader
+    self.layout = layout
+    places = reader.tensor(index).chunks
+    scales = try reader.scales(of: index)
+    decoder = try ChunkDecoder(layout: layout, scales: scales)
+  }
+
+  /// One chunk; throws for scales and codes that no encoder writes, as the codec's decoder finds them.
+  func chunk(_ index: Int) throws(QCodecError) -> PlainChunk {
+    let place = places.data(index)
+    let payload = try reader.payload(ofChunk: place)
+    do throws(QCodecError) {
+      try unsafe payload.withBytes { bytes throws(QCodecError) in
+        try unsafe decoder.check(chunk: index, payload: bytes)
+      }
+    } catch {
+      throw QCodecError(error.code, error.message, offset: reader.chunk(place).offset, index: error.index)
+    }
+    return PlainChunk(layout: layout, scales: scales, payload: payload, chunk: index)
+  }
+}
+
+/// A chunk, and in the update domain the same chunk of the second moment.
+struct PlainPair {
+  let own: PlainChunk
+  let second: PlainChunk?
+}
+
+/// The bounds of a tensor's elements under whatever scheme it has.
+struct ElementBounds: Sendable {
+  private let scheme: SchemeBound
+  let log: LogBound?
+  private let isUnknown: Bool
+
+  init(layout: TensorLayout) {
+    scheme = SchemeBound(layout: layout)
+    log = layout.scheme.map == .log ? LogBound(layout: layout) : nil
+    isUnknown = layout.scheme.rounding == .unknown
+  }
+
+  /// The bounds of one element, or nil where nothing is guaranteed.
+  func limit(_ chunk: PlainChunk, _ index: Int, divisor: Float?) -> Guarantee? {
+    if isUnknown { return nil }
+    if let log {
+      let ends = chunk.ends(index)
+      return Guarantee(absolute: log.bound(ends, code: chunk.code(index)), relative: log.guarantees(ends).relative)
+    }
+    let (code, scale) = (chunk.code(index), chunk.scale(index))
+    guard let divisor else { return scheme.bound(code: code, scale: scale).map { Guarantee(absolute: $0) } }
+    return scheme.bounds(code: code, scale: scale, divisor: divisor).map {
+      Guarantee(absolute: $0.absolute, relative: $0.relative)
+    }
+  }
+
+  /// Takes in the guarantees of `log` blocks, which follow from their ends and not from single codes.
+  func takeGuarantees(of chunk: PlainPair, into result: inout Measurement) {
+    guard let log else { return }
+    for start in chunk.own.blockStarts {
+      let block = log.guarantees(chunk.own.ends(start))
+      result.take(guarantee: Guarantee(absolute: block.absolute, relative: block.relative))
+    }
+  }
+}
