@@ -123,11 +123,11 @@ public final class CheckpointReader: Sendable {
   ///
   /// Throws `metadataCorrupt` for a wrong checksum or what is no JSON object.
   public func metadata() throws(QCodecError) -> JSONValue {
-    guard trailer.metadataLength > 0 else { return .object([:]) }
     let bytes = try source.bytes(at: trailer.metadataOffset, count: Int(trailer.metadataLength))
     guard xxh3(bytes) == trailer.metadataHash else {
       throw QCodecError(.metadataCorrupt, "the metadata's checksum is wrong", offset: trailer.metadataOffset)
     }
+    if bytes.isEmpty { return .object([:]) }
     do throws(QCodecError) {
       let document = try JSONValue(parsing: bytes)
       guard case .object = document else { throw QCodecError(.metadataCorrupt, "the metadata is no JSON object") }

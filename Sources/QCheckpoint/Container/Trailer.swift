@@ -78,8 +78,8 @@ struct Trailer {
   /// A stand-in for the trailer of a file that has lost its own.
   init(salvagedFrom fileLength: UInt64, tensorCount: UInt64) {
     self.init(
-      directoryOffset: 0, directoryLength: 0, directoryHash: 0, metadataOffset: 0, metadataLength: 0, metadataHash: 0,
-      headerHash: 0, fileLength: fileLength, tensorCount: tensorCount)
+      directoryOffset: 0, directoryLength: 0, directoryHash: 0, metadataOffset: 0, metadataLength: 0,
+      metadataHash: xxh3([]), headerHash: 0, fileLength: fileLength, tensorCount: tensorCount)
   }
 
   private func checkPlaces(trailerStart start: UInt64) throws(QCodecError) {
