@@ -314,7 +314,9 @@ class Checkpoint:
             if codec == 1:
                 data = lz4.block.decompress(data, uncompressed_size=raw_length)
             elif codec == 2:
-                data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length)
+                require(zstandard.frame_content_size(data) in (-1, raw_length), "decompressionFailed", "content size")
+                data = zstandard.ZstdDecompressor().decompress(
+                    data, max_output_size=raw_length, allow_extra_data=False)
         except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
             raise QckptError("decompressionFailed", str(error)) from None
         require(len(data) == raw_length, "decompressionFailed", f"chunk {index}")

@@ -70,6 +70,10 @@ extension Compression {
             source.baseAddress?.assumingMemoryBound(to: CChar.self),
             target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
       case .zstd:
+        // One frame: ZSTD_decompress would take several, and frames to be skipped between them.
+        guard unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count else {
+          return written = -1
+        }
         let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
         written = ZSTD_isError(count) != 0 ? -1 : count
       }
