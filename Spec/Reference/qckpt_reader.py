@@ -260,6 +260,7 @@ class Checkpoint:
         require(count == (1 << bits if custom else 0) and len(data) >= 16 + 4 * count, "invalidMapTable", "entries")
         if custom:
             entries = np.frombuffer(data[16:16 + 4 * count], "<f4")
+            require(not np.any(np.isinf(entries)), "invalidMapTable", "an infinite entry")
             if not flags:
                 check_custom(entries, bool(signed))
             require(digest == xxh3(data[16:16 + 4 * count]), "invalidMapTable", "digest")
