@@ -341,7 +341,7 @@ class Checkpoint:
         if not text:
             return {}
         try:
-            document = json.loads(text, object_pairs_hook=no_duplicates)
+            document = strict_json(text)
         except (ValueError, RecursionError) as error:
             raise QckptError("metadataCorrupt", str(error)) from None
         require(isinstance(document, dict), "metadataCorrupt", "no object")
@@ -359,8 +359,7 @@ class Checkpoint:
 
     def decode(self, t):
         """(float32 values, codes, scale of each element) of a quantized tensor."""
-        payloads = [self.payload(i) for i in range(t.first, t.first + t.count)]
-        return decode_stream(t, payloads)
+        return decode_stream(t, (self.payload(i) for i in range(t.first, t.first + t.count)))
 
 
 def preamble(t):
@@ -379,11 +378,34 @@ def lead_bytes(end, text, frame):
     return text + bytes(-(end + len(text) + len(frame)) % 64) + frame
 
 
-def no_duplicates(pairs):
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("duplicate key")
-    return result
+def strict_json(text):
+    """The document of UTF-8 bytes; ValueError for what the spec does not let it be."""
+
+    def check(truth, message):
+        if not truth:
+            raise ValueError(message)
+
+    def members(pairs):
+        check(len(dict(pairs)) == len(pairs), "duplicate key")
+        return dict(pairs)
+
+    def integer(digits):
+        check(-1 << 63 <= int(digits) < 1 << 63, "an integer beyond 64 bits")
+        return int(digits)
+
+    def number(digits):
+        check(np.isfinite(float(digits)), "a number beyond float64")
+        return float(digits)
+
+    def depth(value):
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    document = json.loads(text.decode(), object_pairs_hook=members, parse_int=integer, parse_float=number,
+                          parse_constant=lambda name: check(False, name))
+    check(depth(document) <= 128, "more than 128 levels")
+    json.dumps(document, ensure_ascii=False).encode()  # no surrogate stands alone
+    return document
 
 
 # Stream.md
@@ -460,25 +482,25 @@ def check_scales(t, scales):
 
 
 def decode_stream(t, payloads):
-    vector, count = np.zeros(0, np.float32), scale_count(t)
+    payloads, vector, count = iter(payloads), np.zeros(0, np.float32), scale_count(t)
     while len(vector) < count:
-        vector = np.concatenate([vector, np.frombuffer(payloads.pop(0), "<f4")])
+        vector = np.concatenate([vector, np.frombuffer(next(payloads), "<f4")])
     check_scales(t, vector)
     values, all_codes, all_scales = [], [], []
     for chunk, payload in enumerate(payloads):
         start = chunk * CHUNK_ELEMENTS
         n = min(CHUNK_ELEMENTS, t.elements - start)
         blocks = -(-n // t.block) if t.scaling == "block" else 0
+        packed = np.frombuffer(payload[4 * blocks:], np.uint8)
+        if t.bits == 4:
+            require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
+            packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
         if t.scaling == "block":
             own = np.frombuffer(payload[:4 * blocks], "<f4")
             check_scales(t, own)
             scales = np.repeat(own, t.block)[:n]
         else:
             scales = element_scales(t, vector, start, n)
-        packed = np.frombuffer(payload[4 * blocks:], np.uint8)
-        if t.bits == 4:
-            require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
-            packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
         require(not np.any(np.isnan(t.table[packed])), "invalidCode", "a code without a value")
         with np.errstate(all="ignore"):
             values.append(t.table[packed] * scales + np.float32(0))
