@@ -43,7 +43,8 @@ let package = Package(
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
     .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
-    .testTarget(name: "QCheckpointTests", dependencies: ["QCheckpoint"], swiftSettings: strict),
+    .testTarget(
+      name: "QCheckpointTests", dependencies: ["QCheckpoint", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(name: "QVerifyTests", dependencies: ["QVerify"], swiftSettings: strict),
     .testTarget(name: "ConformanceTests", dependencies: ["QVerify"], swiftSettings: strict),
     .testTarget(name: "CLITests", dependencies: ["QVerify"], swiftSettings: strict),

@@ -54,6 +54,7 @@ struct DecodeCommand: ParsableCommand {
     }
     let total = indices.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet)
+    defer { progress.finish() }
     for entry in writer.entries {
       guard let number = index[entry.name] else { continue }
       try decode(number, reader: reader, writer: writer, progress: &progress)

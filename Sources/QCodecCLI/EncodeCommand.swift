@@ -69,7 +69,9 @@ struct EncodeCommand: ParsableCommand {
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
     var progress = Progress(total: job.byteCount, quiet: quiet || json)
+    defer { progress.finish() }
     let summary = try write(job, to: target, progress: &progress)
+    progress.finish()
     report(job, summary, seconds: progress.seconds)
   }
 
@@ -88,15 +90,17 @@ struct EncodeCommand: ParsableCommand {
         : try CheckpointWriter(path: target, options: options)
     }
     for item in job.items {
-      try concerning(item.file) {
+      do {
         try writer.add(
           name: item.tensor.name, dtype: item.tensor.dtype, shape: item.tensor.shape, role: item.role,
           encoding: item.encoding, source: item.tensor.source, nonFinite: nonFinite.policy,
           negativeFallsBack: item.negativeFallsBack)
+      } catch {
+        // What the system refuses, unless it was a read, it refuses to the output.
+        throw Failure(error, file: job.faults.file ?? (error.code == .io ? target : item.file))
       }
       progress.advance(item.tensor.source.byteCount)
     }
-    progress.finish()
     return try concerning(target) {
       try writer.setMetadata(job.document)
       return try writer.finish()

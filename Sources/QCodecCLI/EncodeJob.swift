@@ -14,6 +14,8 @@ struct EncodeJob {
   }
 
   private(set) var items: [Item] = []
+  /// Inputs that fail while their tensors are being written.
+  let faults = ReadFaults()
   /// Tensors that the policy drops.
   private(set) var dropped: [String] = []
   /// Metadata and policy, as the file stores them.
@@ -52,6 +54,8 @@ struct EncodeJob {
     switch decision {
     case .drop: dropped.append(tensor.name)
     case .encode(let encoding, let negativeFallsBack):
+      let source = NamedSource(source: tensor.source, file: file, faults: faults)
+      let tensor = InputTensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, source: source)
       items.append(
         Item(file: file, tensor: tensor, role: role, encoding: encoding, negativeFallsBack: negativeFallsBack))
     }
@@ -61,17 +65,20 @@ struct EncodeJob {
     of documents: [(file: String, document: InputDocument)], extra: [String]
   ) throws -> [String: String] {
     var result: [String: String] = [:]
+    let given = extra.map { pair in
+      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      return (key: String(parts[0]), value: String(parts[1]))
+    }
+    let settled = Set(given.map(\.key))
     for (file, document) in documents {
-      for (key, value) in document.metadata {
+      for (key, value) in document.metadata.sorted(by: { $0.key < $1.key }) where !settled.contains(key) {
         if let other = result.updateValue(value, forKey: key), other != value {
-          throw Failure(QCodecError(.nameClash, "another input has other metadata '\(key)'"), file: file)
+          let message = "another input has other metadata '\(key)'; settle it with --metadata"
+          throw Failure(QCodecError(.nameClash, message), file: file)
         }
       }
     }
-    for pair in extra {
-      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      result[String(parts[0])] = String(parts[1])
-    }
+    for (key, value) in given { result[key] = value }
     return result
   }
 

@@ -11,6 +11,7 @@ enum ExitStatus: Int32 {
   /// The status of an error of the library.
   init(_ error: QCodecError) {
     switch error.code.rawValue {
+    case QCodecError.Code.nameClash.rawValue: self = .invalidInput
     case 10..<20, 70..<80: self = .usage
     case 20..<70: self = .invalidInput
     case 90..<100: self = .failed
@@ -28,7 +29,7 @@ struct Failure: Error {
   init(_ message: String, file: String? = nil, status: ExitStatus) {
     // One line, whatever names and messages hold.
     let text = (file.map { "\($0): " } ?? "") + message
-    line = "qcodec: " + text.split(whereSeparator: \.isNewline).joined(separator: " ")
+    line = "qcodec: " + text.escapingControls
     self.status = status
   }
 

@@ -55,7 +55,7 @@ enum HistogramText {
     let used = histogram.counts.filter { $0 > 0 }.count
     var lines = [
       "",
-      "\(name): entropy \(Decimal.text(histogram.entropy, digits: 3)) bits a code, \(used) of "
+      "\(name.escapingControls): entropy \(Decimal.text(histogram.entropy, digits: 3)) bits a code, \(used) of "
         + "\(histogram.counts.count) codes used",
     ]
     for (index, count) in groups.enumerated() {

@@ -33,18 +33,23 @@ struct InspectSummary {
   func lines(file: String) -> [String] {
     let version = reader.formatVersion
     var lines = [
-      "\(file): qcodec checkpoint, format \(version.major).\(version.minor)",
+      "\(file.escapingControls): qcodec checkpoint, format \(version.major).\(version.minor)",
       "\(reader.tensorCount) tensors, \(elements) elements, \(ByteSize.text(sourceBytes)) in "
         + "\(ByteSize.text(reader.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller)",
     ]
-    if let name = policy?["name"]?.stringValue { lines.append("policy \(name)") }
+    if let name = policy?["name"]?.stringValue { lines.append("policy \(name.escapingControls)") }
     if case .object(let members) = metadata {
       for (key, value) in members.sorted(by: { $0.key < $1.key }) {
-        let text = value.stringValue ?? value.serialized()
-        lines.append("\(key): \(text.count > 200 ? text.prefix(200) + "…" : text)")
+        lines.append(Self.cut("\(key): \(value.stringValue ?? value.serialized())".escapingControls))
       }
     }
     return lines + [""]
+  }
+
+  /// The beginning of metadata, which may be long.
+  private static func cut(_ text: String) -> String {
+    let limit = Terminal.width ?? 200
+    return text.count > limit ? text.prefix(limit - 1) + "…" : text
   }
 
   /// One line a tensor.

@@ -28,7 +28,17 @@ enum PolicyFile {
       guard let node = try compose(yaml: text) else { throw QCodecError(.invalidPolicy, "the policy is empty") }
       return try value(node)
     } catch let error as YamlError {
-      throw QCodecError(.invalidPolicy, "the policy is not valid YAML: \(error)")
+      throw QCodecError(.invalidPolicy, "the policy is not valid YAML: \(complaint(error))")
+    }
+  }
+
+  /// The parser's complaint and its place, in one line; its own text quotes the document.
+  private static func complaint(_ error: YamlError) -> String {
+    switch error {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
+      "\(problem), line \(mark.line), column \(mark.column)"
+    default: String(describing: error).split(whereSeparator: \.isNewline).joined(separator: " ")
     }
   }
 

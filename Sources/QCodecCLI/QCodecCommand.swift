@@ -24,8 +24,10 @@ struct QCodecCommand: ParsableCommand {
     subcommands: [EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self])
 
   static func main() {
-    // A reader that goes away is an error to report, not a reason to die.
+    // A reader that goes away and a limit on file sizes are errors to report, not reasons to die.
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGXFSZ, SIG_IGN)
+    Terminal.occupyClosedDescriptors()
     do {
       var command = try parseAsRoot()
       try command.run()
@@ -33,14 +35,22 @@ struct QCodecCommand: ParsableCommand {
       Terminal.error(failure.line)
       leave(failure.status)
     } catch {
-      let text = fullMessage(for: error)
       guard exitCode(for: error) != .success else {
-        Terminal.print(text)
+        Terminal.print(fullMessage(for: error))
         leave(.done)
       }
-      Terminal.error(text.hasPrefix("Error: ") ? "qcodec: " + text.dropFirst(7) : text)
+      Terminal.error(usage(error).line)
       leave(.usage)
     }
+  }
+
+  /// A mistake on the command line as one line, with the help to ask for.
+  private static func usage(_ error: any Error) -> Failure {
+    // The parser's text ends in "See 'qcodec encode --help' for more information.", which names the subcommand.
+    let help = fullMessage(for: error).split(whereSeparator: \.isNewline).last?.split(separator: "'") ?? []
+    let hint = help.count > 1 && help[1].hasSuffix(" --help") ? "; see '\(help[1])'" : ""
+    let text = message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
+    return Failure((text.hasSuffix(".") ? String(text.dropLast()) : text) + hint, status: .usage)
   }
 }
 

@@ -46,6 +46,14 @@ enum Terminal {
     return unsafe value.pointee == 0
   }
 
+  /// Takes the standard descriptors that the caller closed, so that no file opened later becomes one of them; using
+  /// them still fails.
+  static func occupyClosedDescriptors() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+      _ = unsafe open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+  }
+
   private static func write(_ text: String, to descriptor: Int32) -> Bool {
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {

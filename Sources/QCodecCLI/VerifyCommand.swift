@@ -37,12 +37,19 @@ struct VerifyCommand: ParsableCommand {
 
   func run() throws {
     let reader = try Inputs.checkpoint(file)
-    let original = try against.map { try Inputs.document($0) }
+    let faults = ReadFaults()
+    let original = try against.map { try Inputs.document($0).noting($0, in: faults) }
     let limits = Verifier.Limits(maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute)
     let verifier = Verifier(reader, limits: limits, threads: threads.count)
     let total = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet || json)
-    let report = try concerning(file) { try verifier.verify(against: original) { progress.advance($0) } }
+    defer { progress.finish() }
+    let report: VerificationReport
+    do {
+      report = try verifier.verify(against: original) { progress.advance($0) }
+    } catch {
+      throw Failure(error, file: faults.file ?? file)
+    }
     progress.finish()
     if json {
       Terminal.print(Self.document(report).serialized(pretty: true))

@@ -57,8 +57,11 @@ public final class CheckpointReader: Sendable {
     guard xxh3(bytes) == trailer.directoryHash else {
       throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: trailer.directoryOffset)
     }
-    directory = try DirectoryParser.parse(
-      bytes, at: trailer.directoryOffset, tensorCount: trailer.tensorCount, chunksEnd: trailer.metadataOffset)
+    let places = trailer
+    directory = try withCodecEnvironment { () throws(QCodecError) in
+      try DirectoryParser.parse(
+        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
+    }
   }
 
   /// The error of a file cut short, with the names of the tensors that stand whole in it.
@@ -129,7 +132,7 @@ public final class CheckpointReader: Sendable {
     }
     if bytes.isEmpty { return .object([:]) }
     do throws(QCodecError) {
-      let document = try JSONValue(parsing: bytes)
+      let document = try withCodecEnvironment { () throws(QCodecError) in try JSONValue(parsing: bytes) }
       guard case .object = document else { throw QCodecError(.metadataCorrupt, "the metadata is no JSON object") }
       return document
     } catch {

@@ -5,15 +5,17 @@ public struct WriterOptions: Sendable {
   /// The lossless stage; chunks that gain less than 1/64 are stored plain.
   public var compression: Compression
   public var zstdLevel: Int32
-  /// Threads to use; they do not change the bytes written.
-  public var threads: Int
+  /// Threads to use, 1 to 1,024; they do not change the bytes written.
+  public var threads: Int { didSet { threads = Self.usable(threads) } }
 
   /// Creates options.
   public init(compression: Compression = .lz4, zstdLevel: Int32 = 1, threads: Int = availableThreads()) {
     self.compression = compression
     self.zstdLevel = zstdLevel
-    self.threads = max(1, threads)
+    self.threads = Self.usable(threads)
   }
+
+  private static func usable(_ threads: Int) -> Int { min(max(1, threads), 1024) }
 }
 
 /// What was written.
@@ -60,13 +62,16 @@ public final class CheckpointWriter {
     try output.write(Header().bytes)
   }
 
-  /// Sets the user metadata and policy document; the last call counts. Throws `limitExceeded` above 256 MiB.
+  /// Sets the user metadata and policy document, an object; the last call that succeeds counts.
+  ///
+  /// Throws `limitExceeded` above 256 MiB, `invalidArgument` for what is no object, `invalidJSON` for too many levels.
   public func setMetadata(_ document: JSONValue) throws(QCodecError) {
-    metadata = Array(document.serialized().utf8)
-    guard metadata.count <= Format.maximumMetadata else {
-      metadata = []
-      throw QCodecError(.limitExceeded, "metadata above 256 MiB")
-    }
+    guard case .object = document else { throw QCodecError(.invalidArgument, "the metadata are no JSON object") }
+    let bytes = Array(document.serialized().utf8)
+    guard bytes.count <= Format.maximumMetadata else { throw QCodecError(.limitExceeded, "metadata above 256 MiB") }
+    // A reader must take what is written.
+    _ = try withCodecEnvironment { () throws(QCodecError) in try JSONValue(parsing: bytes) }
+    metadata = bytes
   }
 
   /// Adds a tensor.

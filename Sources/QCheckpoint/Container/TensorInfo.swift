@@ -26,7 +26,7 @@ public struct TensorInfo: Sendable {
 
   /// Bits stored for each element; 0 without elements.
   public var bitsPerValue: Double {
-    elementCount == 0 ? 0 : Double(storedBytes) * 8 / Double(elementCount)
+    withCodecEnvironment { elementCount == 0 ? 0 : Double(storedBytes) * 8 / Double(elementCount) }
   }
 }
 

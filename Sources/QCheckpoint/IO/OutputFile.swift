@@ -35,11 +35,15 @@ package final class OutputFile {
     } else {
       let target = exists ? Self.resolved(path) : path
       let (folder, name) = Self.split(target)
-      let number = Self.serial.add(1, ordering: .relaxed).newValue
-      let temporary = "\(folder).\(name).qcodec-\(getpid())-\(number).tmp"
-      (self.path, self.temporary) = (target, temporary)
-      // Mode 0666 less the umask, as any new file.
-      descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+      var (opened, temporary): (Int32, String)
+      repeat {
+        let number = Self.serial.add(1, ordering: .relaxed).newValue
+        temporary = "\(folder).\(Self.stem(name)).qcodec-\(getpid())-\(number).tmp"
+        // Mode 0666 less the umask, as any new file.
+        opened = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+        // A killed process of the same number may have left one behind: in containers numbers come again.
+      } while opened < 0 && errno == EEXIST
+      (descriptor, self.path, self.temporary) = (opened, target, temporary)
     }
     guard descriptor >= 0 else { throw systemError("create") }
     buffer.reserveCapacity(Self.bufferSize)
@@ -136,6 +140,18 @@ package final class OutputFile {
   private static func split(_ path: String) -> (folder: String, name: String) {
     guard let slash = path.lastIndex(of: "/") else { return ("", path) }
     return (String(path[...slash]), String(path[path.index(after: slash)...]))
+  }
+
+  /// As much of a name as leaves room for the rest of the temporary's, whose length systems limit to 255 bytes or less.
+  private static func stem(_ name: String) -> String {
+    var stem = String.UnicodeScalarView()
+    var room = 64
+    for scalar in name.unicodeScalars {
+      room -= UTF8.width(scalar)
+      if room < 0 { break }
+      stem.append(scalar)
+    }
+    return String(stem)
   }
 
   private static func resolved(_ path: String) -> String {

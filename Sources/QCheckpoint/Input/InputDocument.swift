@@ -30,6 +30,14 @@ public struct InputDocument: Sendable {
   public let kind: String
   /// Every file that is read, by which writing onto an input is noticed.
   public let files: Set<FileIdentity>
+
+  /// Describes a document, of tensors in memory for instance.
+  public init(tensors: [InputTensor], metadata: [String: String], kind: String, files: Set<FileIdentity>) {
+    self.tensors = tensors
+    self.metadata = metadata
+    self.kind = kind
+    self.files = files
+  }
 }
 
 /// Opens a document by its content: safetensors, a `model.safetensors.index.json` with its shards, .npy, .npz or

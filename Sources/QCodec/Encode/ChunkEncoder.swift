@@ -23,8 +23,8 @@ public struct ChunkEncoder: Sendable {
     self.scales = scales
     self.search = search
     field = ScaleField(layout: layout)
-    radii = CellRadii(table: layout.table, scheme: layout.scheme, dtype: layout.dtype)
-    choice = CodeChoice(table: layout.table, scheme: layout.scheme, tensor: name)
+    radii = withCodecEnvironment { CellRadii(table: layout.table, scheme: layout.scheme, dtype: layout.dtype) }
+    choice = withCodecEnvironment { CodeChoice(table: layout.table, scheme: layout.scheme, tensor: name) }
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.

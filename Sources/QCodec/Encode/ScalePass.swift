@@ -25,7 +25,11 @@ public final class ScalePass {
     }
     let first = layout.elements(ofChunk: index).lowerBound
     let total = source.count / layout.elementSize
-    try unsafe extremes.withUnsafeMutableBufferPointer { extremes throws(QCodecError) in
+    withCodecEnvironment { unsafe accumulate(source, first: first, total: total) }
+  }
+
+  private func accumulate(_ source: UnsafeRawBufferPointer, first: UInt64, total: Int) {
+    unsafe extremes.withUnsafeMutableBufferPointer { extremes in
       for start in stride(from: 0, to: total, by: ScalarKernels.segment) {
         let count = min(ScalarKernels.segment, total - start)
         unsafe ScalarKernels.load(

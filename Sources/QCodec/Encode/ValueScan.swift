@@ -16,6 +16,10 @@ public struct ValueScan: Sendable {
 
   /// Scans the elements that begin at `index` of the tensor; pieces are given in order.
   public mutating func scan(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {
+    withCodecEnvironment { unsafe scanAll(source: source, dtype: dtype, startingAt: index) }
+  }
+
+  private mutating func scanAll(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {
     let size = dtype.bitWidth / 8
     let total = source.count / size
     let scratch = SegmentScratch()

@@ -53,6 +53,6 @@ extension MapTable {
   private static func make(
     _ patterns: [UInt32], signed: Bool, _ scaleRule: Scheme.ScaleRule = .absmax
   ) -> MapTable {
-    MapTable(checked: patterns.map(Float.init(bitPattern:)), signed: signed, scaleRule: scaleRule)
+    MapTable(checked: patterns.map(Float.init(bitPattern:)), signed: signed, scaleRule: scaleRule, isNamed: true)
   }
 }

@@ -15,8 +15,15 @@ public struct MapTable: Sendable, Hashable {
   public let digest: UInt64
   /// Threshold i lies between distinct entries i and i + 1: float32((float64(t[i]) + float64(t[i+1])) / 2).
   public let thresholds: [Float]
-  /// The search structure of encoders; nil for imports.
-  package let search: CodeSearch?
+  /// The search structure of named tables, made once.
+  private let namedSearch: CodeSearch?
+
+  /// The search structure of encoders; nil for imports. Custom tables make it on each call: it takes 64 KiB, and a file
+  /// may hold more tables than anyone will encode with.
+  package var search: CodeSearch? {
+    if let namedSearch { return namedSearch }
+    return isImport ? nil : withCodecEnvironment { CodeSearch(thresholds: thresholds) }
+  }
 
   /// Entries that differ: padding counts once, imports count in full.
   public var distinctCount: Int { isImport ? entries.count : thresholds.count + 1 }
@@ -36,19 +43,24 @@ public struct MapTable: Sendable, Hashable {
     guard entries.count == 16 || entries.count == 256 else {
       throw QCodecError(.invalidMapTable, "a map has 16 or 256 entries, not \(entries.count)")
     }
-    if !isImport { try Self.check(entries, signed: signed) }
+    if !isImport {
+      try withCodecEnvironment { () throws(QCodecError) in try Self.check(entries, signed: signed) }
+    }
     self.init(checked: entries, signed: signed, isImport: isImport, scaleRule: scaleRule)
   }
 
-  init(checked entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule) {
+  init(
+    checked entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule, isNamed: Bool = false
+  ) {
     self.entries = entries
     bits = entries.count == 16 ? 4 : 8
     self.signed = signed
     self.isImport = isImport
     self.scaleRule = scaleRule
     digest = unsafe entries.withUnsafeBytes { unsafe xxh3($0) }
-    thresholds = isImport ? [] : Self.thresholds(of: entries)
-    search = isImport ? nil : CodeSearch(thresholds: thresholds)
+    let thresholds = isImport ? [] : withCodecEnvironment { Self.thresholds(of: entries) }
+    self.thresholds = thresholds
+    namedSearch = isNamed ? withCodecEnvironment { CodeSearch(thresholds: thresholds) } : nil
   }
 
   private static func thresholds(of entries: [Float]) -> [Float] {

@@ -23,7 +23,7 @@ public struct TensorStatistics: Sendable, Equatable {
 
   /// √(Σ (x − x̂)² / Σ x²); 0/0 is 0.
   public var relativeL2Error: Double {
-    squaredError == 0 ? 0 : (squaredError / squaredSource).squareRoot()
+    withCodecEnvironment { squaredError == 0 ? 0 : (squaredError / squaredSource).squareRoot() }
   }
 
   /// Folds in the statistics of the next chunk, in order.

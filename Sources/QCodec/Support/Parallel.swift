@@ -53,7 +53,8 @@ package func parallelFor(
 ) throws(QCodecError) {
   let loop = Loop(count: count, body: body)
   var workers: [pthread_t] = []
-  for _ in 0..<max(0, min(threads, count) - 1) {
+  // Any number may be asked for; beyond a thousand threads only cost.
+  for _ in 1..<max(1, min(threads, count, 1024)) {
     guard let worker = startWorker(loop) else { break }
     workers.append(worker)
   }
