@@ -13,6 +13,7 @@ import pathlib
 import re
 import struct
 import sys
+import unicodedata
 
 import lz4.block
 import numpy as np
@@ -297,9 +298,9 @@ class Checkpoint:
             if codec == 1:
                 data = lz4.block.decompress(data, uncompressed_size=raw_length)
             elif codec == 2:
-                require(zstandard.frame_content_size(data) in (-1, raw_length), "decompressionFailed", "content size")
-                data = zstandard.ZstdDecompressor().decompress(
-                    data, max_output_size=raw_length, allow_extra_data=False)
+                size = zstandard.frame_content_size(data)
+                require(size in (-1, raw_length), "decompressionFailed", f"chunk {index}")
+                data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length, allow_extra_data=False)
         except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
             raise QckptError("decompressionFailed", str(error)) from None
         require(len(data) == raw_length, "decompressionFailed", f"chunk {index}")
@@ -464,34 +465,36 @@ class Salvage(Checkpoint):
             check_custom(t.table, t.signed, t.rounding == "unknown")
 
 
-def strict_json(text):
-    """The document of UTF-8 bytes; ValueError for what the spec does not let it be."""
+def strict_json(data):
+    """A JSON document of UTF-8 by RFC 8259; keys are unique under normalisation, numbers fit 64 bits. Raises ValueError."""
 
-    def check(truth, message):
-        if not truth:
-            raise ValueError(message)
-
-    def members(pairs):
-        check(len(dict(pairs)) == len(pairs), "duplicate key")
+    def no_duplicates(pairs):
+        refuse(len({unicodedata.normalize("NFC", key) for key, _ in pairs}) != len(pairs), "duplicate key")
         return dict(pairs)
 
-    def integer(digits):
-        check(-1 << 63 <= int(digits) < 1 << 63, "an integer beyond 64 bits")
-        return int(digits)
+    def integer(text):
+        refuse(not -(1 << 63) <= int(text) < 1 << 63, "an integer beyond 64 bits")
+        return int(text)
 
-    def number(digits):
-        check(np.isfinite(float(digits)), "a number beyond float64")
-        return float(digits)
+    def number(text):
+        refuse(not np.isfinite(float(text)), "a number beyond float64")
+        return float(text)
 
-    def depth(value):
+    def levels(value):
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+        return 0 if inner is None else 1 + max(map(levels, inner), default=0)
 
-    document = json.loads(text.decode(), object_pairs_hook=members, parse_int=integer, parse_float=number,
-                          parse_constant=lambda name: check(False, name))
-    check(depth(document) <= 128, "more than 128 levels")
-    json.dumps(document, ensure_ascii=False).encode()  # no surrogate stands alone
+    document = json.loads(data.decode(), object_pairs_hook=no_duplicates, parse_int=integer, parse_float=number,
+                          parse_constant=lambda name: refuse(True, name))
+    refuse(levels(document) > 128, "more than 128 levels")
+    # An unpaired surrogate has no UTF-8 form.
+    json.dumps(document, ensure_ascii=False).encode()
     return document
+
+
+def refuse(truth, message):
+    if truth:
+        raise ValueError(message)
 
 
 # Stream.md
