@@ -70,7 +70,7 @@ extension Compression {
             source.baseAddress?.assumingMemoryBound(to: CChar.self),
             target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
       case .zstd:
-        // One frame: ZSTD_decompress would take several, and frames to be skipped between them.
+        // One frame and nothing else: libzstd would take several, and skippable ones that hold anything.
         guard unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count else {
           return written = -1
         }

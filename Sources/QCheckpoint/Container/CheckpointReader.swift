@@ -130,7 +130,7 @@ public final class CheckpointReader: Sendable {
     guard xxh3(bytes) == trailer.metadataHash else {
       throw QCodecError(.metadataCorrupt, "the metadata's checksum is wrong", offset: trailer.metadataOffset)
     }
-    if bytes.isEmpty { return .object([:]) }
+    guard !bytes.isEmpty else { return .object([:]) }
     do throws(QCodecError) {
       let document = try withCodecEnvironment { () throws(QCodecError) in try JSONValue(parsing: bytes) }
       guard case .object = document else { throw QCodecError(.metadataCorrupt, "the metadata is no JSON object") }
