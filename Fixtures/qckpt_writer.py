@@ -281,9 +281,9 @@ def lead(t, end, frame):
     return start + bytes(-(end + len(start) + 24) % 64) + struct.pack("<IBBHIIQ", *frame)
 
 
-def build(tensors, metadata=None, compression="none"):
+def build(tensors, metadata=None, compression="none", optional=0):
     """The bytes of a checkpoint whose tensors are written in the order given."""
-    data, chunks, started = header(), [], 0
+    data, chunks, started = header(optional=optional), [], 0
     for t in tensors:
         t.first = len(chunks)
         for kind, payload in encode(t):

@@ -5,6 +5,8 @@ import QCodec
 /// Between chunks stand only leads, whose lengths follow from names and shapes.
 struct ChunkTableCheck {
   let directory: Directory
+  /// Where the tensor records stand in the file.
+  let recordsBase: UInt64
   /// Where the chunk table stands in the file.
   let base: UInt64
   /// Where the chunks end: the metadata.
@@ -82,6 +84,7 @@ struct ChunkTableCheck {
     } catch {
       throw QCodecError(
         error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
+        offset: recordsBase + UInt64(tensor * Format.tensorRecordSize + TensorRecord.schemeOffset),
         tensor: String(decoding: directory.name(tensor), as: UTF8.self))
     }
   }

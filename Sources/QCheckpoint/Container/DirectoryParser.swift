@@ -27,7 +27,10 @@ struct DirectoryParser {
     let directory = Directory(
       records: records, dims: parser.dims, chunks: try parser.chunks(), names: Array(bytes[parser.namesStart...]))
     try parser.checkNames(directory)
-    try ChunkTableCheck(directory: directory, base: base + UInt64(parser.chunksStart), end: chunksEnd).run()
+    try ChunkTableCheck(
+      directory: directory, recordsBase: base + UInt64(Format.directoryHeaderSize),
+      base: base + UInt64(parser.chunksStart), end: chunksEnd
+    ).run()
     return directory
   }
 
@@ -94,7 +97,9 @@ struct DirectoryParser {
     if copy.offset == nil { copy.offset = base + UInt64(at) }
     let (offset, length) = (fields.read(at, as: UInt64.self), UInt64(fields.read(at + 8, as: UInt32.self)))
     let available = UInt64(fields.bytes.count - namesStart)
-    if copy.tensor == nil, offset <= available, length <= available - offset {
+    if copy.tensor == nil, 1...UInt64(Format.maximumNameLength) ~= length, offset <= available,
+      length <= available - offset
+    {
       let start = namesStart + Int(offset)
       copy.tensor = String(decoding: fields.bytes[start..<start + Int(length)], as: UTF8.self)
     }
@@ -106,8 +111,12 @@ struct DirectoryParser {
     guard let dtype = DType(rawValue: dtypeCode) else {
       throw QCodecError(.invalidDirectory, "unknown dtype \(dtypeCode)", offset: base + UInt64(at + 12))
     }
-    guard let role = Role(rawValue: fields.bytes[at + 13]), let reason = FallbackReason(rawValue: fields.bytes[at + 52])
-    else { throw QCodecError(.invalidDirectory, "unknown role or reason", offset: base + UInt64(at + 13)) }
+    guard let role = Role(rawValue: fields.bytes[at + 13]) else {
+      throw QCodecError(.invalidDirectory, "unknown role \(fields.bytes[at + 13])", offset: base + UInt64(at + 13))
+    }
+    guard let reason = FallbackReason(rawValue: fields.bytes[at + 52]) else {
+      throw QCodecError(.invalidDirectory, "unknown reason \(fields.bytes[at + 52])", offset: base + UInt64(at + 52))
+    }
     var record = TensorRecord(dtype: dtype, role: role)
     record.reason = reason
     try readPlaces(at: at, into: &record)
@@ -203,10 +212,11 @@ struct DirectoryParser {
     result.reserveCapacity(chunkCount)
     for index in 0..<chunkCount {
       let at = chunksStart + index * Format.chunkRecordSize
-      guard let compression = Compression(rawValue: fields.bytes[at + 24]),
-        let kind = ChunkKind(rawValue: fields.bytes[at + 25])
-      else {
-        throw QCodecError(.invalidChunkTable, "unknown compression or kind of chunk", offset: base + UInt64(at + 24))
+      guard let compression = Compression(rawValue: fields.bytes[at + 24]) else {
+        throw QCodecError(.invalidChunkTable, "unknown compression of a chunk", offset: base + UInt64(at + 24))
+      }
+      guard let kind = ChunkKind(rawValue: fields.bytes[at + 25]) else {
+        throw QCodecError(.invalidChunkTable, "unknown kind of a chunk", offset: base + UInt64(at + 25))
       }
       guard fields.read(at + 26, as: UInt16.self) == 0 else {
         throw QCodecError(.reservedBits, "a reserved field of a chunk is not zero", offset: base + UInt64(at + 26))

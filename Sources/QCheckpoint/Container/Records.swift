@@ -22,6 +22,9 @@ struct TensorRecord: Sendable {
   var guaranteedRelative: Double = 0
   var sourceBytes: UInt64 = 0
 
+  /// Where in the record the scheme stands.
+  static let schemeOffset = 40
+
   /// Appends the record.
   func write(to writer: inout ByteWriter) {
     writer.write(nameOffset)

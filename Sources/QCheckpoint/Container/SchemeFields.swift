@@ -20,15 +20,17 @@ struct SchemeCodes {
     let bytes = Array(fields.bytes[at..<at + 8])
     guard let map = Scheme.Map(rawValue: bytes[0]) else { throw refuse("unknown map \(bytes[0])", 0) }
     guard let domain = Scheme.Domain(rawValue: bytes[5]) else { throw refuse("unknown domain \(bytes[5])", 5) }
-    guard map != .log, domain != .update else {
-      throw QCodecError(.unsupportedFeature, "the log map and the update domain are reserved", offset: place)
+    guard map != .log else { throw QCodecError(.unsupportedFeature, "the log map is reserved", offset: place) }
+    guard domain != .update else {
+      throw QCodecError(.unsupportedFeature, "the update domain is reserved", offset: place + 5)
     }
     guard bytes[1] == 4 || bytes[1] == 8 else {
       throw QCodecError(.unsupportedFeature, "codes of \(bytes[1]) bits", offset: place + 1)
     }
     guard bytes[2] <= 1 else { throw refuse("signedness \(bytes[2])", 2) }
     guard let scaling = Scheme.Scaling(code: bytes[3], block: bytes[4]) else {
-      throw refuse("unknown scaling \(bytes[3]) with block 2^\(bytes[4])", 3)
+      let isKnown = (1...5).contains(bytes[3])
+      throw refuse("unknown scaling \(bytes[3]) with block 2^\(bytes[4])", isKnown ? 4 : 3)
     }
     guard let rounding = Scheme.Rounding(rawValue: bytes[6]) else { throw refuse("unknown rounding \(bytes[6])", 6) }
     guard let rule = Scheme.ScaleRule(rawValue: bytes[7]) else { throw refuse("unknown scale rule \(bytes[7])", 7) }
@@ -63,8 +65,9 @@ struct SchemeFields {
   func read(tables: inout TableSection) throws(QCodecError) -> Scheme? {
     switch fields.bytes[at + 14] {
     case 0:
-      guard fields.read(at + 40, as: UInt64.self) == 0, fields.read(at + 48, as: UInt32.self) == Format.noTable else {
-        throw refuse("a lossless tensor has no scheme", 40)
+      guard fields.read(at + 40, as: UInt64.self) == 0 else { throw refuse("a lossless tensor has no scheme", 40) }
+      guard fields.read(at + 48, as: UInt32.self) == Format.noTable else {
+        throw refuse("a lossless tensor has no map table", 48)
       }
       return nil
     case 1: return try quantized(tables: &tables)

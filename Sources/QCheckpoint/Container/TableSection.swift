@@ -73,13 +73,14 @@ struct TableSection {
     let entries = (0..<(1 << bits)).map { index in
       Float(bitPattern: fields.read(at + Format.tableHeaderSize + index * 4, as: UInt32.self))
     }
+    let table: MapTable
     do throws(QCodecError) {
-      let table = try MapTable(custom: entries, signed: signed, isImport: isImport, scaleRule: scaleRule)
-      guard table.digest == digest else { throw refuse("a map table's digest is wrong", start + 8) }
-      return table
+      table = try MapTable(custom: entries, signed: signed, isImport: isImport, scaleRule: scaleRule)
     } catch {
       throw refuse(error.message, start)
     }
+    guard table.digest == digest else { throw refuse("a map table's digest is wrong", start + 8) }
+    return table
   }
 
   /// Refuses tables that no tensor refers to.

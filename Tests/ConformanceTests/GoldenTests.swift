@@ -1,0 +1,82 @@
+import QCodec
+import QVerify
+import Testing
+
+@testable import QCheckpoint
+
+@Suite("Golden files")
+struct GoldenTests {
+  private static func reader(_ name: String) throws -> CheckpointReader {
+    try CheckpointReader(path: Fixtures.golden.path("\(name).qckpt"))
+  }
+
+  /// A missing or unreadable expected.json would leave the other tests without cases.
+  @Test func everyFileIsExpected() throws {
+    #expect(try Fixtures.golden.files(".qckpt") == Fixtures.golden.names.map { "\($0).qckpt" }.sorted())
+    #expect(Fixtures.golden.names.count == 15)
+  }
+
+  @Test(arguments: Fixtures.golden.names)
+  func decodes(_ name: String) throws {
+    let reader = try Self.reader(name)
+    let expected = try #require(Fixtures.golden.expected[name])
+    try reader.checkAllBytes()
+    #expect("\(reader.formatVersion.major).\(reader.formatVersion.minor)" == expected["format_version"]?.stringValue)
+    #expect(try reader.metadata() == expected["metadata"])
+    let tensors = try #require(expected["tensors"]?.arrayValue)
+    #expect(reader.tensorCount == tensors.count)
+    for (index, tensor) in tensors.enumerated() {
+      let info = reader.tensor(index)
+      #expect(info.name == tensor["name"]?.stringValue)
+      #expect(info.dtype.name == tensor["dtype"]?.stringValue)
+      #expect(
+        info.shape == tensor["shape"]?.arrayValue?.compactMap { $0.integerValue.map(UInt64.init) }, "\(info.name)")
+      let digest = xxh3(try reader.bytes(ofTensor: index))
+      #expect(hexadecimal(digest) == tensor["xxh3"]?.stringValue, "\(info.name)")
+    }
+  }
+
+  @Test(arguments: Fixtures.golden.names)
+  func recordsAreThoseOfTheWriter(_ name: String) throws {
+    let reader = try Self.reader(name)
+    for (index, tensor) in try #require(Fixtures.golden.expected[name]?["tensors"]?.arrayValue).enumerated() {
+      let info = reader.tensor(index)
+      #expect(info.guaranteedMaxAbsError == (try tensor.double("guaranteed_max_abs_error")), "\(info.name)")
+      guard let expected = tensor["statistics"] else {
+        #expect(info.scheme == nil && info.statistics == TensorStatistics(), "\(info.name)")
+        continue
+      }
+      let found = info.statistics
+      #expect(found.maxAbsError == (try expected.double("max_abs_error")), "\(info.name)")
+      #expect(found.maxScaledError == (try expected.double("max_scaled_error")), "\(info.name)")
+      #expect(found.squaredError == (try expected.double("squared_error")), "\(info.name)")
+      #expect(found.squaredSource == (try expected.double("squared_source")), "\(info.name)")
+      #expect(Int64(found.zerosCreated) == (try expected.member("zeros_created").integerValue), "\(info.name)")
+      #expect(Int64(found.signChanges) == (try expected.member("sign_changes").integerValue), "\(info.name)")
+    }
+  }
+
+  @Test(arguments: Fixtures.golden.names)
+  func verifierAccepts(_ name: String) throws {
+    let report = try Verifier(try Self.reader(name)).verify()
+    #expect(report.ok, "\(String(describing: report.firstViolation))")
+    for tensor in report.tensors {
+      // Neither writer records more than codes and scales admit.
+      #expect(tensor.recomputedGuarantee == tensor.guaranteedMaxAbsError, "\(tensor.name)")
+    }
+  }
+
+  @Test func referenceReaderAgrees() throws {
+    let names = Fixtures.golden.names
+    let paths = names.map { Fixtures.golden.path("\($0).qckpt") }
+    guard let found = try ReferenceReader.read(paths, test: "GoldenTests.referenceReaderAgrees") else { return }
+    for (name, path) in zip(names, paths) {
+      let summary = try #require(found[path])
+      let expected = try #require(Fixtures.golden.expected[name]?["tensors"]?.arrayValue)
+      try #require(summary["code"] == nil, "\(name): \(summary)")
+      let tensors = try #require(summary["tensors"]?.arrayValue)
+      #expect(tensors.map { $0["sha256"] } == expected.map { $0["sha256"] }, "\(name)")
+      #expect(tensors.map { $0["xxh3"] } == expected.map { $0["xxh3"] }, "\(name)")
+    }
+  }
+}
