@@ -148,6 +148,13 @@ def test_error_codes_are_those_of_the_library_and_no_others_are_named(root, read
     assert refused <= set(looks_like_one.findall(spec["Checkpoint"] + spec["Stream"] + spec["Maps"]))
 
 
+def test_every_refusal_that_the_spec_orders_has_a_fixture(root, spec):
+    reading = spec["Checkpoint"].split("\n## Reading\n")[1].split("\n### Salvage\n")[0]
+    ordered = set(re.findall(r"`([a-z]+[A-Z]\w+|truncated)`", reading))
+    expected = json.loads((root / "Fixtures" / "invalid" / "expected.json").read_text())
+    assert ordered == {what["code"] for what in expected.values()}
+
+
 def test_constants_are_those_of_the_reader(reader, spec):
     header = struct.pack("<8sHHIQQ24x", reader.MAGIC, 0, 1, 64, 0, 0)
     assert f"`{reader.xxh3(header):016x}`" in spec["Checkpoint"]
