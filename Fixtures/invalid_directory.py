@@ -206,6 +206,8 @@ def tables():
     }
     for name, (signed, entries, breaks) in spoiled.items():
         yield broken(f"entry-{name}", custom(entries, signed=signed), breaks)
+    endless = custom(ramp[:5] + [INF] + ramp[6:], imported=True, rounding="unknown", rule="unknown")
+    yield broken("entry-infinite-import", endless, "an infinite entry of an import")
     yield broken("custom-digest", patched(custom(), 8, custom().tables[8] ^ 1), "the digest of a custom table", 8)
     left = named()
     yield broken("left-over", left.change(tables=left.tables * 2), "a table of no tensor", 16, tensor=None)

@@ -1,8 +1,10 @@
 """The reference reader of qcodec checkpoints, in the order of Spec/Checkpoint.md, Stream.md and ErrorBounds.md.
 
-    python qckpt_reader.py FILE      prints a JSON summary; exit status 3 and "code: message" for what is invalid
+    python qckpt_reader.py FILE              prints a JSON summary; exit status 3 and "code: message" for what is invalid
+    python qckpt_reader.py --salvage FILE    prints what is whole of a file without its end
 
-Plain on purpose: it holds a file in memory, checks everything, and decodes element by element with NumPy float32.
+Plain on purpose: it holds a file in memory, checks everything, and decodes a chunk at a time with NumPy float32. The rules
+are those of the library, in the order in which they are checked there; nothing else is shared with it.
 """
 
 import hashlib
@@ -53,8 +55,8 @@ def xxh3(data):
     return xxhash.xxh3_64_intdigest(data)
 
 
-def aligned(offset):
-    return (offset + 63) & ~63
+def aligned(offset, to=64):
+    return (offset + to - 1) & ~(to - 1)
 
 
 # Maps.md
@@ -88,7 +90,10 @@ def thresholds(table):
     return ((wide[:-1] + wide[1:]) / 2).astype(np.float32)
 
 
-def check_custom(table, signed):
+def check_custom(table, signed, imported):
+    require(not np.any(np.isinf(table)), "invalidMapTable", "an infinite entry")
+    if imported:
+        return
     low = -1 if signed else 0
     require(np.all((table >= low) & (table <= 1)), "invalidMapTable", "an entry lies outside the range")
     require(table[-1] == 1, "invalidMapTable", "the last entry is not +1")
@@ -130,10 +135,10 @@ class Checkpoint:
         require(required == 0, "unsupportedFeature", f"feature bits {required:#x}")
         require(not any(data[32:56]), "reservedBits", "reserved bytes of the header")
         self.version = (major, minor)
-        require(len(data) >= 160, "truncated", "the file ends before its trailer")
         return digest
 
     def _trailer(self, header_hash):
+        require(len(self.data) >= 160, "truncated", "the file ends before its trailer")
         start = len(self.data) - 96
         (self.dir_offset, self.dir_length, dir_hash, self.meta_offset, self.meta_length, meta_hash, recorded_header,
          file_length, self.tensor_count, reserved, magic, digest) = struct.unpack_from("<10Q8sQ", self.data, start)
@@ -184,12 +189,10 @@ class Checkpoint:
 
     def _tensor(self, record):
         t = Tensor()
-        (name_offset, name_length, dtype, role, encoding, ndim, dims_index, t.first, t.count, map_, bits, signed, scaling,
-         block, domain, rounding, rule, table, reason, stride, reserved, reference,
-         t.seed) = struct.unpack_from("<QI4BQQQ8BIBBHQQ", record)
+        (name_offset, name_length, dtype, role, encoding, ndim, dims_index, t.first, t.count, t.scheme_bytes, table, reason,
+         stride, reserved, reference, t.seed) = struct.unpack_from("<QI4BQQQ8sIBBHQQ", record)
         (t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs, t.guaranteed,
          t.guaranteed_rel) = struct.unpack_from("<4d2Q2d", record, 72)
-        t.scheme_bytes = record[40:48]
         require(dtype in DTYPES, "invalidDirectory", f"dtype {dtype}")
         require(role <= 5 and reason <= 4, "invalidDirectory", "role or reason")
         require(1 <= name_length <= 65536, "invalidName", f"a name of {name_length} bytes")
@@ -205,41 +208,22 @@ class Checkpoint:
         require(t.first + t.count <= self.chunk_count, "invalidChunkTable", "chunks beyond the table")
         t.dtype_code, (t.dtype, t.bit_width) = dtype, DTYPES[dtype]
         t.role, t.reason, t.quantized = role, reason, encoding == 1
-        self._shape(t)
+        measure_shape(t)
         require(reserved == 0, "reservedBits", "reserved fields of a tensor")
         require(reference == NONE64, "invalidReference", "a reference")
         require(stride == 1, "invalidChunkTable", f"stride {stride}")
         require(encoding <= 1, "invalidScheme", f"encoding {encoding}")
         if t.quantized:
-            self._scheme(t, map_, bits, signed, scaling, block, domain, rounding, rule, table)
+            self._scheme(t, table)
         else:
-            require(not any(record[40:48]) and table == NONE32 and not any(record[64:136]), "invalidScheme",
+            require(not any(t.scheme_bytes) and table == NONE32 and not any(record[64:136]), "invalidScheme",
                     "a lossless tensor with a scheme or errors")
         return t
 
-    def _shape(self, t):
-        t.elements = 0 if 0 in t.shape else 1
-        for length in t.shape:
-            t.elements *= length
-            require(t.elements < 1 << 64, "limitExceeded", "too many elements")
-        require(t.elements * t.bit_width < 1 << 64, "limitExceeded", "too many bytes")
-        require(t.elements * t.bit_width % 8 == 0, "invalidShape", "not whole bytes")
-        t.source_bytes = t.elements * t.bit_width // 8
-
-    def _scheme(self, t, map_, bits, signed, scaling, block, domain, rounding, rule, table):
-        require(map_ in MAPS, "invalidScheme", f"map {map_}")
-        require(domain <= 1, "invalidScheme", f"domain {domain}")
-        require(MAPS[map_] != "log" and domain == 0, "unsupportedFeature", "log map or update domain")
-        require(bits in (4, 8), "unsupportedFeature", f"{bits} bits")
-        require(signed <= 1, "invalidScheme", f"signedness {signed}")
-        require(scaling in SCALINGS and (5 <= block <= 16 if scaling == 2 else block == 0), "invalidScheme", "scaling")
-        require(rounding in ROUNDINGS, "invalidScheme", f"rounding {rounding}")
-        require(rule in RULES, "invalidScheme", f"scale rule {rule}")
-        t.map, t.bits, t.signed, t.rounding, t.rule = MAPS[map_], bits, bool(signed), ROUNDINGS[rounding], RULES[rule]
-        t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
-        t.table, imported = self._table(table, map_, bits, signed)
+    def _scheme(self, t, table):
+        read_scheme(t)
+        t.table, imported = self._table(table, *t.scheme_bytes[:3])
         require(not imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
-        require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
         require(t.reason == 0, "invalidScheme", "a reason to be lossless")
         for error in (t.max_abs, t.max_scaled, t.squared_error, t.squared_source):
@@ -261,8 +245,7 @@ class Checkpoint:
         require(count == (1 << bits if custom else 0) and len(data) >= 16 + 4 * count, "invalidMapTable", "entries")
         if custom:
             entries = np.frombuffer(data[16:16 + 4 * count], "<f4")
-            if not flags:
-                check_custom(entries, bool(signed))
+            check_custom(entries, bool(signed), flags == 1)
             require(digest == xxh3(data[16:16 + 4 * count]), "invalidMapTable", "digest")
         else:
             require(flags == 0, "invalidMapTable", "a named import")
@@ -359,8 +342,32 @@ class Checkpoint:
 
     def decode(self, t):
         """(float32 values, codes, scale of each element) of a quantized tensor."""
-        payloads = [self.payload(i) for i in range(t.first, t.first + t.count)]
-        return decode_stream(t, payloads)
+        return decode_stream(t, (self.payload(i) for i in range(t.first, t.first + t.count)))
+
+
+def measure_shape(t):
+    t.elements = 0 if 0 in t.shape else 1
+    for length in t.shape:
+        t.elements *= length
+        require(t.elements < 1 << 64, "limitExceeded", "too many elements")
+    require(t.elements * t.bit_width < 1 << 64, "limitExceeded", "too many bytes")
+    require(t.elements * t.bit_width % 8 == 0, "invalidShape", "not whole bytes")
+    t.source_bytes = t.elements * t.bit_width // 8
+
+
+def read_scheme(t):
+    """The eight bytes of a scheme, of a tensor record or a preamble."""
+    map_, bits, signed, scaling, block, domain, rounding, rule = t.scheme_bytes
+    require(map_ in MAPS, "invalidScheme", f"map {map_}")
+    require(domain <= 1, "invalidScheme", f"domain {domain}")
+    require(MAPS[map_] != "log" and domain == 0, "unsupportedFeature", "log map or update domain")
+    require(bits in (4, 8), "unsupportedFeature", f"{bits} bits")
+    require(signed <= 1, "invalidScheme", f"signedness {signed}")
+    require(scaling in SCALINGS and (5 <= block <= 16 if scaling == 2 else block == 0), "invalidScheme", "scaling")
+    require(rounding in ROUNDINGS, "invalidScheme", f"rounding {rounding}")
+    require(rule in RULES, "invalidScheme", f"scale rule {rule}")
+    t.map, t.bits, t.signed, t.rounding, t.rule = MAPS[map_], bits, bool(signed), ROUNDINGS[rounding], RULES[rule]
+    t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
 
 
 def preamble(t):
@@ -377,6 +384,85 @@ def lead_bytes(end, text, frame):
     """The bytes from the end of what comes before up to a chunk's stored bytes."""
     text = bytes(-end % 8) + text if text else b""
     return text + bytes(-(end + len(text) + len(frame)) % 64) + frame
+
+
+class Salvage(Checkpoint):
+    """The whole tensors of a file that has lost its end, by what stands before each chunk."""
+
+    def __init__(self, data):
+        self.data = bytes(data)
+        try:
+            self._header()
+        except QckptError as defect:
+            if defect.code != "headerCorrupt":
+                raise
+        found, end = {}, 64
+        while end is not None and end < len(self.data):
+            end = self._chunk_after(end, found) or self._resume(end + 15 & ~7)
+        self.tensors, self.chunks = [t for t in found.values() if len(t.chunks) == t.count], []
+        for number, t in enumerate(self.tensors):
+            t.name, t.first = t.raw_name.decode(), len(self.chunks)
+            self.chunks += [(*t.chunks[i], number) for i in range(t.count)]
+
+    def _chunk_after(self, end, found):
+        """Takes in the chunk that follows `end`; where it ends, or None where none follows."""
+        t, length = self._preamble(aligned(end, 8))
+        offset = aligned((aligned(end, 8) + length if t else end) + 24)
+        if offset > len(self.data):
+            return None
+        stored, codec, kind, reserved, ordinal, number, digest = struct.unpack_from("<IBBHIIQ", self.data, offset - 24)
+        if t and number == 0 and ordinal not in found:
+            found[ordinal] = t
+        elif t or ordinal not in found:
+            return None
+        t = found[ordinal]
+        if reserved or codec > 2 or number >= t.count or t.plan[number][0] != kind:
+            return None
+        raw, data = t.plan[number][1], self.data[offset:offset + stored]
+        if len(data) < stored or (stored != raw if codec == 0 else stored >= raw):
+            return None
+        if xxh3(data) == digest:
+            t.chunks[number] = (offset, stored, raw, digest, codec, kind, 0)
+        return offset + stored
+
+    def _resume(self, start):
+        """The next multiple of 8 at which a preamble stands, or None."""
+        return next((at for at in range(start, len(self.data), 8) if self._preamble(at)[0]), None)
+
+    def _preamble(self, at):
+        """(tensor, length) of the preamble at an offset; (None, 0) where there is none."""
+        data, t = self.data[at:at + 16], Tensor()
+        if len(data) < 16 or data[6] not in DTYPES or data[7] > 32:
+            return None, 0
+        digest, name_length, t.dtype_code, ndim, t.scheme_bytes = struct.unpack("<IHBB8s", data)
+        t.dtype, t.bit_width = DTYPES[t.dtype_code]
+        t.quantized, t.chunks, t.seed, t.count = any(t.scheme_bytes), {}, 0, len(self.data) // 64
+        try:
+            if t.quantized:
+                read_scheme(t)
+            entries = 1 << t.bits if t.quantized and t.map == "custom" else 0
+            length = 16 + 8 * ndim + 4 * entries + name_length + 1
+            data = self.data[at:at + length]
+            if len(data) < length or digest != xxh3(data[4:]) & NONE32:
+                return None, 0
+            t.shape = struct.unpack_from(f"<{ndim}Q", data, 16)
+            t.raw_name = data[16 + 8 * ndim + 4 * entries:]
+            t.raw_name.decode()
+            measure_shape(t)
+            if t.quantized:
+                self._salvaged_table(t, data[16 + 8 * ndim:][:4 * entries])
+            t.plan = expected_chunks(t)
+        except (QckptError, UnicodeDecodeError):
+            return None, 0
+        t.count = len(t.plan)
+        return (t, length) if t.plan else (None, 0)
+
+    def _salvaged_table(self, t, entries):
+        require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
+        t.table = np.frombuffer(entries, "<f4") if entries else NAMED.get((t.map, t.bits, t.signed))
+        require(t.table is not None, "invalidMapTable", "no such named map")
+        if entries:
+            check_custom(t.table, t.signed, t.rounding == "unknown")
 
 
 def strict_json(data):
@@ -443,6 +529,7 @@ def expected_chunks(t):
     allowed = t.scaling != "rank1" and (t.map == "custom" or (t.map == "dynamic" and t.signed))
     require(not signed_extreme or allowed, "invalidScheme", "a signed extreme")
     require(t.rounding == "stochastic" or t.seed == 0, "invalidScheme", "a seed without stochastic rounding")
+    require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
     if t.rounding == "nearest-keep-nonzero" and t.map == "custom" and t.signed:
         require(t.table[0] != 0, "invalidScheme", "keep-nonzero without a negative entry")
     require(t.elements < 1 << 60 and scale_count(t) < 1 << 60, "limitExceeded", "too many elements")
@@ -485,25 +572,25 @@ def check_scales(t, scales):
 
 
 def decode_stream(t, payloads):
-    vector, count = np.zeros(0, np.float32), scale_count(t)
+    payloads, vector, count = iter(payloads), np.zeros(0, np.float32), scale_count(t)
     while len(vector) < count:
-        vector = np.concatenate([vector, np.frombuffer(payloads.pop(0), "<f4")])
+        vector = np.concatenate([vector, np.frombuffer(next(payloads), "<f4")])
     check_scales(t, vector)
     values, all_codes, all_scales = [], [], []
     for chunk, payload in enumerate(payloads):
         start = chunk * CHUNK_ELEMENTS
         n = min(CHUNK_ELEMENTS, t.elements - start)
         blocks = -(-n // t.block) if t.scaling == "block" else 0
+        packed = np.frombuffer(payload[4 * blocks:], np.uint8)
+        if t.bits == 4:
+            require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
+            packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
         if t.scaling == "block":
             own = np.frombuffer(payload[:4 * blocks], "<f4")
             check_scales(t, own)
             scales = np.repeat(own, t.block)[:n]
         else:
             scales = element_scales(t, vector, start, n)
-        packed = np.frombuffer(payload[4 * blocks:], np.uint8)
-        if t.bits == 4:
-            require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
-            packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
         require(not np.any(np.isnan(t.table[packed])), "invalidCode", "a code without a value")
         with np.errstate(all="ignore"):
             values.append(t.table[packed] * scales + np.float32(0))
@@ -585,6 +672,11 @@ def guarantee(checkpoint, t):
     return float(np.max(element_bounds(t, codes, scales), initial=0.0))
 
 
+def described(checkpoint, t):
+    return {"name": t.name, "dtype": t.dtype, "shape": list(t.shape),
+            "sha256": hashlib.sha256(checkpoint.read(t)).hexdigest()}
+
+
 def summary(checkpoint):
     """What a checkpoint holds, with the SHA-256 of each tensor's decoded bytes."""
     checkpoint.check_all_bytes()
@@ -593,15 +685,21 @@ def summary(checkpoint):
         recomputed = guarantee(checkpoint, t)
         require(recomputed is None or recomputed <= t.guaranteed, "boundViolated", t.name)
         tensors.append({
-            "name": t.name, "dtype": t.dtype, "shape": list(t.shape),
-            "sha256": hashlib.sha256(checkpoint.read(t)).hexdigest(),
-            "guaranteed_max_abs_error": None if recomputed is None else t.guaranteed})
+            **described(checkpoint, t), "guaranteed_max_abs_error": None if recomputed is None else t.guaranteed})
     return {"format_version": "%d.%d" % checkpoint.version, "metadata": checkpoint.metadata(), "tensors": tensors}
+
+
+def main(arguments):
+    data = pathlib.Path(arguments[-1]).read_bytes()
+    if arguments[0] == "--salvage":
+        found = Salvage(data)
+        return {"tensors": [described(found, t) for t in found.tensors]}
+    return summary(Checkpoint(data))
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(summary(Checkpoint(pathlib.Path(sys.argv[1]).read_bytes())), indent=2))
+        print(json.dumps(main(sys.argv[1:]), indent=2))
     except QckptError as defect:
         print(defect, file=sys.stderr)
         sys.exit(3)

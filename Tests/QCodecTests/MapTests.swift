@@ -57,7 +57,9 @@ struct MapTests {
       (Scheme.Map.normal, 8, true), (.normal, 4, false), (.dynamicNoZero, 8, true), (.log, 8, false),
       (.dynamic, 5, true), (.custom, 8, true),
     ] {
-      #expect(failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code == .unsupportedScheme)
+      #expect(
+        failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code
+          == .unsupportedScheme)
     }
   }
 
@@ -101,5 +103,15 @@ struct MapTests {
     let poisoned = failure { () throws(QCodecError) in _ = try codec.decode([0, 0, 0x80, 0x3F, 0x03, 0x2F]) }
     #expect(poisoned?.code == .invalidCode)
     #expect(poisoned?.index == 1)
+  }
+
+  @Test("No entry is infinite, of imports neither", arguments: [Float.infinity, -.infinity])
+  func infinities(entry: Float) {
+    var entries = (0..<16).map { Float($0) }
+    entries[5] = entry
+    let error = failure { () throws(QCodecError) in
+      _ = try MapTable(custom: entries, signed: true, isImport: true, scaleRule: .unknown)
+    }
+    #expect(error?.code == .invalidMapTable)
   }
 }

@@ -79,8 +79,7 @@ struct Trailer {
   init(salvagedFrom fileLength: UInt64, tensorCount: UInt64) {
     self.init(
       directoryOffset: 0, directoryLength: 0, directoryHash: 0, metadataOffset: 0, metadataLength: 0,
-      metadataHash: xxh3([]),
-      headerHash: 0, fileLength: fileLength, tensorCount: tensorCount)
+      metadataHash: xxh3([]), headerHash: 0, fileLength: fileLength, tensorCount: tensorCount)
   }
 
   private func checkPlaces(trailerStart start: UInt64) throws(QCodecError) {

@@ -24,7 +24,10 @@ public struct Salvage: Sendable {
   /// A reader of the whole tensors, numbered in the order of their names.
   public let reader: CheckpointReader
 
-  /// Scans a file; O(bytes). Throws `notACheckpoint` for anything else, with what it is.
+  /// Scans a file; O(bytes).
+  ///
+  /// Throws `notACheckpoint` for anything else, with what it is, and as opening does for a header of another version or
+  /// with unknown features; a header that is damaged is passed over.
   public init(source: any TensorSource) throws(QCodecError) {
     try self.init(source: source, file: nil)
   }
@@ -36,7 +39,10 @@ public struct Salvage: Sendable {
 
   private init(source: any TensorSource, file: InputFile?) throws(QCodecError) {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
-    if start.count < Format.headerSize || !start.starts(with: Format.magic) { _ = try Header.check(start) }
+    do throws(QCodecError) { _ = try Header.check(start) } catch {
+      // A damaged header takes nothing from the chunks; one that is whole tells what they are.
+      guard error.code == .headerCorrupt else { throw error }
+    }
     let scan = SalvageScan.run(source)
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
     reader = CheckpointReader(salvaged: scan, source: source, file: file)

@@ -31,11 +31,15 @@ public struct MapTable: Sendable, Hashable {
   /// Creates a custom table of 16 or 256 entries.
   ///
   /// Entries are finite, in [−1, 1] (signed) or [0, 1], end in +1 and increase strictly but for padding at the end,
-  /// with each threshold strictly between its two entries; an import is checked for its size only.
+  /// with each threshold strictly between its two entries; an import is checked for its size and infinities only.
   /// Throws `invalidMapTable` with the index of the first entry that breaks a rule.
   public init(
     custom entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule
   ) throws(QCodecError) {
+    // ∞ · 0 is a NaN whose bits differ between processors.
+    if let index = entries.firstIndex(where: \.isInfinite) {
+      throw QCodecError(.invalidMapTable, "entry \(index) of a map is infinite")
+    }
     guard entries.count == 16 || entries.count == 256 else {
       throw QCodecError(.invalidMapTable, "a map has 16 or 256 entries, not \(entries.count)")
     }
