@@ -142,8 +142,6 @@ enum RecordField {
   static let dimsIndex = offset { $0.dimsIndex = 1 }
   static let firstChunk = offset { $0.firstChunk = 1 }
   static let chunkCount = offset { $0.chunkCount = 1 }
-  static let elementCount = offset { $0.elementCount = 1 }
-  static let sourceBytes = offset { $0.sourceBytes = 1 }
   static let map = offset { $0.scheme?.map = .linear }
   static let bits = offset { $0.scheme?.bits = 4 }
   static let signed = offset { $0.scheme?.signed = false }
@@ -224,9 +222,12 @@ extension CheckpointPatch {
     func mark(_ range: Range<Int>, _ code: QCodecError.Code) { for at in range { codes[at] = code } }
     mark(0..<Format.magic.count, .notACheckpoint)
     mark(Format.magic.count..<Format.headerSize, .headerCorrupt)
+    var end = Format.headerSize
     for index in 0..<reader.chunkCount {
       let chunk = reader.chunk(index)
-      mark(Int(chunk.offset)..<Int(chunk.offset) + chunk.storedLength, .chunkCorrupt)
+      mark(end..<Int(chunk.offset), .leadCorrupt)
+      end = Int(chunk.offset) + chunk.storedLength
+      mark(Int(chunk.offset)..<end, .chunkCorrupt)
     }
     mark(metadataRange, .metadataCorrupt)
     mark(body.count..<body.count + directory.count, .directoryCorrupt)

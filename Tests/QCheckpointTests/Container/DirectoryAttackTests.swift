@@ -58,7 +58,7 @@ struct DirectoryAttackTests {
         #expect(error != nil, "\(field) \(delta)")
       }
     }
-    for count in [1, 32, 160] {
+    for count in [1, 32, Format.tensorRecordSize] {
       var patch = good
       patch.directory += [UInt8](repeating: 0, count: count)
       #expect(inputError { _ = try opened(patch.sealed()) }?.code == .invalidDirectory)
