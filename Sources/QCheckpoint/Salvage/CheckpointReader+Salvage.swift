@@ -15,8 +15,7 @@ extension CheckpointReader {
       record.dimCount = UInt8(preamble.shape.count)
       record.firstChunk = UInt64(chunks.count)
       record.chunkCount = tensor.plan.count
-      record.elementCount =
-        tensor.plan.layout?.elementCount ?? tensor.plan.sourceBytes * 8 / UInt64(preamble.dtype.bitWidth)
+      record.elementCount = (try? TensorLayout.elementCount(of: preamble.shape)) ?? 0
       record.sourceBytes = tensor.plan.sourceBytes
       record.scheme = preamble.scheme
       record.statistics.guaranteedMaxAbsError = preamble.scheme == nil ? 0 : .nan
