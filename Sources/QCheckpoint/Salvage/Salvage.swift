@@ -53,11 +53,13 @@ struct SalvageScan {
     var chunks: [Int: ChunkRecord] = [:]
     /// The index of the frame that is to come.
     var next: UInt32 = 0
+    /// How many tensors had begun when its last frame came.
+    var end: Int?
   }
 
   private var cursor: SalvageCursor
   private(set) var tensors: [Found] = []
-  /// Where in `tensors` the tensor of a frame's number is, for those that still have chunks to come.
+  /// Where in `tensors` the tensor of a frame's number is.
   private var places: [UInt32: Int] = [:]
   /// The number of the tensor that begins next, where nothing was lost before it.
   private var nextNumber: UInt32? = 0
@@ -111,8 +113,6 @@ struct SalvageScan {
       frame.tensor = nextNumber ?? frame.tensor
       guard places[frame.tensor] == nil else { return nil }
       nextNumber = frame.tensor &+ 1
-      // What has all its chunks gets no others, whatever a damaged number says.
-      places = places.filter { UInt64(tensors[$0.value].next) < tensors[$0.value].plan.count }
       places[frame.tensor] = tensors.count
       tensors.append(Found(preamble: preamble, plan: plan))
       return take(frame, at: offset)
@@ -148,6 +148,7 @@ struct SalvageScan {
     doubtful = isWhole ? nil : offset
     if frame.index == tensors[place].next {
       tensors[place].next += 1
+      if UInt64(tensors[place].next) == tensors[place].plan.count { tensors[place].end = tensors.count }
       if isWhole {
         let rawLength = UInt32(tensors[place].plan.chunk(Int(frame.index)).rawLength)
         tensors[place].chunks[Int(frame.index)] = ChunkRecord(
@@ -164,6 +165,8 @@ struct SalvageScan {
   /// The tensor that a frame's chunk belongs to, if it has such a chunk at that place.
   private func place(of frame: ChunkFrame) -> Int? {
     guard let place = places[frame.tensor], UInt64(frame.index) < tensors[place].plan.count else { return nil }
+    // What had all its chunks when another began gets no more, whatever a damaged number says.
+    if let end = tensors[place].end, end < tensors.count { return nil }
     let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
     let plain = frame.compression == .none
     guard frame.kind == kind, plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength else {
