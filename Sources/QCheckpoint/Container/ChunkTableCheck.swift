@@ -5,7 +5,8 @@ import QCodec
 /// Between chunks stand only leads, whose lengths follow from names and shapes.
 struct ChunkTableCheck {
   let directory: Directory
-  /// Where the chunk table stands in the file.
+  /// Where the tensor records and the chunk table stand in the file.
+  let records: UInt64
   let base: UInt64
   /// Where the chunks end: the metadata.
   let end: UInt64
@@ -82,7 +83,7 @@ struct ChunkTableCheck {
     } catch {
       throw QCodecError(
         error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
-        tensor: String(decoding: directory.name(tensor), as: UTF8.self))
+        offset: records + UInt64(tensor * Format.tensorRecordSize), tensor: String(decoding: directory.name(tensor), as: UTF8.self))
     }
   }
 }

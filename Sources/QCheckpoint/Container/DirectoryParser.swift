@@ -27,7 +27,10 @@ struct DirectoryParser {
     let directory = Directory(
       records: records, dims: parser.dims, chunks: try parser.chunks(), names: Array(bytes[parser.namesStart...]))
     try parser.checkNames(directory)
-    try ChunkTableCheck(directory: directory, base: base + UInt64(parser.chunksStart), end: chunksEnd).run()
+    try ChunkTableCheck(
+      directory: directory, records: base + UInt64(Format.directoryHeaderSize),
+      base: base + UInt64(parser.chunksStart), end: chunksEnd
+    ).run()
     return directory
   }
 
@@ -189,10 +192,20 @@ struct DirectoryParser {
         throw QCodecError(.invalidDirectory, "a recorded error of \(value)", offset: base + UInt64(offset))
       }
     }
+    for offset in [at + 104, at + 112] where fields.read(offset, as: UInt64.self) > record.elementCount {
+      throw QCodecError(
+        .invalidDirectory, "\(fields.read(offset, as: UInt64.self)) of \(record.elementCount) elements",
+        offset: base + UInt64(offset))
+    }
     // Only imports come without a guarantee.
     let guarantee = record.statistics.guaranteedMaxAbsError
-    guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 else {
+    guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 && guarantee.isFinite else {
       throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 120))
+    }
+    // No scheme of this version bounds relative errors.
+    guard record.guaranteedRelative.isNaN else {
+      throw QCodecError(
+        .invalidDirectory, "a relative guarantee of \(record.guaranteedRelative)", offset: base + UInt64(at + 128))
     }
   }
 

@@ -111,7 +111,7 @@ extension CheckpointPatch {
     guard (record(0)..<dims).contains(at) else { return false }
     let field = (at - record(0)) % Format.tensorRecordSize
     return [RecordField.role, RecordField.reason, RecordField.scaleRule].contains(field)
-      || (RecordField.maxAbsError..<RecordField.guarantee + 16).contains(field)
+      || (RecordField.maxAbsError..<RecordField.relative + 8).contains(field)
   }
 }
 
@@ -160,7 +160,10 @@ enum RecordField {
   static let maxScaledError = offset { $0.statistics.maxScaledError = Double(bitPattern: 1) }
   static let squaredError = offset { $0.statistics.squaredError = Double(bitPattern: 1) }
   static let squaredSource = offset { $0.statistics.squaredSource = Double(bitPattern: 1) }
+  static let zerosCreated = offset { $0.statistics.zerosCreated = 1 }
+  static let signChanges = offset { $0.statistics.signChanges = 1 }
   static let guarantee = offset { $0.statistics.guaranteedMaxAbsError = Double(bitPattern: 1) }
+  static let relative = offset { $0.guaranteedRelative = Double(bitPattern: 1) }
 }
 
 /// Where fields of a chunk's record stand.

@@ -73,12 +73,15 @@ extension Attack {
       RecordField.maxAbsError, RecordField.maxScaledError, RecordField.squaredError, RecordField.squaredSource,
       RecordField.guarantee,
     ]
-    let values: [Double] = [.nan, -.infinity, -1, -.leastNonzeroMagnitude]
-    let patterns = values.map(\.bitPattern)
-    let bad = fields.flatMap { quantized("recorded error at \($0):", $0, wide: patterns, .invalidDirectory) }
-    let infinite = fields.dropLast().flatMap {
-      quantized("recorded error at \($0):", $0, wide: [Double.infinity.bitPattern], .invalidDirectory)
+    let values: [Double] = [.nan, .infinity, -.infinity, -1, -.leastNonzeroMagnitude]
+    let bad = fields.flatMap {
+      quantized("recorded error at \($0):", $0, wide: values.map(\.bitPattern), .invalidDirectory)
     }
-    return bad + infinite
+    let relative: [Double] = [0, 1, .infinity, -.infinity, -1]
+    return bad
+      + quantized("zeros created", RecordField.zerosCreated, wide: [301, .max] as [UInt64], .invalidDirectory)
+      + quantized("sign changes", RecordField.signChanges, wide: [301, .max] as [UInt64], .invalidDirectory)
+      + quantized(
+        "a relative guarantee", RecordField.relative, wide: relative.map(\.bitPattern), .invalidDirectory)
   }()
 }
