@@ -207,7 +207,8 @@ def squeeze(payload, kind, planes, compression):
         codec, stored = 1, lz4.block.compress(source, store_size=False)
     else:
         codec, stored = 2, zstandard.ZstdCompressor(level=1).compress(source)
-    return (codec, stored) if len(stored) < len(payload) - len(payload) // 64 else (0, payload)
+    gain = len(payload) - len(stored)
+    return (codec, stored) if gain > 0 and 64 * gain >= len(payload) else (0, payload)
 
 
 def pad(data):

@@ -52,7 +52,8 @@ struct EncodeJob {
       }
     }
     let plan = try concerning(inputs[0]) {
-      try policy.plan(tensors.map { TensorSummary(name: $0.tensor.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) })
+      try policy.plan(
+        tensors.map { TensorSummary(name: $0.tensor.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) })
     }
     add(tensors, plan)
   }

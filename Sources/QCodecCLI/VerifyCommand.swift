@@ -20,7 +20,8 @@ struct VerifyCommand: ParsableCommand {
   @Option(name: .customLong("max-abs"), help: "The absolute error that no element is to exceed.")
   var maxAbsolute: Double?
 
-  @Option(help: "The relative L2 error of the update m/(√v + ε), over all pairs of moments, that is not to be exceeded.")
+  @Option(
+    help: "The relative L2 error of the update m/(√v + ε), over all pairs of moments, that is not to be exceeded.")
   var maxUpdateError: Double?
 
   @Option(help: "The error that no single update is to exceed.")
@@ -70,7 +71,9 @@ struct VerifyCommand: ParsableCommand {
       Terminal.print(Self.document(report).serialized(pretty: true))
     } else if report.ok, !quiet {
       Terminal.print(Self.line(report, file: file, compared: original != nil))
-      if let error = report.updateError, report.pairs > 0 { Terminal.print(Describe.update(error, pairs: report.pairs)) }
+      if let error = report.updateError, report.pairs > 0 {
+        Terminal.print(Describe.update(error, pairs: report.pairs))
+      }
     }
     if let first = report.firstViolation {
       throw Failure(Self.text(first, of: report.violations), file: file, status: .failed)

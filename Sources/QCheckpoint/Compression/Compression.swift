@@ -28,7 +28,7 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 
 extension Compression {
   /// A gain under 1/64 is not worth the time that reading it takes.
-  static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw - raw / 64 && stored < raw }
+  static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw && 64 * (raw - stored) >= raw }
 
   /// The compressed form of `bytes`, or nil where it gains less than 1/64 or there is nothing to do.
   func compress(_ bytes: [UInt8], level: Int32) throws(QCodecError) -> [UInt8]? {

@@ -96,7 +96,8 @@ extension CheckpointReader {
       : directory.chunks[index - 1].offset + UInt64(directory.chunks[index - 1].storedLength)
     // Places ascend with the number of the chunk.
     let places = directory.places(tensor)
-    let place = UInt32(index < places.data(0) ? index - places[0] : places.scaleCount + (index - places.data(0)) / Int(record.stride))
+    let place = UInt32(
+      index < places.data(0) ? index - places[0] : places.scaleCount + (index - places.data(0)) / Int(record.stride))
     let preamble = Preamble(
       name: Array(directory.name(tensor)), dtype: record.dtype, shape: directory.shape(tensor), scheme: record.scheme,
       reference: record.reference.map { ordinals[$0] })

@@ -44,7 +44,7 @@ public final class CheckpointReader: Sendable {
     let header = try Header.check(start)
     formatVersion = (header.major, header.minor)
     guard length >= UInt64(Format.headerSize + Format.trailerSize) else {
-      throw QCodecError(.truncated, "the file ends before its trailer", offset: length)
+      throw Self.listingSalvage(QCodecError(.truncated, "the file ends before its trailer", offset: length), source)
     }
     let end = try source.bytes(at: length - UInt64(Format.trailerSize), count: Format.trailerSize)
     do throws(QCodecError) {
@@ -70,7 +70,8 @@ public final class CheckpointReader: Sendable {
     guard let salvage = try? Salvage(source: source) else { return error }
     let whole = salvage.tensors.filter(\.isWhole)
     let names = whole.prefix(8).map { "'\($0.name)'" }.joined(separator: ", ")
-    result.message += "; \(whole.count) tensors in it are whole" + (whole.isEmpty ? "" : ": \(names)")
+    result.message += whole.count == 1 ? "; 1 tensor in it is whole" : "; \(whole.count) tensors in it are whole"
+    if !whole.isEmpty { result.message += ": \(names)" }
     if whole.count > 8 { result.message += ", …" }
     return result
   }

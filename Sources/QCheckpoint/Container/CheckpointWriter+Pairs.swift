@@ -51,8 +51,10 @@ extension CheckpointWriter {
     first: Moment, second: Moment, shape: [UInt64], fallback: Scheme? = nil, nonFinite: NonFinitePolicy = .error,
     measuring epsilon: Double? = nil
   ) throws(QCodecError) {
-    let one = TensorDescription(name: first.name, dtype: first.dtype, shape: shape, role: first.role, compression: first.compression)
-    let other = TensorDescription(name: second.name, dtype: second.dtype, shape: shape, role: second.role, compression: second.compression)
+    let one = TensorDescription(
+      name: first.name, dtype: first.dtype, shape: shape, role: first.role, compression: first.compression)
+    let other = TensorDescription(
+      name: second.name, dtype: second.dtype, shape: shape, role: second.role, compression: second.compression)
     guard first.name != second.name else {
       throw QCodecError(.duplicateName, "both moments of a pair have this name", tensor: first.name)
     }

@@ -208,9 +208,14 @@ struct DirectoryParser {
         throw QCodecError(.invalidDirectory, "a recorded error of \(value)", offset: base + UInt64(offset))
       }
     }
+    for offset in [at + 104, at + 112] where fields.read(offset, as: UInt64.self) > record.elementCount {
+      throw QCodecError(
+        .invalidDirectory, "\(fields.read(offset, as: UInt64.self)) of \(record.elementCount) elements",
+        offset: base + UInt64(offset))
+    }
     // Only imports come without a guarantee; a relative one is of the log map and the update domain.
     let guarantee = record.statistics.guaranteedMaxAbsError
-    guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 else {
+    guard record.scheme?.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 && guarantee.isFinite else {
       throw QCodecError(.invalidDirectory, "a guarantee of \(guarantee)", offset: base + UInt64(at + 120))
     }
     let relative = record.guaranteedRelative

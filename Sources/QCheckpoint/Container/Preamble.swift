@@ -33,7 +33,8 @@ struct Preamble: Equatable {
 
   /// The length of `bytes`.
   static func byteCount(nameLength: Int, dims: Int, scheme: Scheme?) -> Int {
-    fixedSize + dims * 8 + (scheme?.domain == .update ? 8 : 0) + (scheme?.customTable.map { $0.entries.count * 4 } ?? 0) + nameLength
+    fixedSize + dims * 8 + (scheme?.domain == .update ? 8 : 0) + (scheme?.customTable.map { $0.entries.count * 4 } ?? 0)
+      + nameLength
   }
 }
 

@@ -78,7 +78,9 @@ struct SchemeFields {
     let codes = try SchemeCodes(fields, at: at + 40, place: base + UInt64(at + 40))
     let table = try table(codes, &tables)
     // The scheme must be one that a writer resolves to itself.
-    if table?.isImport == true, codes.rounding != .unknown { throw refuse("an imported table with a known rounding", 46) }
+    if table?.isImport == true, codes.rounding != .unknown {
+      throw refuse("an imported table with a known rounding", 46)
+    }
     guard let dtype = DType(rawValue: fields.bytes[at + 12]), dtype.isQuantizable else {
       throw refuse("a quantized tensor of dtype \(fields.bytes[at + 12])", 12)
     }

@@ -59,12 +59,20 @@ struct SalvageScan {
     let ordinal: UInt32
     /// By index; nil for those not found or damaged.
     var chunks: [Int: ChunkRecord] = [:]
+    /// The index of the frame that is to come.
+    var next: UInt32 = 0
+    /// How many tensors had begun when its last frame came.
+    var end: Int?
   }
 
   private var cursor: SalvageCursor
   private(set) var tensors: [Found] = []
   /// Where in `tensors` the tensor of a frame's number is.
   fileprivate var places: [UInt32: Int] = [:]
+  /// The number of the tensor that begins next, where nothing was lost before it.
+  private var nextNumber: UInt32? = 0
+  /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
+  private var doubtful: UInt64?
 
   static func run(_ source: any TensorSource) -> SalvageScan {
     var scan = SalvageScan(cursor: SalvageCursor(source))
@@ -74,11 +82,18 @@ struct SalvageScan {
         position = end
       } else {
         // Beyond what was just found to be of no use.
-        guard let next = scan.nextPreamble(from: (position + 15) & ~7) else { break }
+        guard let next = scan.nextPreamble(from: (scan.lastSafe(position) + 15) & ~7) else { break }
         position = next
       }
     }
     return scan
+  }
+
+  /// Gives up the order of chunks; where to look for it again, having come to nothing at `position`.
+  private mutating func lastSafe(_ position: UInt64) -> UInt64 {
+    defer { (nextNumber, doubtful) = (nil, nil) }
+    guard let doubtful, cursor.mayRepeat(position - doubtful) else { return position }
+    return doubtful
   }
 
   /// The next multiple of 8 at which a preamble with its frame stands.
@@ -99,9 +114,13 @@ struct SalvageScan {
   private mutating func chunk(after position: UInt64) -> UInt64? {
     if let (preamble, length) = cursor.preamble(at: (position + 7) & ~7) {
       let offset = Lead.storedOffset(after: position, preambleLength: length)
-      guard let frame = cursor.frame(before: offset), frame.index == 0, places[frame.tensor] == nil,
-        let plan = Self.plan(of: preamble), plan.count > 0
+      guard var frame = cursor.frame(before: offset), frame.index == 0, let plan = Self.plan(of: preamble),
+        plan.count > 0
       else { return nil }
+      // A frame has no checksum of its own; where every tensor before was seen, its number is known.
+      frame.tensor = nextNumber ?? frame.tensor
+      guard places[frame.tensor] == nil else { return nil }
+      nextNumber = frame.tensor &+ 1
       places[frame.tensor] = tensors.count
       tensors.append(Found(preamble: preamble, plan: plan, ordinal: frame.tensor))
       return take(frame, at: offset)
@@ -122,19 +141,46 @@ struct SalvageScan {
   }
 
   /// Takes in a chunk if it is what its tensor has at that place; the end of its bytes, whole or damaged.
+  ///
+  /// A chunk that its checksum vouches for is passed by where no tensor is known to own it.
   private mutating func take(_ frame: ChunkFrame, at offset: UInt64) -> UInt64? {
-    guard let place = places[frame.tensor], UInt64(frame.index) < tensors[place].plan.count else { return nil }
-    let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
-    let plain = frame.compression == .none
-    guard frame.kind == kind, plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength,
+    guard frame.storedLength <= Format.losslessChunk,
       let stored = cursor.bytes(at: offset, count: Int(frame.storedLength))
     else { return nil }
-    if xxh3(Array(stored)) == frame.hash {
-      tensors[place].chunks[Int(frame.index)] = ChunkRecord(
-        offset: offset, storedLength: frame.storedLength, rawLength: UInt32(rawLength), hash: frame.hash,
-        compression: frame.compression, kind: kind, tensor: 0)
+    let isWhole = xxh3(Array(stored)) == frame.hash
+    let end = offset + UInt64(frame.storedLength)
+    guard let place = place(of: frame) else {
+      nextNumber = nil
+      return isWhole && doubtful == nil ? end : nil
     }
-    return offset + UInt64(frame.storedLength)
+    doubtful = isWhole ? nil : offset
+    if frame.index == tensors[place].next {
+      tensors[place].next += 1
+      if UInt64(tensors[place].next) == tensors[place].plan.count { tensors[place].end = tensors.count }
+      if isWhole {
+        let rawLength = UInt32(tensors[place].plan.chunk(Int(frame.index)).rawLength)
+        tensors[place].chunks[Int(frame.index)] = ChunkRecord(
+          offset: offset, storedLength: frame.storedLength, rawLength: rawLength, hash: frame.hash,
+          compression: frame.compression, kind: frame.kind, tensor: 0)
+      }
+    } else if frame.index &+ 1 == tensors[place].next {
+      // Two claim to be the same chunk: one of the frames is damaged.
+      tensors[place].chunks[Int(frame.index)] = nil
+    }
+    return end
+  }
+
+  /// The tensor that a frame's chunk belongs to, if it has such a chunk at that place.
+  private func place(of frame: ChunkFrame) -> Int? {
+    guard let place = places[frame.tensor], UInt64(frame.index) < tensors[place].plan.count else { return nil }
+    // What had all its chunks when another began gets no more, whatever a damaged number says.
+    if let end = tensors[place].end, end < tensors.count { return nil }
+    let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
+    let plain = frame.compression == .none
+    guard frame.kind == kind, plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength else {
+      return nil
+    }
+    return place
   }
 }
 
@@ -173,18 +219,20 @@ extension SalvageScan.Found {
   }
 
   /// The elements of chunks that are missing, neighbours joined; all of them where scales are.
+  ///
+  /// Goes by the chunks found: a shape may promise more than anyone can count.
   fileprivate var lost: [Range<UInt64>] {
-    guard chunks.count < plan.count else { return [] }
-    let elements = elements
+    guard UInt64(chunks.count) < plan.count else { return [] }
+    guard (0..<plan.scaleChunks).allSatisfy({ chunks[$0] != nil }) else { return [0..<elements] }
     var result: [Range<UInt64>] = []
-    for index in 0..<Int(plan.count) where chunks[index] == nil {
-      if index < plan.scaleChunks { return [0..<elements] }
-      let range = self.elements(ofDataChunk: index - plan.scaleChunks, of: elements)
-      if let last = result.last, last.upperBound >= range.lowerBound {
-        result[result.count - 1] = last.lowerBound..<range.upperBound
-      } else {
-        result.append(range)
+    var next = 0
+    for index in chunks.keys.sorted() + [Int(plan.count)] where index >= plan.scaleChunks {
+      let data = index - plan.scaleChunks
+      if data > next {
+        let first = self.elements(ofDataChunk: next, of: elements).lowerBound
+        result.append(first..<self.elements(ofDataChunk: data - 1, of: elements).upperBound)
       }
+      next = data + 1
     }
     return result
   }
@@ -193,7 +241,7 @@ extension SalvageScan.Found {
     if let layout = plan.layout { return layout.elements(ofChunk: index) }
     let width = UInt64(preamble.dtype.bitWidth)
     let start = UInt64(index) * UInt64(Format.losslessChunk)
-    let end = min(start + UInt64(Format.losslessChunk), plan.sourceBytes)
-    return start * 8 / width..<min(count, (end * 8 + width - 1) / width)
+    let end = start + UInt64(Format.losslessChunk)
+    return start * 8 / width..<(end < plan.sourceBytes ? (end * 8 + width - 1) / width : count)
   }
 }

@@ -9,15 +9,29 @@ struct SalvageCursor {
   private var window: [UInt8] = []
   private var windowStart: UInt64 = 0
 
-  init(_ source: any TensorSource) { self.source = source }
+  /// Bytes that may yet be hashed as preambles or looked over a second time; files of writers need a fraction.
+  private var patience: UInt64
+
+  init(_ source: any TensorSource) {
+    self.source = source
+    patience = source.byteCount.multipliedReportingOverflow(by: 8).partialValue
+  }
+
+  /// Whether that many bytes more may be looked over again: a hostile file must not make the work quadratic.
+  mutating func mayRepeat(_ count: UInt64) -> Bool {
+    guard count <= patience else { return false }
+    patience -= count
+    return true
+  }
 
   /// Bytes of a range, or nil where the file ends before or the system cannot read.
   mutating func bytes(at offset: UInt64, count: Int) -> ArraySlice<UInt8>? {
     guard offset <= source.byteCount, UInt64(count) <= source.byteCount - offset else { return nil }
     if offset < windowStart || offset + UInt64(count) > windowStart + UInt64(window.count) {
       let size = Int(min(source.byteCount - offset, UInt64(max(count, Self.windowSize))))
-      // What cannot be read cannot be salvaged either.
-      guard let read = try? source.bytes(at: offset, count: size) else { return nil }
+      // What cannot be read cannot be salvaged; beyond what is asked for it does no harm.
+      guard let read = (try? source.bytes(at: offset, count: size)) ?? (try? source.bytes(at: offset, count: count))
+      else { return nil }
       (window, windowStart) = (read, offset)
     }
     let start = Int(offset - windowStart)
@@ -40,7 +54,7 @@ struct SalvageCursor {
     let entries = codes?.map == .custom ? 1 << (codes?.bits ?? 0) : 0
     let references = codes?.domain == .update ? 8 : 0
     let size = Preamble.fixedSize + dims * 8 + references + entries * 4 + nameLength
-    guard let all = bytes(at: offset, count: size) else { return nil }
+    guard mayRepeat(UInt64(size)), let all = bytes(at: offset, count: size) else { return nil }
     let body = ByteFields(bytes: Array(all))
     guard body.read(0) == UInt32(truncatingIfNeeded: xxh3(Array(body.bytes[4...]))) else { return nil }
     guard let preamble = Self.preamble(body, dtype: dtype, dims: dims, codes: codes, entries: entries) else {

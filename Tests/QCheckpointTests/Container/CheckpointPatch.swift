@@ -111,7 +111,7 @@ extension CheckpointPatch {
     guard (record(0)..<dims).contains(at) else { return false }
     let field = (at - record(0)) % Format.tensorRecordSize
     return [RecordField.role, RecordField.reason, RecordField.scaleRule].contains(field)
-      || (RecordField.maxAbsError..<RecordField.guarantee + 16).contains(field)
+      || (RecordField.maxAbsError..<RecordField.relative + 8).contains(field)
   }
 }
 
@@ -142,8 +142,6 @@ enum RecordField {
   static let dimsIndex = offset { $0.dimsIndex = 1 }
   static let firstChunk = offset { $0.firstChunk = 1 }
   static let chunkCount = offset { $0.chunkCount = 1 }
-  static let elementCount = offset { $0.elementCount = 1 }
-  static let sourceBytes = offset { $0.sourceBytes = 1 }
   static let map = offset { $0.scheme?.map = .linear }
   static let bits = offset { $0.scheme?.bits = 4 }
   static let signed = offset { $0.scheme?.signed = false }
@@ -162,7 +160,10 @@ enum RecordField {
   static let maxScaledError = offset { $0.statistics.maxScaledError = Double(bitPattern: 1) }
   static let squaredError = offset { $0.statistics.squaredError = Double(bitPattern: 1) }
   static let squaredSource = offset { $0.statistics.squaredSource = Double(bitPattern: 1) }
+  static let zerosCreated = offset { $0.statistics.zerosCreated = 1 }
+  static let signChanges = offset { $0.statistics.signChanges = 1 }
   static let guarantee = offset { $0.statistics.guaranteedMaxAbsError = Double(bitPattern: 1) }
+  static let relative = offset { $0.guaranteedRelative = Double(bitPattern: 1) }
 }
 
 /// Where fields of a chunk's record stand.
@@ -224,9 +225,12 @@ extension CheckpointPatch {
     func mark(_ range: Range<Int>, _ code: QCodecError.Code) { for at in range { codes[at] = code } }
     mark(0..<Format.magic.count, .notACheckpoint)
     mark(Format.magic.count..<Format.headerSize, .headerCorrupt)
+    var end = Format.headerSize
     for index in 0..<reader.chunkCount {
       let chunk = reader.chunk(index)
-      mark(Int(chunk.offset)..<Int(chunk.offset) + chunk.storedLength, .chunkCorrupt)
+      mark(end..<Int(chunk.offset), .leadCorrupt)
+      end = Int(chunk.offset) + chunk.storedLength
+      mark(Int(chunk.offset)..<end, .chunkCorrupt)
     }
     mark(metadataRange, .metadataCorrupt)
     mark(body.count..<body.count + directory.count, .directoryCorrupt)

@@ -62,10 +62,12 @@ struct CompressionTests {
       #expect(isPlain ? chunk.storedLength == 6400 : 6400 - chunk.storedLength >= 100)
     }
     #expect(seen == [true, false])
-    for (stored, raw) in [(0, 1), (62, 64), (6299, 6400), (98, 100), (1_032_191, 1 << 20)] {
+    for (stored, raw) in [(0, 1), (63, 64), (6300, 6400), (98, 100), (1_032_192, 1 << 20)] {
       #expect(Compression.isWorthwhile(stored: stored, raw: raw))
     }
-    for (stored, raw) in [(0, 0), (1, 1), (64, 64), (6301, 6400), (6400, 6400), (6500, 6400), (99, 100)] {
+    for (stored, raw) in [
+      (0, 0), (1, 1), (64, 64), (6301, 6400), (6400, 6400), (6500, 6400), (99, 100), (1_032_193, 1 << 20),
+    ] {
       #expect(!Compression.isWorthwhile(stored: stored, raw: raw))
     }
   }

@@ -5,7 +5,7 @@ import QCodec
 /// Attacks on the records of tensors and on the counts before them.
 extension Attack {
   static let counts: [Attack] = CheckpointPatch.Count.allCases.flatMap { field in
-    ([1 << 63, 1 << 62, 1 << 40, 1 << 32, .max, .max / 160 + 1] as [UInt64]).map { value in
+    ([1 << 63, 1 << 62, 1 << 40, 1 << 32, .max, .max / 136 + 1] as [UInt64]).map { value in
       Attack("\(field) \(value)", .invalidDirectory) { $0.set(field, value) }
     }
   }
@@ -20,14 +20,12 @@ extension Attack {
     quantized("dims index", RecordField.dimsIndex, wide: [0] + far, .invalidDirectory),
     quantized("first chunk", RecordField.firstChunk, wide: [1, 4] + far, .invalidChunkTable),
     quantized("chunks", RecordField.chunkCount, wide: [0, 2, 3, 5] + far, .invalidChunkTable),
-    quantized("elements", RecordField.elementCount, wide: [0, 299] + far, .invalidShape),
-    quantized("source bytes", RecordField.sourceBytes, wide: [0, 1199] + far, .invalidShape),
     quantized("chunk stride", RecordField.stride, [0, 2, 255], .invalidChunkTable),
     quantized("reserved", RecordField.reserved, [1, 128], .reservedBits),
     quantized("reserved", RecordField.reserved + 1, [1, 128], .reservedBits),
     quantized("reference", RecordField.reference, wide: [0, 1, .max - 1] as [UInt64], .invalidReference),
     [
-      Attack("a dim more", .invalidShape) { $0.set(directoryAt: $0.dims, UInt64(32)) },
+      Attack("another shape", .invalidChunkTable) { $0.set(directoryAt: $0.dims, UInt64(33)) },
       Attack("dims beyond 64 bits", .limitExceeded) { $0.set(directoryAt: $0.dims + 16, UInt64(1) << 63) },
     ],
   ].flatMap(\.self)
@@ -75,12 +73,15 @@ extension Attack {
       RecordField.maxAbsError, RecordField.maxScaledError, RecordField.squaredError, RecordField.squaredSource,
       RecordField.guarantee,
     ]
-    let values: [Double] = [.nan, -.infinity, -1, -.leastNonzeroMagnitude]
-    let patterns = values.map(\.bitPattern)
-    let bad = fields.flatMap { quantized("recorded error at \($0):", $0, wide: patterns, .invalidDirectory) }
-    let infinite = fields.dropLast().flatMap {
-      quantized("recorded error at \($0):", $0, wide: [Double.infinity.bitPattern], .invalidDirectory)
+    let values: [Double] = [.nan, .infinity, -.infinity, -1, -.leastNonzeroMagnitude]
+    let bad = fields.flatMap {
+      quantized("recorded error at \($0):", $0, wide: values.map(\.bitPattern), .invalidDirectory)
     }
-    return bad + infinite
+    let relative: [Double] = [0, 1, .infinity, -.infinity, -1]
+    return bad
+      + quantized("zeros created", RecordField.zerosCreated, wide: [301, .max] as [UInt64], .invalidDirectory)
+      + quantized("sign changes", RecordField.signChanges, wide: [301, .max] as [UInt64], .invalidDirectory)
+      + quantized(
+        "a relative guarantee", RecordField.relative, wide: relative.map(\.bitPattern), .invalidDirectory)
   }()
 }
