@@ -1,12 +1,19 @@
-/// The C leaf of qcodec: what Swift has no words for, at present the floating-point environment.
+/// The C leaf of qcodec: the floating-point environment, and the kernels that Swift has no words for.
+///
+/// Each kernel has one body, compiled for several instruction sets and chosen at run time. All of them equal the scalar
+/// Swift kernels bit for bit; the Swift code is the reference. Callers have set the codec's floating-point environment
+/// and checked every length; pointers need no alignment.
 #ifndef CQCODEC_KERNELS_H
 #define CQCODEC_KERNELS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "qcodec does not support big-endian machines"
 #endif
+
+// MARK: The floating-point environment
 
 /// The control state of the calling thread's floating-point unit, as the machine stores it.
 typedef struct {
@@ -29,5 +36,144 @@ uint64_t qcodec_environment_current(void);
 
 /// Processors in the calling thread's affinity mask, or those online where the system has no such mask.
 int qcodec_available_processors(void);
+
+// MARK: Kernel levels
+
+/// The instruction sets that kernels are compiled for; `scalar` is the Swift reference.
+enum {
+  qcodec_level_scalar = 0,
+  qcodec_level_sse2 = 1,
+  qcodec_level_avx2 = 2,
+  qcodec_level_avx512 = 3,
+  qcodec_level_neon = 4,
+};
+
+/// Whether this machine runs a level.
+int qcodec_level_supported(int level);
+
+/// The best level that this machine runs.
+int qcodec_level_best(void);
+
+// MARK: What kernels work on
+
+enum { qcodec_dtype_f32 = 0, qcodec_dtype_bf16 = 1, qcodec_dtype_f16 = 2 };
+
+/// How a value is turned into a code.
+enum {
+  /// Entries are evenly spaced: the code follows by arithmetic, but for values next to a threshold.
+  qcodec_search_uniform = 0,
+  /// Any 16 entries.
+  qcodec_search_sixteen = 1,
+  /// Any entries of which the buckets below hold one threshold at most.
+  qcodec_search_buckets = 2,
+};
+
+/// A table prepared for encoding and decoding; made once, shared between threads.
+typedef struct {
+  int bits;
+  int is_signed;
+  int search;
+  /// 2^bits entries, padding included.
+  float entries[256];
+  /// The thresholds, `distinct - 1` of them, then infinities.
+  float thresholds[256];
+  int distinct;
+  /// uniform: p = y · factor + offset lies within 0.5 of the code.
+  float factor;
+  float offset;
+  /// The rank of each code by its radius, and the radii in that order.
+  uint8_t rank[256];
+  double radii[256];
+  /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
+  int low_bits;
+  uint32_t words[2 * 32 * 256];
+  /// buckets, AVX-512: whether the negative side mirrors the positive, and byte tables of 256 (mirrored) or 512.
+  int mirrored;
+  int zero;
+  uint32_t warp[32];
+  int warp_bits;
+  uint8_t base[512], first[512], second[512], third[512];
+  /// The bytes of the entries, least significant first.
+  uint8_t planes[4][256];
+} qcodec_table;
+
+/// Prepares a table; returns 0 where no kernel serves it (the reference does).
+///
+/// radii: R(c) of each code, for the guarantee; NULL counts as zeros.
+int qcodec_table_prepare(
+  qcodec_table *table, const float *entries, const float *thresholds, int distinct, int bits, int is_signed,
+  const double *radii);
+
+/// What encoding did to the elements of a chunk; as the reference's statistics.
+typedef struct {
+  double squared_error[16];
+  double squared_source[16];
+  double max_abs_error;
+  double max_scaled_error;
+  uint64_t zeros_created;
+  uint64_t sign_changes;
+  /// max |scale| · R(code).
+  double scaled_radius;
+} qcodec_statistics;
+
+enum {
+  qcodec_found_nonfinite = 1,
+  qcodec_found_negative = 2,
+};
+
+// MARK: Operations
+
+/// Encodes elements under block scaling: scales as `float`, codes packed.
+///
+/// x: `count` elements; block: a power of two from 32; signed_extreme: whether scales keep the extreme's sign;
+/// statistics: taken further, or NULL. Returns what was found that the reference must look at; the output then counts
+/// for nothing.
+int qcodec_encode_blocks(
+  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int signed_extreme, int dtype,
+  float *scales, uint8_t *codes, qcodec_statistics *statistics);
+
+/// Encodes elements with a scale each; otherwise as qcodec_encode_blocks. Scales may be zero.
+void qcodec_encode_scaled(
+  int level, const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,
+  qcodec_statistics *statistics);
+
+/// Decodes elements of blocks: value = map[code] · scale + 0. `first` is the element's place in the first block.
+void qcodec_decode_blocks(
+  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
+  size_t block, float *values);
+
+/// Decodes elements with a scale each, from element `first` of the codes on.
+void qcodec_decode_scaled(
+  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
+  float *values);
+
+/// Encodes elements under the log map: the two ends of each block, then codes. Returns as qcodec_encode_blocks.
+int qcodec_encode_log(
+  int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
+  qcodec_statistics *statistics);
+
+/// Decodes elements of log blocks, whose ends were checked.
+void qcodec_decode_log(
+  int level, const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits,
+  float *values);
+
+/// values[i] = sqrt(values[i]) where positive, else 1.
+void qcodec_divisors(int level, float *values, size_t count);
+
+/// u[i] = x[i] / divisors[i]; returns qcodec_found_nonfinite where any is not finite.
+int qcodec_divide(int level, const float *x, const float *divisors, size_t count, float *u);
+
+/// values[i] = values[i] · divisors[i] + 0.
+void qcodec_multiply(int level, float *values, const float *divisors, size_t count);
+
+/// Elements of a dtype as float32, exact.
+void qcodec_widen(int level, const void *source, int dtype, size_t count, float *values);
+
+/// float32 as elements of a dtype, rounded to nearest even.
+void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target);
+
+/// Byte planes: target[p · count + i] = source[i · planes + p], and back; planes 2, 4 or 8.
+void qcodec_split_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target);
+void qcodec_join_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target);
 
 #endif

@@ -1,0 +1,23 @@
+// Every kernel body for one level; the including file has set the target and KERNEL.
+
+#include "vector.h"
+
+#include "lookup.h"
+
+#include "search.h"
+
+#include "measure.h"
+
+#include "encode.h"
+
+#include "decode.h"
+
+#include "log.h"
+
+#include "convert.h"
+
+const qcodec_kernels KERNEL(qcodec_kernels) = {
+  KERNEL(encode_blocks), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled), KERNEL(encode_log),
+  KERNEL(decode_log),    KERNEL(divisors),      KERNEL(divide),        KERNEL(multiply),      KERNEL(widen),
+  KERNEL(narrow),        KERNEL(split_planes),  KERNEL(join_planes),
+};

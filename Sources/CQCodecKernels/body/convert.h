@@ -1,0 +1,110 @@
+// Dtypes, the update domain's element-wise steps, and byte planes.
+
+static void KERNEL(divisors)(float *values, size_t count) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    f32x16 v = load16(values + i), root = __builtin_elementwise_sqrt(v);
+    store16(values + i, selectf16(v > 0, root, (f32x16)1.0f));
+  }
+  for (; i < count; i++) values[i] = values[i] > 0 ? __builtin_sqrtf(values[i]) : 1;
+}
+
+static int KERNEL(divide)(const float *x, const float *divisors, size_t count, float *u) {
+  u32x16 greatest = (u32x16)0u;
+  uint32_t rest = 0;
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    f32x16 quotient = load16(x + i) / load16(divisors + i);
+    greatest = max16(greatest, magnitude16(quotient));
+    store16(u + i, quotient);
+  }
+  for (; i < count; i++) {
+    float quotient = x[i] / divisors[i];
+    uint32_t bits;
+    memcpy(&bits, &quotient, 4);
+    rest = (bits & 0x7FFFFFFFu) > rest ? bits & 0x7FFFFFFFu : rest;
+    u[i] = quotient;
+  }
+  return greatest16(greatest) >= 0x7F800000u || rest >= 0x7F800000u ? qcodec_found_nonfinite : 0;
+}
+
+static void KERNEL(multiply)(float *values, const float *divisors, size_t count) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) store16(values + i, load16(values + i) * load16(divisors + i) + 0.0f);
+  for (; i < count; i++) values[i] = values[i] * divisors[i] + 0.0f;
+}
+
+static void KERNEL(widen)(const void *source, int dtype, size_t count, float *values) {
+  if (dtype == qcodec_dtype_f32) {
+    memcpy(values, source, 4 * count);
+    return;
+  }
+  const uint8_t *bytes = source;
+  for (size_t i = 0; i < count; i += 16) {
+    size_t lanes = count - i < 16 ? count - i : 16;
+    u16x16 half = (u16x16)0;
+    memcpy(&half, bytes + 2 * i, 2 * lanes);
+    f32x16 value = dtype == qcodec_dtype_bf16 ? widen_bf16(half) : widen_f16(half);
+    memcpy(values + i, &value, 4 * lanes);
+  }
+}
+
+static void KERNEL(narrow)(const float *values, int dtype, size_t count, void *target) {
+  if (dtype == qcodec_dtype_f32) {
+    memcpy(target, values, 4 * count);
+    return;
+  }
+  uint8_t *bytes = target;
+  for (size_t i = 0; i < count; i += 16) {
+    size_t lanes = count - i < 16 ? count - i : 16;
+    f32x16 value = (f32x16)0.0f;
+    memcpy(&value, values + i, 4 * lanes);
+    u16x16 half = __builtin_convertvector(dtype == qcodec_dtype_bf16 ? narrow_bf16(value) : narrow_f16(value), u16x16);
+    memcpy(bytes + 2 * i, &half, 2 * lanes);
+  }
+}
+
+/// Sixteen elements of 4 bytes at a time: each plane is a shift and a narrowing.
+static void KERNEL(split_planes)(const uint8_t *source, size_t count, int planes, uint8_t *target) {
+  size_t i = 0;
+  if (planes == 4) {
+    for (; i + 16 <= count; i += 16) {
+      u32x16 words = *(const u32x16u *)(source + 4 * i);
+#pragma clang loop unroll(full)
+      for (int p = 0; p < 4; p++) {
+        store_bytes16(target + (size_t)p * count + i, __builtin_convertvector(words >> (8 * p) & 0xFFu, u8x16));
+      }
+    }
+  } else if (planes == 2) {
+    for (; i + 16 <= count; i += 16) {
+      u16x16 words = *(const u16x16u *)(source + 2 * i);
+      store_bytes16(target + i, __builtin_convertvector(words & 0xFF, u8x16));
+      store_bytes16(target + count + i, __builtin_convertvector(words >> 8, u8x16));
+    }
+  }
+  for (; i < count; i++) {
+    for (int p = 0; p < planes; p++) target[(size_t)p * count + i] = source[i * (size_t)planes + (size_t)p];
+  }
+}
+
+static void KERNEL(join_planes)(const uint8_t *source, size_t count, int planes, uint8_t *target) {
+  size_t i = 0;
+  if (planes == 4) {
+    for (; i + 16 <= count; i += 16) {
+      u32x16 words = (u32x16)0u;
+#pragma clang loop unroll(full)
+      for (int p = 0; p < 4; p++) {
+        words |= __builtin_convertvector(load_bytes16(source + (size_t)p * count + i), u32x16) << (8 * p);
+      }
+      *(u32x16u *)(target + 4 * i) = words;
+    }
+  } else if (planes == 2) {
+    for (; i + 16 <= count; i += 16) {
+      u16x16 words = __builtin_convertvector(load_bytes16(source + i), u16x16);
+      *(u16x16u *)(target + 2 * i) = words | __builtin_convertvector(load_bytes16(source + count + i), u16x16) << 8;
+    }
+  }
+  for (; i < count; i++) {
+    for (int p = 0; p < planes; p++) target[i * (size_t)planes + (size_t)p] = source[(size_t)p * count + i];
+  }
+}

@@ -1,0 +1,103 @@
+// Table look-ups, the one thing that instruction sets do in ways of their own.
+
+typedef uint8_t u8x64 __attribute__((ext_vector_type(64)));
+typedef uint16_t u16x32 __attribute__((ext_vector_type(32)));
+typedef uint8_t u8x32 __attribute__((ext_vector_type(32)));
+typedef u8x64 u8x64u __attribute__((aligned(1)));
+typedef u8x32 u8x32u __attribute__((aligned(1)));
+
+/// table[index] for indices of 0 to 15.
+INLINE f32x16 lookup16(const float *table, u32x16 index) {
+#if defined(LEVEL_AVX512)
+  return (f32x16)_mm512_permutexvar_ps((__m512i)index, (__m512)load16(table));
+#elif defined(LEVEL_AVX2)
+  __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+  __m256i a = (__m256i)index.lo, b = (__m256i)index.hi;
+  f32x16 result;
+  // Bit 3 of an index, moved to the sign, chooses the half.
+  result.lo = (__typeof__(result.lo))_mm256_blendv_ps(
+    _mm256_permutevar8x32_ps(low, a), _mm256_permutevar8x32_ps(high, a), (__m256)_mm256_slli_epi32(a, 28));
+  result.hi = (__typeof__(result.hi))_mm256_blendv_ps(
+    _mm256_permutevar8x32_ps(low, b), _mm256_permutevar8x32_ps(high, b), (__m256)_mm256_slli_epi32(b, 28));
+  return result;
+#else
+  f32x16 result;
+  for (int i = 0; i < 16; i++) result[i] = table[index[i]];
+  return result;
+#endif
+}
+
+/// table[index] for indices of 0 to 7.
+INLINE f32x16 lookup8(const float *table, u32x16 index) {
+#if defined(LEVEL_AVX2)
+  __m256 all = _mm256_loadu_ps(table);
+  f32x16 result;
+  result.lo = (__typeof__(result.lo))_mm256_permutevar8x32_ps(all, (__m256i)index.lo);
+  result.hi = (__typeof__(result.hi))_mm256_permutevar8x32_ps(all, (__m256i)index.hi);
+  return result;
+#else
+  return lookup16(table, index);
+#endif
+}
+
+#if defined(LEVEL_AVX512)
+/// table[index] of 256 bytes, 64 at a time.
+INLINE __m512i lookup_bytes(const uint8_t *table, __m512i index) {
+  __m512i low = _mm512_permutex2var_epi8(
+    _mm512_loadu_si512(table), index, _mm512_loadu_si512(table + 64));
+  __m512i high = _mm512_permutex2var_epi8(
+    _mm512_loadu_si512(table + 128), index, _mm512_loadu_si512(table + 192));
+  return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), low, high);
+}
+#endif
+
+/// The greatest rank of 64 codes.
+INLINE uint32_t greatest_rank64(const qcodec_table *table, const uint8_t *codes) {
+#if defined(LEVEL_AVX512)
+  u8x64 ranks = (u8x64)lookup_bytes(table->rank, _mm512_loadu_si512(codes));
+  return __builtin_reduce_max(ranks);
+#else
+  uint32_t greatest = 0;
+  for (int i = 0; i < 64; i++) {
+    uint32_t rank = table->rank[codes[i]];
+    greatest = rank > greatest ? rank : greatest;
+  }
+  return greatest;
+#endif
+}
+
+/// entries[codes[i]] of 64 codes of 8 bits.
+INLINE void entries64(const qcodec_table *table, const uint8_t *codes, f32x16 out[4]) {
+#if defined(LEVEL_AVX512)
+  // In this order the in-lane unpacking below puts the elements right.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i index = _mm512_permutexvar_epi32(order, _mm512_loadu_si512(codes));
+  __m512i b0 = lookup_bytes(table->planes[0], index), b1 = lookup_bytes(table->planes[1], index);
+  __m512i b2 = lookup_bytes(table->planes[2], index), b3 = lookup_bytes(table->planes[3], index);
+  __m512i low01 = _mm512_unpacklo_epi8(b0, b1), high01 = _mm512_unpackhi_epi8(b0, b1);
+  __m512i low23 = _mm512_unpacklo_epi8(b2, b3), high23 = _mm512_unpackhi_epi8(b2, b3);
+  out[0] = (f32x16)_mm512_unpacklo_epi16(low01, low23);
+  out[1] = (f32x16)_mm512_unpackhi_epi16(low01, low23);
+  out[2] = (f32x16)_mm512_unpacklo_epi16(high01, high23);
+  out[3] = (f32x16)_mm512_unpackhi_epi16(high01, high23);
+#else
+#pragma clang loop unroll(full)
+  for (int v = 0; v < 4; v++) {
+    f32x16 values;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i++) values[i] = table->entries[codes[16 * v + i]];
+    out[v] = values;
+  }
+#endif
+}
+
+/// Codes of 4 bits, two a byte with the first in the high nibble, from one byte each.
+INLINE void pack64(const uint8_t *codes, uint8_t *target) {
+  u16x32 pairs = (u16x32) * (const u8x64u *)codes;
+  *(u8x32u *)target = __builtin_convertvector((pairs << 4 | pairs >> 8) & 0xFF, u8x32);
+}
+
+INLINE void unpack64(const uint8_t *packed, uint8_t *codes) {
+  u16x32 bytes = __builtin_convertvector(*(const u8x32u *)packed, u16x32);
+  *(u8x64u *)codes = (u8x64)((bytes >> 4) | (bytes & 15) << 8);
+}

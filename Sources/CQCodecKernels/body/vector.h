@@ -1,0 +1,75 @@
+// Sixteen lanes at a time, whatever the machine's registers hold: clang lowers these types to one zmm, two ymm or four
+// xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) gives the level's name.
+
+#pragma STDC FP_CONTRACT OFF
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float f32x16 __attribute__((ext_vector_type(16)));
+typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
+typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
+typedef double f64x16 __attribute__((ext_vector_type(16)));
+typedef int64_t i64x16 __attribute__((ext_vector_type(16)));
+typedef uint64_t u64x16 __attribute__((ext_vector_type(16)));
+typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
+typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
+// The same with the alignment of their elements, for loads and stores anywhere.
+typedef f32x16 f32x16u __attribute__((aligned(1)));
+typedef u32x16 u32x16u __attribute__((aligned(1)));
+typedef u16x16 u16x16u __attribute__((aligned(1)));
+typedef u8x16 u8x16u __attribute__((aligned(1)));
+
+INLINE f32x16 load16(const float *p) { return *(const f32x16u *)p; }
+INLINE void store16(float *p, f32x16 v) { *(f32x16u *)p = v; }
+INLINE void store_bytes16(uint8_t *p, u8x16 v) { *(u8x16u *)p = v; }
+INLINE u8x16 load_bytes16(const uint8_t *p) { return *(const u8x16u *)p; }
+INLINE u32x16 bits16(f32x16 v) { return (u32x16)v; }
+INLINE u32x16 magnitude16(f32x16 v) { return (u32x16)v & 0x7FFFFFFFu; }
+INLINE u32x16 select16(i32x16 mask, u32x16 yes, u32x16 no) { return ((u32x16)mask & yes) | (~(u32x16)mask & no); }
+INLINE f32x16 selectf16(i32x16 mask, f32x16 yes, f32x16 no) {
+  return (f32x16)select16(mask, (u32x16)yes, (u32x16)no);
+}
+INLINE u32x16 max16(u32x16 a, u32x16 b) { return __builtin_elementwise_max(a, b); }
+INLINE u32x16 min16(u32x16 a, u32x16 b) { return __builtin_elementwise_min(a, b); }
+
+INLINE uint32_t greatest16(u32x16 v) { return __builtin_reduce_max(v); }
+INLINE uint32_t least16(u32x16 v) { return __builtin_reduce_min(v); }
+INLINE int any16(i32x16 mask) { return __builtin_reduce_or(mask) != 0; }
+
+// The nearest integer of a float of magnitude below 2^22, ties to even: the sum with 1.5 · 2^23 has no bits below one.
+INLINE i32x16 rint16(f32x16 v) {
+  return (i32x16)(v + 12582912.0f) - 0x4B400000;
+}
+
+// The nearest integers of float64 of 0 to 2^31, ties to even: the sum with 2^52 has no bits below one.
+INLINE u32x16 rint64x16(f64x16 v) { return __builtin_convertvector((u64x16)(v + 0x1p52), u32x16); }
+
+INLINE f64x16 widen16(f32x16 v) { return __builtin_convertvector(v, f64x16); }
+// Integers below 2^31: signed conversion is one instruction everywhere, unsigned is not.
+INLINE f64x16 double16(u32x16 v) { return __builtin_convertvector((i32x16)v, f64x16); }
+
+// Elements of a dtype as float32, exact, and back, to nearest even; dtype as in qcodec_dtype.
+INLINE f32x16 widen_bf16(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
+
+INLINE u32x16 narrow_bf16(f32x16 v) {
+  u32x16 bits = (u32x16)v;
+  u32x16 rounded = (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+  return select16((bits & 0x7FFFFFFFu) > 0x7F800000u, bits >> 16 | 0x40u, rounded);
+}
+
+INLINE f32x16 widen_f16(u16x16 v) {
+  u32x16 half = __builtin_convertvector(v, u32x16);
+  u32x16 sign = (half & 0x8000u) << 16, magnitude = (half & 0x7FFFu) << 13;
+  // The product with 2^112 puts the exponent right, subnormals included.
+  u32x16 finite = (u32x16)((f32x16)magnitude * 0x1p112f);
+  return (f32x16)(sign | select16(magnitude >= 0x0F800000u, magnitude | 0x7F800000u, finite));
+}
+
+INLINE u32x16 narrow_f16(f32x16 v) {
+  u32x16 sign = (u32x16)v >> 16 & 0x8000u, bits = (u32x16)v & 0x7FFFFFFFu;
+  u32x16 small = (u32x16)((f32x16)bits + 0.5f) - 0x3F000000u;
+  u32x16 normal = (bits + 0xFFFu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
+  u32x16 result = select16(bits < 0x38800000u, small, normal);
+  result = select16(bits >= 0x477FF000u, (u32x16)(0x7C00u), result);
+  return sign | select16(bits > 0x7F800000u, (u32x16)(0x7E00u), result);
+}

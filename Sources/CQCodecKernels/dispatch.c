@@ -1,0 +1,108 @@
+#include "levels.h"
+
+// The kernels of a level that the caller knows to be supported.
+static const qcodec_kernels *kernels(int level) {
+#if defined(__x86_64__)
+  switch (level) {
+    case qcodec_level_avx512: return &qcodec_kernels_avx512;
+    case qcodec_level_avx2: return &qcodec_kernels_avx2;
+    default: return &qcodec_kernels_sse2;
+  }
+#else
+  (void)level;
+  return &qcodec_kernels_neon;
+#endif
+}
+
+int qcodec_level_supported(int level) {
+  switch (level) {
+    case qcodec_level_scalar: return 1;
+#if defined(__x86_64__)
+    case qcodec_level_sse2: return 1;
+    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    case qcodec_level_avx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+             __builtin_cpu_supports("bmi2");
+#elif defined(__aarch64__)
+    case qcodec_level_neon: return 1;
+#endif
+    default: return 0;
+  }
+}
+
+int qcodec_level_best(void) {
+  static const int order[] = {qcodec_level_avx512, qcodec_level_avx2, qcodec_level_neon, qcodec_level_sse2};
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    if (qcodec_level_supported(order[i])) return order[i];
+  }
+  return qcodec_level_scalar;
+}
+
+int qcodec_encode_blocks(
+  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int signed_extreme, int dtype,
+  float *scales, uint8_t *codes, qcodec_statistics *statistics
+) {
+  return kernels(level)->encode_blocks(table, x, count, block, signed_extreme, dtype, scales, codes, statistics);
+}
+
+void qcodec_encode_scaled(
+  int level, const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,
+  qcodec_statistics *statistics
+) {
+  kernels(level)->encode_scaled(table, x, scales, count, dtype, codes, statistics);
+}
+
+void qcodec_decode_blocks(
+  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
+  size_t block, float *values
+) {
+  kernels(level)->decode_blocks(table, codes, scales, first, count, block, values);
+}
+
+void qcodec_decode_scaled(
+  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
+  float *values
+) {
+  kernels(level)->decode_scaled(table, codes, scales, first, count, values);
+}
+
+int qcodec_encode_log(
+  int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
+  qcodec_statistics *statistics
+) {
+  return kernels(level)->encode_log(x, count, block, bits, dtype, ends, codes, statistics);
+}
+
+void qcodec_decode_log(
+  int level, const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits, float *values
+) {
+  kernels(level)->decode_log(codes, ends, first, count, block, bits, values);
+}
+
+void qcodec_divisors(int level, float *values, size_t count) { kernels(level)->divisors(values, count); }
+
+int qcodec_divide(int level, const float *x, const float *divisors, size_t count, float *u) {
+  return kernels(level)->divide(x, divisors, count, u);
+}
+
+void qcodec_multiply(int level, float *values, const float *divisors, size_t count) {
+  kernels(level)->multiply(values, divisors, count);
+}
+
+void qcodec_widen(int level, const void *source, int dtype, size_t count, float *values) {
+  kernels(level)->widen(source, dtype, count, values);
+}
+
+void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target) {
+  kernels(level)->narrow(values, dtype, count, target);
+}
+
+void qcodec_split_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target) {
+  kernels(level)->split_planes(source, count, planes, target);
+}
+
+void qcodec_join_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target) {
+  kernels(level)->join_planes(source, count, planes, target);
+}

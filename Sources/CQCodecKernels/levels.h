@@ -1,0 +1,33 @@
+// One table of functions a kernel level; inside this target only.
+#ifndef QCODEC_LEVELS_H
+#define QCODEC_LEVELS_H
+
+#include <string.h>
+
+#include "CQCodecKernels.h"
+
+typedef struct {
+  int (*encode_blocks)(
+    const qcodec_table *, const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
+  void (*encode_scaled)(
+    const qcodec_table *, const float *, const float *, size_t, int, uint8_t *, qcodec_statistics *);
+  void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
+  void (*decode_scaled)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, float *);
+  int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
+  void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
+  void (*divisors)(float *, size_t);
+  int (*divide)(const float *, const float *, size_t, float *);
+  void (*multiply)(float *, const float *, size_t);
+  void (*widen)(const void *, int, size_t, float *);
+  void (*narrow)(const float *, int, size_t, void *);
+  void (*split_planes)(const uint8_t *, size_t, int, uint8_t *);
+  void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
+} qcodec_kernels;
+
+#if defined(__x86_64__)
+extern const qcodec_kernels qcodec_kernels_sse2, qcodec_kernels_avx2, qcodec_kernels_avx512;
+#elif defined(__aarch64__)
+extern const qcodec_kernels qcodec_kernels_neon;
+#endif
+
+#endif

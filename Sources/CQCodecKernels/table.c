@@ -1,0 +1,184 @@
+#include <math.h>
+#include <string.h>
+
+#include "CQCodecKernels.h"
+
+// Preparing a table: done once for each tensor, so plainly.
+
+static uint32_t pattern(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, 4);
+  return bits;
+}
+
+static float value(uint32_t bits) {
+  float result;
+  memcpy(&result, &bits, 4);
+  return result;
+}
+
+static uint32_t count_below(const qcodec_table *t, float y) {
+  uint32_t count = 0;
+  while ((int)count < t->distinct - 1 && t->thresholds[count] < y) count++;
+  return count;
+}
+
+// Ranks of codes by radius, so that the greatest radius of many codes is that of their greatest rank.
+static void rank_codes(qcodec_table *t, const double *radii) {
+  int size = 1 << t->bits;
+  for (int c = 0; c < size; c++) {
+    double own = radii ? radii[c] : 0;
+    int rank = 0;
+    for (int other = 0; other < size; other++) {
+      double radius = radii ? radii[other] : 0;
+      rank += radius < own || (radius == own && other < c);
+    }
+    t->rank[c] = (uint8_t)rank;
+    t->radii[rank] = own;
+  }
+}
+
+// Whether codes follow from y · factor + offset to within 2^-16 steps of the thresholds.
+static int is_uniform(qcodec_table *t) {
+  int last = t->distinct - 1;
+  if (t->distinct < 3) return 0;
+  double step = ((double)t->entries[last] - t->entries[0]) / last;
+  double factor = 1 / step, offset = -(double)t->entries[0] / step;
+  if (factor != (float)factor || offset != (float)offset) {
+    // Steps of 1/127 and 1/255 are no float32; their inverses are integers.
+    factor = nearbyint(factor), offset = nearbyint(offset);
+  }
+  for (int i = 0; i < last; i++) {
+    if (fabs(t->thresholds[i] * factor + offset - (i + 0.5)) > 0x1p-16) return 0;
+  }
+  t->factor = (float)factor, t->offset = (float)offset;
+  return 1;
+}
+
+// At most one threshold in each bucket of a sign and the patterns' upper bits, from 2^-31 to below 2.
+static int build_words(qcodec_table *t) {
+  for (int k = 4; k <= 8; k++) {
+    int low = 23 - k;
+    uint32_t mask = (1u << low) - 1, half = 32u << k;
+    int fits = 1;
+    for (uint32_t key = 0; key < 2 * half && fits; key++) {
+      uint32_t start = ((key % half) + (96u << k)) << low;
+      float near = value(start), far = value(start | mask);
+      int negative = key >= half;
+      // Below zero the far end is the least value.
+      uint32_t first = count_below(t, negative ? -far : near), last = count_below(t, negative ? -near : far);
+      if (last - first > 1) {
+        fits = 0;
+      } else if (key < 2 * 32 * 256) {
+        uint32_t word = first << low;
+        if (last > first) {
+          uint32_t inside = pattern(t->thresholds[first]) & 0x7FFFFFFFu & mask;
+          word += negative ? inside : mask - inside;
+        }
+        t->words[key] = word;
+      }
+    }
+    if (fits) {
+      t->low_bits = low;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+// Whether the thresholds below zero are the first of those above, negated.
+static int is_mirrored(const qcodec_table *t) {
+  int total = t->distinct - 1, below = 0;
+  while (below < total && t->thresholds[below] < 0) below++;
+  if (!t->is_signed || total - below < below) return 0;
+  for (int i = 0; i < below; i++) {
+    if (t->thresholds[below - 1 - i] != -t->thresholds[below + i]) return 0;
+  }
+  return 1;
+}
+
+static void clear_below(uint32_t *bits, int count) { *bits |= (1u << count) - 1; }
+
+// Buckets of uneven width for the byte-plane search: 256 of them where the table is mirrored, else 512.
+static void build_planes(qcodec_table *t) {
+  t->mirrored = is_mirrored(t);
+  if (t->is_signed && !t->mirrored) return;
+  int negatives = 0;
+  while (negatives < t->distinct - 1 && t->thresholds[negatives] < 0) negatives++;
+  t->zero = negatives;
+  const float *thresholds = t->thresholds + negatives;
+  int count = t->distinct - 1 - negatives, width = t->mirrored ? 8 : 9;
+  int bits_of[32], total = 0;
+  for (int e = 0; e < 32; e++) {
+    int nb = 0;
+    for (int fits = 0; !fits && nb <= width; nb += !fits) {
+      fits = 1;
+      for (int i = 1; i < count; i++) {
+        uint32_t a = pattern(thresholds[i - 1]), b = pattern(thresholds[i]);
+        if ((int)(b >> 23) == 96 + e && a >> (23 - nb) == b >> (23 - nb)) fits = 0;
+      }
+    }
+    if (nb > width) return;
+    bits_of[e] = nb;
+    total += 1 << nb;
+  }
+  if (total > 1 << width) return;
+  int next = 0;
+  for (int nb = width; nb >= 0; nb--) {
+    for (int e = 0; e < 32; e++) {
+      if (bits_of[e] != nb) continue;
+      uint32_t exponent = (uint32_t)(96 + e), r = (uint32_t)(nb + 9 - width);
+      uint32_t field = (exponent << nb) & ((1u << width) - 1);
+      uint32_t warp = (field ^ (uint32_t)next) << (32 - width) | r;
+      t->warp[exponent & 31] = warp;
+      for (int sub = 0; sub < 1 << nb; sub++) {
+        uint32_t start = exponent << 23 | (uint32_t)sub << (23 - nb), end = start + (1u << (23 - nb)) - 1;
+        int first = 0;
+        while (first < count && pattern(thresholds[first]) < start) first++;
+        uint32_t warped = 0xFFFFFFFFu;
+        if (first < count && pattern(thresholds[first]) <= end) {
+          uint32_t threshold = pattern(thresholds[first]);
+          warped = (threshold << r | threshold >> (32 - r) % 32) ^ warp;
+          clear_below(&warped, (int)r);
+        }
+        // Of nine bits the kernel has the upper eight as an index and the last as a choice of half.
+        int place = width == 9 ? (next & 1) << 8 | next >> 1 : next;
+        t->base[place] = (uint8_t)first;
+        t->first[place] = (uint8_t)(warped >> 16), t->second[place] = (uint8_t)(warped >> 8);
+        t->third[place] = (uint8_t)warped;
+        next++;
+      }
+    }
+  }
+  t->warp_bits = width;
+}
+
+int qcodec_table_prepare(
+  qcodec_table *t, const float *entries, const float *thresholds, int distinct, int bits, int is_signed,
+  const double *radii
+) {
+  memset(t, 0, sizeof *t);
+  t->bits = bits, t->is_signed = is_signed, t->distinct = distinct;
+  memcpy(t->entries, entries, sizeof(float) << bits);
+  for (int i = 0; i < 256; i++) t->thresholds[i] = i < distinct - 1 ? thresholds[i] : INFINITY;
+  for (int p = 0; p < 4; p++) {
+    for (int c = 0; c < 1 << bits; c++) t->planes[p][c] = (uint8_t)(pattern(entries[c]) >> (8 * p));
+  }
+  rank_codes(t, radii);
+  if (is_uniform(t)) {
+    t->search = qcodec_search_uniform;
+    return 1;
+  }
+  if (bits == 4) {
+    t->search = qcodec_search_sixteen;
+    return 1;
+  }
+  for (int i = 0; i < distinct - 1; i++) {
+    // Magnitudes below 2^-31 share a bucket; zero as a threshold would divide it.
+    if (fabsf(thresholds[i]) < 0x1p-31f) return 0;
+  }
+  if (!build_words(t)) return 0;
+  t->search = qcodec_search_buckets;
+  build_planes(t);
+  return 1;
+}
