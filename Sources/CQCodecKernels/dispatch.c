@@ -41,10 +41,17 @@ int qcodec_level_best(void) {
 }
 
 int qcodec_encode_blocks(
-  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int signed_extreme, int dtype,
+  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics
 ) {
-  return kernels(level)->encode_blocks(table, x, count, block, signed_extreme, dtype, scales, codes, statistics);
+  return kernels(level)->encode_blocks(table, x, count, block, rule, dtype, scales, codes, statistics);
+}
+
+int qcodec_measure_update(
+  int level, const qcodec_table *table, const float *x, const float *u, const float *divisors, size_t count,
+  size_t block, int dtype, const float *scales, const uint8_t *codes, qcodec_statistics *statistics
+) {
+  return kernels(level)->measure_update(table, x, u, divisors, count, block, dtype, scales, codes, statistics);
 }
 
 void qcodec_encode_scaled(
@@ -80,6 +87,8 @@ void qcodec_decode_log(
 ) {
   kernels(level)->decode_log(codes, ends, first, count, block, bits, values);
 }
+
+int qcodec_scan(int level, const float *x, size_t count) { return kernels(level)->scan(x, count); }
 
 void qcodec_divisors(int level, float *values, size_t count) { kernels(level)->divisors(values, count); }
 

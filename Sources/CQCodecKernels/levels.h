@@ -2,6 +2,7 @@
 #ifndef QCODEC_LEVELS_H
 #define QCODEC_LEVELS_H
 
+#include <math.h>
 #include <string.h>
 
 #include "CQCodecKernels.h"
@@ -9,12 +10,16 @@
 typedef struct {
   int (*encode_blocks)(
     const qcodec_table *, const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
+  int (*measure_update)(
+    const qcodec_table *, const float *, const float *, const float *, size_t, size_t, int, const float *,
+    const uint8_t *, qcodec_statistics *);
   void (*encode_scaled)(
     const qcodec_table *, const float *, const float *, size_t, int, uint8_t *, qcodec_statistics *);
   void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
   void (*decode_scaled)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, float *);
   int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
   void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
+  int (*scan)(const float *, size_t);
   void (*divisors)(float *, size_t);
   int (*divide)(const float *, const float *, size_t, float *);
   void (*multiply)(float *, const float *, size_t);

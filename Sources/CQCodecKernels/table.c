@@ -18,23 +18,24 @@ static float value(uint32_t bits) {
 }
 
 static uint32_t count_below(const qcodec_table *t, float y) {
-  uint32_t count = 0;
-  while ((int)count < t->distinct - 1 && t->thresholds[count] < y) count++;
-  return count;
+  uint32_t low = 0, high = (uint32_t)(t->distinct - 1);
+  while (low < high) {
+    uint32_t middle = (low + high) / 2;
+    if (t->thresholds[middle] < y) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
-// Ranks of codes by radius, so that the greatest radius of many codes is that of their greatest rank.
-static void rank_codes(qcodec_table *t, const double *radii) {
-  int size = 1 << t->bits;
-  for (int c = 0; c < size; c++) {
-    double own = radii ? radii[c] : 0;
+void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits) {
+  memset(result, 0, sizeof *result);
+  for (int c = 0; c < 1 << bits; c++) {
     int rank = 0;
-    for (int other = 0; other < size; other++) {
-      double radius = radii ? radii[other] : 0;
-      rank += radius < own || (radius == own && other < c);
+    for (int other = 0; other < 1 << bits; other++) {
+      rank += radii[other] < radii[c] || (radii[other] == radii[c] && other < c);
     }
-    t->rank[c] = (uint8_t)rank;
-    t->radii[rank] = own;
+    result->rank[c] = (uint8_t)rank;
+    result->radii[rank] = radii[c];
   }
 }
 
@@ -154,8 +155,7 @@ static void build_planes(qcodec_table *t) {
 }
 
 int qcodec_table_prepare(
-  qcodec_table *t, const float *entries, const float *thresholds, int distinct, int bits, int is_signed,
-  const double *radii
+  qcodec_table *t, const float *entries, const float *thresholds, int distinct, int bits, int is_signed
 ) {
   memset(t, 0, sizeof *t);
   t->bits = bits, t->is_signed = is_signed, t->distinct = distinct;
@@ -164,7 +164,6 @@ int qcodec_table_prepare(
   for (int p = 0; p < 4; p++) {
     for (int c = 0; c < 1 << bits; c++) t->planes[p][c] = (uint8_t)(pattern(entries[c]) >> (8 * p));
   }
-  rank_codes(t, radii);
   if (is_uniform(t)) {
     t->search = qcodec_search_uniform;
     return 1;

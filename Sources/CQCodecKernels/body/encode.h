@@ -42,10 +42,20 @@ INLINE KERNEL(extreme) find_extreme(const float *x, size_t count) {
   return result;
 }
 
+/// The nearest float32 whose low 8 mantissa bits are zero, ties to even.
+INLINE float rounded_scale(float scale) {
+  uint32_t bits;
+  memcpy(&bits, &scale, 4);
+  uint32_t magnitude = bits & 0x7FFFFFFFu, rounded = (magnitude + 0x7F + (magnitude >> 8 & 1)) & ~0xFFu;
+  bits = rounded == 0 ? 0 : (bits & 0x80000000u) | rounded;
+  memcpy(&scale, &bits, 4);
+  return scale;
+}
+
 /// The codes of up to 64 elements, and the values they decode to where asked for.
 INLINE void encode_tile(
   const qcodec_table *table, const float levels[4][16], int kind, const float *x, const float *scales, float scale,
-  int count, int bits, uint8_t *target, uint8_t *codes
+  int clamps, int count, int bits, uint8_t *target, uint8_t *codes
 ) {
   float padded[TILE], padded_scales[TILE];
   if (__builtin_expect(count < TILE, 0)) {
@@ -68,6 +78,8 @@ INLINE void encode_tile(
     } else {
       y[v] = scale == 0 ? (f32x16)0.0f : value / scale;
     }
+    // Compared, not chosen by instruction: no quotient is NaN.
+    if (clamps) y[v] = selectf16(y[v] > 1, (f32x16)1.0f, selectf16(y[v] < -1, (f32x16)-1.0f, y[v]));
   }
   search64(table, levels, kind, y, codes);
   if (count == TILE) {
@@ -101,17 +113,18 @@ INLINE void decode_tile(const qcodec_table *table, const uint8_t *codes, const f
 
 /// Takes in what a tile of one scale decodes to; returns the greatest rank of its codes.
 INLINE uint32_t measure_tile(
-  measures_t *m, const qcodec_table *table, const float *x, const uint8_t *codes, float scale, int count, int dtype
+  measures_t *m, const qcodec_table *table, const qcodec_radii *radii, const float *x, const uint8_t *codes, float scale,
+  int count, int dtype
 ) {
   f32x16 values[4];
   decode_tile(table, codes, 0, scale, values);
   if (__builtin_expect(count == TILE, 1)) {
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) measure16(m, load16(x + 16 * v), round_to(values[v], dtype), 16);
-    return greatest_rank64(table, codes);
+    return greatest_rank64(radii, codes);
   }
   uint32_t rank = 0;
-  for (int i = 0; i < count; i++) rank = table->rank[codes[i]] > rank ? table->rank[codes[i]] : rank;
+  for (int i = 0; i < count; i++) rank = radii->rank[codes[i]] > rank ? radii->rank[codes[i]] : rank;
   for (int v = 0; 16 * v < count; v++) {
     float padded[16] = {0};
     int rest = count - 16 * v < 16 ? count - 16 * v : 16;
@@ -122,17 +135,17 @@ INLINE uint32_t measure_tile(
 }
 
 /// Takes in the errors of a block of one scale.
-INLINE void close_block(measures_t *m, const qcodec_table *table, float scale, uint32_t rank, qcodec_statistics *s) {
+INLINE void close_block(measures_t *m, float scale, uint32_t rank, qcodec_statistics *s) {
   double greatest = __builtin_reduce_max(m->greatest), magnitude = __builtin_fabs((double)scale);
   s->max_abs_error = greatest > s->max_abs_error ? greatest : s->max_abs_error;
   if (magnitude == 0) return;
-  double scaled = greatest / magnitude, radius = magnitude * table->radii[rank];
+  double scaled = greatest / magnitude, radius = magnitude * s->radii->radii[rank];
   s->max_scaled_error = scaled > s->max_scaled_error ? scaled : s->max_scaled_error;
   s->scaled_radius = radius > s->scaled_radius ? radius : s->scaled_radius;
 }
 
 INLINE int encode_blocks_as(
-  const qcodec_table *table, int kind, const float *x, size_t count, size_t block, int signed_extreme, int dtype,
+  const qcodec_table *table, int kind, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics
 ) {
   float levels[4][16];
@@ -145,7 +158,9 @@ INLINE int encode_blocks_as(
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     KERNEL(extreme) extreme = find_extreme(x + start, size);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
-    float scale = signed_extreme ? extreme.extreme : __builtin_fabsf(extreme.extreme);
+    float scale = rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
+    if (rule & qcodec_rule_rounded) scale = rounded_scale(scale);
+    if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
     scales[start / block] = scale;
     uint32_t rank = 0;
     if (statistics) measures.greatest = (f64x16)0.0;
@@ -153,32 +168,35 @@ INLINE int encode_blocks_as(
       int tile = size - i < TILE ? (int)(size - i) : TILE;
       uint8_t bytes[TILE];
       encode_tile(
-        table, levels, kind, x + start + i, 0, scale, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
+        table, levels, kind, x + start + i, 0, scale, rule & qcodec_rule_rounded, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
       if (statistics) {
-        uint32_t own = measure_tile(&measures, table, x + start + i, bytes, scale, tile, dtype);
+        uint32_t own = measure_tile(
+          &measures, table, statistics->radii, x + start + i, bytes, scale, tile, dtype);
         rank = own > rank ? own : rank;
       }
     }
-    if (statistics) close_block(&measures, table, scale, rank, statistics);
+    if (statistics) close_block(&measures, scale, rank, statistics);
   }
   if (statistics) measures_end(&measures, statistics);
   return 0;
 }
 
+static int KERNEL(scan)(const float *x, size_t count) { return find_extreme(x, count).found; }
+
 static int KERNEL(encode_blocks)(
-  const qcodec_table *table, const float *x, size_t count, size_t block, int signed_extreme, int dtype, float *scales,
+  const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype, float *scales,
   uint8_t *codes, qcodec_statistics *statistics
 ) {
   if (table->search == qcodec_search_uniform) {
     return encode_blocks_as(
-      table, qcodec_search_uniform, x, count, block, signed_extreme, dtype, scales, codes, statistics);
+      table, qcodec_search_uniform, x, count, block, rule, dtype, scales, codes, statistics);
   }
   if (table->search == qcodec_search_sixteen) {
     return encode_blocks_as(
-      table, qcodec_search_sixteen, x, count, block, signed_extreme, dtype, scales, codes, statistics);
+      table, qcodec_search_sixteen, x, count, block, rule, dtype, scales, codes, statistics);
   }
   return encode_blocks_as(
-    table, qcodec_search_buckets, x, count, block, signed_extreme, dtype, scales, codes, statistics);
+    table, qcodec_search_buckets, x, count, block, rule, dtype, scales, codes, statistics);
 }
 
 static void KERNEL(encode_scaled)(
@@ -197,7 +215,7 @@ static void KERNEL(encode_scaled)(
     int tile = count - i < TILE ? (int)(count - i) : TILE;
     uint8_t bytes[TILE];
     encode_tile(
-      table, levels, table->search, x + i, scales + i, 0, tile, table->bits, codes + i * (size_t)table->bits / 8, bytes);
+      table, levels, table->search, x + i, scales + i, 0, 0, tile, table->bits, codes + i * (size_t)table->bits / 8, bytes);
     if (!statistics) continue;
     float padded[TILE] = {0}, own[TILE] = {0};
     memcpy(padded, x + i, 4 * (size_t)tile);
@@ -211,7 +229,7 @@ static void KERNEL(encode_scaled)(
         double magnitude = __builtin_fabs((double)own[16 * v + k]);
         if (magnitude == 0) continue;
         double error = __builtin_fabs((double)source[k] - (double)value[k]) / magnitude;
-        double bound = magnitude * table->radii[table->rank[bytes[16 * v + k]]];
+        double bound = magnitude * statistics->radii->radii[statistics->radii->rank[bytes[16 * v + k]]];
         scaled = error > scaled ? error : scaled;
         radius = bound > radius ? bound : radius;
       }

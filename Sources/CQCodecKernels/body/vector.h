@@ -2,6 +2,8 @@
 // xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) gives the level's name.
 
 #pragma STDC FP_CONTRACT OFF
+// Everything that takes or returns a vector is inlined: no such call has an ABI.
+#pragma clang diagnostic ignored "-Wpsabi"
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -81,9 +81,6 @@ typedef struct {
   /// uniform: p = y · factor + offset lies within 0.5 of the code.
   float factor;
   float offset;
-  /// The rank of each code by its radius, and the radii in that order.
-  uint8_t rank[256];
-  double radii[256];
   /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
   int low_bits;
   uint32_t words[2 * 32 * 256];
@@ -97,15 +94,23 @@ typedef struct {
   uint8_t planes[4][256];
 } qcodec_table;
 
-/// Prepares a table; returns 0 where no kernel serves it (the reference does).
-///
-/// radii: R(c) of each code, for the guarantee; NULL counts as zeros.
+/// Prepares a table; returns 0 where no kernel encodes with it (the reference does). Decoding always works.
 int qcodec_table_prepare(
-  qcodec_table *table, const float *entries, const float *thresholds, int distinct, int bits, int is_signed,
-  const double *radii);
+  qcodec_table *table, const float *entries, const float *thresholds, int distinct, int bits, int is_signed);
+
+/// The worst error of each code, R(c): its rank among them, and the radii in that order, so that the greatest radius of
+/// many codes is that of their greatest rank.
+typedef struct {
+  uint8_t rank[256];
+  double radii[256];
+} qcodec_radii;
+
+/// Ranks the radii of 2^bits codes.
+void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits);
 
 /// What encoding did to the elements of a chunk; as the reference's statistics.
 typedef struct {
+  const qcodec_radii *radii;
   double squared_error[16];
   double squared_source[16];
   double max_abs_error;
@@ -114,6 +119,10 @@ typedef struct {
   uint64_t sign_changes;
   /// max |scale| · R(code).
   double scaled_radius;
+  /// The bounds of the update domain, and the dtype's absolute rounding term that they contain.
+  double absolute_bound;
+  double relative_bound;
+  double slack;
 } qcodec_statistics;
 
 enum {
@@ -121,16 +130,31 @@ enum {
   qcodec_found_negative = 2,
 };
 
+/// How a scale follows from its extreme.
+enum {
+  /// The largest magnitude.
+  qcodec_rule_magnitude = 0,
+  /// The element of largest magnitude with its sign.
+  qcodec_rule_signed = 1,
+  /// Added to either in the update domain: the scale is rounded to 16 bits, quotients beyond ±1 are ±1.
+  qcodec_rule_rounded = 2,
+};
+
 // MARK: Operations
 
 /// Encodes elements under block scaling: scales as `float`, codes packed.
 ///
-/// x: `count` elements; block: a power of two from 32; signed_extreme: whether scales keep the extreme's sign;
-/// statistics: taken further, or NULL. Returns what was found that the reference must look at; the output then counts
-/// for nothing.
+/// x: `count` elements; block: a power of two from 32; rule: how scales follow from extremes; statistics: taken further,
+/// or NULL. Returns what was found that the reference must look at; the output then counts for nothing.
 int qcodec_encode_blocks(
-  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int signed_extreme, int dtype,
+  int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics);
+
+/// Measures a first moment whose quotients were encoded in blocks: x as given, u = x / divisors, and what codes and
+/// scales make of them. Returns qcodec_found_nonfinite where a decoded value is not finite.
+int qcodec_measure_update(
+  int level, const qcodec_table *table, const float *x, const float *u, const float *divisors, size_t count,
+  size_t block, int dtype, const float *scales, const uint8_t *codes, qcodec_statistics *statistics);
 
 /// Encodes elements with a scale each; otherwise as qcodec_encode_blocks. Scales may be zero.
 void qcodec_encode_scaled(
@@ -156,6 +180,9 @@ int qcodec_encode_log(
 void qcodec_decode_log(
   int level, const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits,
   float *values);
+
+/// What the reference must look at among elements: qcodec_found_nonfinite, qcodec_found_negative.
+int qcodec_scan(int level, const float *x, size_t count);
 
 /// values[i] = sqrt(values[i]) where positive, else 1.
 void qcodec_divisors(int level, float *values, size_t count);

@@ -1,3 +1,5 @@
+import CQCodecKernels
+
 /// Decodes the chunks of one tensor, in any order and on any thread; refuses what no encoder writes.
 public struct ChunkDecoder: Sendable {
   /// How the tensor lies in chunks.
@@ -6,12 +8,17 @@ public struct ChunkDecoder: Sendable {
   private let field: ScaleField
   /// Import entries that are NaN: codes that must not occur.
   private let forbidden: Set<UInt8>
+  /// The level of the kernels, and the table as they want it; nil where the reference decodes.
+  private let level: Int32?
+  private let kernelTable: KernelTable?
 
   /// A decoder under a layout and its scale vector (empty for blocks).
   ///
+  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  ///
   /// Throws `shapeMismatch` for a scale vector of another length, `invalidScale` for a scale that is not finite, or
   /// negative where the scale rule makes magnitudes.
-  public init(layout: TensorLayout, scales: [Float]) throws(QCodecError) {
+  public init(layout: TensorLayout, scales: [Float], kernels: KernelLevel = .selected) throws(QCodecError) {
     guard scales.count == layout.scaleCount else {
       throw QCodecError(.shapeMismatch, "\(scales.count) scales for \(layout.scaleCount)")
     }
@@ -20,6 +27,9 @@ public struct ChunkDecoder: Sendable {
     field = ScaleField(layout: layout)
     let entries = layout.table?.entries ?? []
     forbidden = Set(entries.indices.filter { entries[$0].isNaN }.map(UInt8.init))
+    // A code without a value is to be found, which the reference does.
+    level = kernels == .scalar || !forbidden.isEmpty ? nil : kernels.rawValue
+    kernelTable = level == nil ? nil : layout.table?.kernelTable
     try checkScales(scales)
   }
 
@@ -46,6 +56,10 @@ public struct ChunkDecoder: Sendable {
       throw QCodecError(.shapeMismatch, "elements \(wanted) of chunk \(index) and room for \(target.count) bytes")
     }
     guard !wanted.isEmpty else { return }
+    if level != nil {
+      return try unsafe decodeByKernels(
+        payload, first: first, total: total, elements: wanted, divisors: divisors, into: target)
+    }
     try unsafe forEachSegment(payload, first: first, total: total, elements: wanted) { values, done, count in
       if !divisors.isEmpty {
         unsafe divisors.withUnsafeBufferPointer { divisors in
@@ -70,6 +84,16 @@ public struct ChunkDecoder: Sendable {
     }
     var result = [Float](repeating: 0, count: wanted.count)
     guard !wanted.isEmpty else { return result }
+    if let level {
+      try unsafe result.withUnsafeMutableBufferPointer { result throws(QCodecError) in
+        let target = unsafe result.baseAddress.unsafelyUnwrapped
+        try withCodecEnvironment { () throws(QCodecError) in
+          try unsafe values(payload, first: first, total: total, elements: wanted, into: target)
+          unsafe qcodec_divisors(level, target, wanted.count)
+        }
+      }
+      return result
+    }
     try unsafe result.withUnsafeMutableBufferPointer { result throws(QCodecError) in
       let target = unsafe result.baseAddress.unsafelyUnwrapped
       try unsafe forEachSegment(payload, first: first, total: total, elements: wanted) { values, done, count in
@@ -169,6 +193,68 @@ public struct ChunkDecoder: Sendable {
       unsafe ScalarKernels.decode(
         scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
         into: scratch.values)
+    }
+  }
+}
+
+// MARK: - By kernels
+
+extension ChunkDecoder {
+  private func decodeByKernels(
+    _ payload: UnsafeRawBufferPointer, first: UInt64, total: Int, elements: Range<Int>, divisors: [Float],
+    into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) {
+    guard let level else { return }
+    let start = unsafe target.baseAddress.unsafelyUnwrapped
+    try withCodecEnvironment { () throws(QCodecError) in
+      guard layout.dtype != .f32 else {
+        let values = unsafe start.assumingMemoryBound(to: Float.self)
+        try unsafe self.values(payload, first: first, total: total, elements: elements, into: values)
+        return unsafe divisors.withUnsafeBufferPointer { divisors in
+          if let divisors = divisors.baseAddress { unsafe qcodec_multiply(level, values, divisors, elements.count) }
+        }
+      }
+      var values = [Float](repeating: 0, count: elements.count)
+      try unsafe values.withUnsafeMutableBufferPointer { values throws(QCodecError) in
+        let values = unsafe values.baseAddress.unsafelyUnwrapped
+        try unsafe self.values(payload, first: first, total: total, elements: elements, into: values)
+        unsafe divisors.withUnsafeBufferPointer { divisors in
+          if let divisors = divisors.baseAddress { unsafe qcodec_multiply(level, values, divisors, elements.count) }
+        }
+        unsafe qcodec_narrow(level, values, layout.dtype.kernelCode, elements.count, start)
+      }
+    }
+  }
+
+  /// The float32 values of elements, before divisors and dtype.
+  private func values(
+    _ payload: UnsafeRawBufferPointer, first: UInt64, total: Int, elements: Range<Int>,
+    into target: UnsafeMutablePointer<Float>
+  ) throws(QCodecError) {
+    guard let level else { return }
+    let blocks = try unsafe ChunkBlocks(payload, layout: layout, elements: total, vector: scales)
+    try checkScales(blocks.scales)
+    let packed = unsafe (payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: total))
+      .assumingMemoryBound(to: UInt8.self)
+    guard let kernelTable else {
+      // The ends, checked above, lie where the payload begins.
+      let ends = unsafe payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self)
+      return unsafe qcodec_decode_log(
+        level, packed, ends, elements.lowerBound, elements.count, blocks.size, Int32(layout.scheme.bits), target)
+    }
+    unsafe blocks.scales.withUnsafeBufferPointer { vector in
+      let vector = unsafe vector.baseAddress.unsafelyUnwrapped
+      if blocks.size > 0 {
+        return unsafe qcodec_decode_blocks(
+          level, kernelTable.pointer, packed, vector, elements.lowerBound, elements.count, blocks.size, target)
+      }
+      let scratch = SegmentScratch()
+      for start in stride(from: elements.lowerBound, to: elements.upperBound, by: ScalarKernels.segment) {
+        let count = min(ScalarKernels.segment, elements.upperBound - start)
+        unsafe field.fill(from: first + UInt64(start), count: count, vector: vector, into: scratch.scales)
+        unsafe qcodec_decode_scaled(
+          level, kernelTable.pointer, packed, scratch.scales, start, count, target + (start - elements.lowerBound))
+      }
     }
   }
 }

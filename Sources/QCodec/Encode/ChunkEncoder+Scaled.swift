@@ -56,6 +56,7 @@ extension ChunkEncoder {
     let origin: UInt64 = if case .block = layout.scheme.scaling { 0 } else { work.first }
     let isUpdate = layout.scheme.domain == .update
     var statistics = ChunkStatistics()
+    var bounds = isUpdate ? UpdateBounds(layout: layout, elements: work.count) : nil
     for start in stride(from: 0, to: work.count, by: ScalarKernels.segment) {
       let count = min(ScalarKernels.segment, work.count - start)
       loadOperand(work, from: start, count: count, scratch)
@@ -68,15 +69,16 @@ extension ChunkEncoder {
       // A segment is even, so the codes of each begin on a byte.
       unsafe ScalarKernels.pack(
         scratch.codes, count: count, bits: layout.scheme.bits, into: codes + start * layout.scheme.bits / 8)
-      try measure(work, from: start, count: count, coder: coder, scratch, into: &statistics)
+      try measure(work, from: start, count: count, coder: coder, scratch, bounds: &bounds, into: &statistics)
     }
+    if let bounds { statistics.bound(bounds, slack: coder.radii.slack) }
     return statistics.finish(slack: coder.radii.slack)
   }
 
   /// Decodes a segment as a reader would and takes in what became of it.
   private func measure(
     _ work: ChunkWork, from start: Int, count: Int, coder: TableCoder, _ scratch: SegmentScratch,
-    into statistics: inout ChunkStatistics
+    bounds: inout UpdateBounds?, into statistics: inout ChunkStatistics
   ) throws(QCodecError) {
     unsafe coder.table.entries.withUnsafeBufferPointer { entries in
       unsafe ScalarKernels.decode(
@@ -97,8 +99,8 @@ extension ChunkEncoder {
       unsafe ScalarKernels.round(scratch.values, count: count, to: layout.dtype)
       guard unsafe ScalarKernels.areFinite(scratch.values, count: count) else { throw notFinite("a decoded value") }
       unsafe statistics.measureErrors(scratch.x, values: scratch.values, count: count)
-      unsafe statistics.bound(
-        scratch.codes, scales: scratch.scales, divisors: divisors, count: count, radii: radii)
+      unsafe bounds?.take(
+        start, scratch.codes, scales: scratch.scales, divisors: divisors, count: count, radii: radii)
     }
   }
 }

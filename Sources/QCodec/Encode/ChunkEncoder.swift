@@ -9,12 +9,18 @@ public struct ChunkEncoder: Sendable {
   /// nil for the `log` map.
   let coder: TableCoder?
   private let counter: StochasticCounter?
+  /// nil where the reference encodes.
+  private let kernels: ChunkKernels?
 
   /// An encoder of the tensor `name`, under a layout and the scale vector that `ScalePass` found (empty for blocks).
   ///
+  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  ///
   /// Throws `unsupportedScheme` for an import table or `unknown` rounding, `shapeMismatch` for a scale vector of another
   /// length.
-  public init(layout: TensorLayout, name: String, scales: [Float]) throws(QCodecError) {
+  public init(
+    layout: TensorLayout, name: String, scales: [Float], kernels: KernelLevel = .selected
+  ) throws(QCodecError) {
     let scheme = layout.scheme
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown, layout.table?.isImport != true else {
       throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: name)
@@ -28,6 +34,8 @@ public struct ChunkEncoder: Sendable {
     field = ScaleField(layout: layout)
     coder = withCodecEnvironment { layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) } }
     counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
+    let own = coder
+    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, level: kernels) }
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.
@@ -55,10 +63,11 @@ public struct ChunkEncoder: Sendable {
       let split = layout.blockByteCount(elements: total)
       let blocks = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[..<split])
       let codes = unsafe (payload.baseAddress.unsafelyUnwrapped + split).assumingMemoryBound(to: UInt8.self)
+      let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
+      if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes) { return found }
       guard let coder else {
         return try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
       }
-      let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
       return try unsafe encodeScaled(work, coder: coder, blocks: blocks, codes: codes)
     }
   }

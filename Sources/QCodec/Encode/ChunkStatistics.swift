@@ -1,3 +1,5 @@
+import CQCodecKernels
+
 /// The running statistics of one chunk; element i of the chunk adds to partial sum i mod 16.
 struct ChunkStatistics {
   private var squaredError = PartialSums()
@@ -11,6 +13,18 @@ struct ChunkStatistics {
   /// The bounds of the update domain and of the `log` map, complete but for the last factor.
   private var absoluteBound = 0.0
   private var relativeBound = 0.0
+
+  init() {}
+
+  /// The statistics that kernels took of a chunk.
+  init(_ kernels: qcodec_statistics) {
+    unsafe squaredError = PartialSums(kernels.squared_error)
+    unsafe squaredSource = PartialSums(kernels.squared_source)
+    unsafe (maxAbsError, maxScaledError) = (kernels.max_abs_error, kernels.max_scaled_error)
+    unsafe (zerosCreated, signChanges) = (kernels.zeros_created, kernels.sign_changes)
+    unsafe scaledRadius = kernels.scaled_radius
+    unsafe (absoluteBound, relativeBound) = (kernels.absolute_bound, kernels.relative_bound)
+  }
 
   /// Measures a segment that begins on partial sum 0: x the source, values what it decodes to in its dtype.
   mutating func measureErrors(_ x: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int) {
@@ -53,21 +67,8 @@ struct ChunkStatistics {
   }
 
   /// Takes in what codes, scales and divisors admit in the update domain.
-  mutating func bound(
-    _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<Float>, divisors: UnsafePointer<Float>, count: Int,
-    radii: CellRadii
-  ) {
-    var (absolute, relative) = (absoluteBound, relativeBound)
-    let slack = radii.slack
-    unsafe radii.radii.withUnsafeBufferPointer { radii in
-      for i in 0..<count {
-        let quotient = unsafe Double(scales[i].magnitude) * radii[Int(codes[i])] + CellRadii.updateUnderflow
-        let divisor = unsafe Double(divisors[i])
-        absolute = max(absolute, quotient * divisor + slack)
-        relative = max(relative, quotient + slack / divisor)
-      }
-    }
-    (absoluteBound, relativeBound) = (absolute, relative)
+  mutating func bound(_ bounds: UpdateBounds, slack: Double) {
+    (absoluteBound, relativeBound) = bounds.finish(slack: slack)
   }
 
   /// Takes in what the ends of a `log` block admit.

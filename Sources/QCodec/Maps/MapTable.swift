@@ -17,6 +17,14 @@ public struct MapTable: Sendable, Hashable {
   public let thresholds: [Float]
   /// The search structure of named tables, made once.
   private let namedSearch: CodeSearch?
+  /// Likewise for kernels.
+  private let namedKernelTable: KernelTable?
+
+  /// The table as kernels want it; custom tables make it on each call, for the reason below.
+  var kernelTable: KernelTable {
+    namedKernelTable
+      ?? withCodecEnvironment { KernelTable(entries: entries, thresholds: thresholds, signed: signed) }
+  }
 
   /// The search structure of encoders; nil for imports. Custom tables make it on each call: it takes 64 KiB, and a file
   /// may hold more tables than anyone will encode with.
@@ -61,6 +69,8 @@ public struct MapTable: Sendable, Hashable {
     let thresholds = isImport ? [] : withCodecEnvironment { Self.thresholds(of: entries) }
     self.thresholds = thresholds
     namedSearch = isNamed ? withCodecEnvironment { CodeSearch(thresholds: thresholds) } : nil
+    namedKernelTable =
+      isNamed ? withCodecEnvironment { KernelTable(entries: entries, thresholds: thresholds, signed: signed) } : nil
   }
 
   private static func thresholds(of entries: [Float]) -> [Float] {

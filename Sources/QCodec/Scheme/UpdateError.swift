@@ -62,6 +62,21 @@ public struct UpdateError: Sendable, Equatable {
 struct PartialSums {
   private var sums = InlineArray<16, Double>(repeating: 0)
 
+  init() {}
+
+  /// The sums that a kernel took.
+  init(
+    _ lanes: (
+      Double, Double, Double, Double, Double, Double, Double, Double, Double, Double, Double, Double, Double, Double,
+      Double, Double
+    )
+  ) {
+    sums = [
+      lanes.0, lanes.1, lanes.2, lanes.3, lanes.4, lanes.5, lanes.6, lanes.7, lanes.8, lanes.9, lanes.10, lanes.11,
+      lanes.12, lanes.13, lanes.14, lanes.15,
+    ]
+  }
+
   mutating func add(_ term: Double, at index: Int) { sums[index & 15] += term }
 
   var total: Double {

@@ -1,0 +1,103 @@
+import CQCodecKernels
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The instruction sets that kernels are compiled for. All of them give the same bytes; they differ in speed alone.
+public enum KernelLevel: Int32, Sendable, CaseIterable {
+  /// The Swift reference, which every other level equals bit for bit.
+  case scalar = 0
+  case sse2 = 1
+  case avx2 = 2
+  case avx512 = 3
+  case neon = 4
+
+  /// The name in `QCODEC_KERNELS` and JSON.
+  public var name: String {
+    switch self {
+    case .scalar: "scalar"
+    case .sse2: "sse2"
+    case .avx2: "avx2"
+    case .avx512: "avx512"
+    case .neon: "neon"
+    }
+  }
+
+  /// The level of a name, or nil.
+  public init?(name: String) {
+    guard let match = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = match
+  }
+
+  /// Whether this machine runs the level.
+  public var isSupported: Bool { qcodec_level_supported(rawValue) != 0 }
+
+  /// The best level that this machine runs.
+  public static let best = KernelLevel(rawValue: qcodec_level_best()) ?? .scalar
+
+  /// The level that is used where none is asked for: what the environment variable `QCODEC_KERNELS` names, else the best.
+  ///
+  /// A name that is unknown, or that this machine does not run, counts as `scalar`: nothing faster than what was asked for
+  /// runs unnoticed.
+  public static let selected: KernelLevel = {
+    guard let name = unsafe getenv("QCODEC_KERNELS").map({ unsafe String(cString: $0) }), !name.isEmpty else { return best }
+    guard let level = KernelLevel(name: name), level.isSupported else { return .scalar }
+    return level
+  }()
+}
+
+extension DType {
+  /// What kernels call a quantizable type.
+  var kernelCode: Int32 {
+    switch self {
+    case .bf16: Int32(qcodec_dtype_bf16)
+    case .f16: Int32(qcodec_dtype_f16)
+    default: Int32(qcodec_dtype_f32)
+    }
+  }
+}
+
+/// A table as kernels want it, made once and shared.
+///
+/// Safe: written by its initialiser alone, freed with the object.
+@safe final class KernelTable: @unchecked Sendable {
+  let pointer: UnsafePointer<qcodec_table>
+  /// Whether a kernel encodes with the table; all decode with it.
+  let encodes: Bool
+
+  /// The table of entries; without thresholds it is an import, which is decoded only.
+  init(entries: [Float], thresholds: [Float], signed: Bool) {
+    let pointer = UnsafeMutablePointer<qcodec_table>.allocate(capacity: 1)
+    let served = unsafe entries.withUnsafeBufferPointer { entries in
+      unsafe thresholds.withUnsafeBufferPointer { thresholds in
+        unsafe qcodec_table_prepare(
+          pointer, entries.baseAddress, thresholds.baseAddress, Int32(thresholds.count + 1),
+          entries.count == 16 ? 4 : 8, signed ? 1 : 0)
+      }
+    }
+    encodes = served != 0 && !thresholds.isEmpty
+    unsafe self.pointer = UnsafePointer(pointer)
+  }
+
+  deinit { unsafe pointer.deallocate() }
+}
+
+/// Radii as kernels want them.
+///
+/// Safe: written by its initialiser alone, freed with the object.
+@safe final class KernelRadii: @unchecked Sendable {
+  let pointer: UnsafePointer<qcodec_radii>
+
+  init(_ radii: CellRadii, bits: Int) {
+    let pointer = UnsafeMutablePointer<qcodec_radii>.allocate(capacity: 1)
+    unsafe radii.radii.withUnsafeBufferPointer { unsafe qcodec_radii_prepare(pointer, $0.baseAddress, Int32(bits)) }
+    unsafe self.pointer = UnsafePointer(pointer)
+  }
+
+  deinit { unsafe pointer.deallocate() }
+}
