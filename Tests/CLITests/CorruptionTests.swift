@@ -10,7 +10,7 @@ import Testing
     try work.succeed(["encode", "in.safetensors", "-o", "s.qckpt", "--policy", policy])
     let reader = try CheckpointReader(path: work.path("s.qckpt"))
     let info = reader.tensor(try #require(reader.find(victim)))
-    let chunk = reader.chunk(info.chunks.upperBound - 1)
+    let chunk = reader.chunk(info.chunks[info.chunks.count - 1])
     var bytes = try work.read("s.qckpt")
     bytes[Int(chunk.offset) + chunk.storedLength / 2] ^= 0x10
     try work.write(bytes, "bad.qckpt")
