@@ -8,7 +8,7 @@ import Testing
     let cases: [([String], String)] = [
       (["--output"], "Missing value for '--output <output>'"),
       ([], "--output is missing"),
-      (["-o", "out", "--fast"], "Unknown option '--fast'"),
+      (["-o", "out", "--nonsense-xyzzy"], "Unknown option '--nonsense-xyzzy'"),
       (["-o", "out", "--threads", "0"], "--threads is to be 1 to 1024"),
       (["-o", "out", "--threads", "1025"], "--threads is to be 1 to 1024"),
       (["-o", "out", "--threads", "two"], "The value 'two' is invalid for '--threads <threads>'"),
