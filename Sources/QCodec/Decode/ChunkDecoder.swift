@@ -210,19 +210,23 @@ extension ChunkDecoder {
       guard layout.dtype != .f32 else {
         let values = unsafe start.assumingMemoryBound(to: Float.self)
         try unsafe self.values(payload, first: first, total: total, elements: elements, into: values)
-        return unsafe divisors.withUnsafeBufferPointer { divisors in
-          if let divisors = divisors.baseAddress { unsafe qcodec_multiply(level, values, divisors, elements.count) }
-        }
+        return unsafe multiply(values, divisors, level)
       }
       var values = [Float](repeating: 0, count: elements.count)
       try unsafe values.withUnsafeMutableBufferPointer { values throws(QCodecError) in
         let values = unsafe values.baseAddress.unsafelyUnwrapped
         try unsafe self.values(payload, first: first, total: total, elements: elements, into: values)
-        unsafe divisors.withUnsafeBufferPointer { divisors in
-          if let divisors = divisors.baseAddress { unsafe qcodec_multiply(level, values, divisors, elements.count) }
-        }
+        unsafe multiply(values, divisors, level)
         unsafe qcodec_narrow(level, values, layout.dtype.kernelCode, elements.count, start)
       }
+    }
+  }
+
+  /// Multiplies values by their divisors, of which the value domain has none.
+  private func multiply(_ values: UnsafeMutablePointer<Float>, _ divisors: [Float], _ level: Int32) {
+    guard !divisors.isEmpty else { return }
+    unsafe divisors.withUnsafeBufferPointer {
+      unsafe qcodec_multiply(level, values, $0.baseAddress, $0.count)
     }
   }
 
