@@ -41,10 +41,17 @@ extension CheckpointWriter {
     var open = try self.open(tensor, layout: layout, reason: reason)
     let chunks = try preparation(tensor, layout: layout, scales: scales)
     try writeScales(scales, layout: layout, to: &open)
-    try writeChunks(Int(chunks.plan.dataChunks), to: &open) { index throws(QCodecError) in
-      let range = chunks.sourceRange(ofChunk: index)
-      let bytes = try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
-      return try chunks.prepare(index, bytes)
+    do throws(QCodecError) {
+      try writeChunks(Int(chunks.plan.dataChunks), to: &open) { index throws(QCodecError) in
+        let range = chunks.sourceRange(ofChunk: index)
+        let bytes = try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
+        return try chunks.prepare(index, bytes)
+      }
+    } catch {
+      guard error.code == .negativeValue, let layout else { throw error }
+      // What is not finite counts wherever it stands; the encoder may not have come to it.
+      _ = try firstPass(source, layout: layout, choice: choice, isThorough: true)
+      throw error
     }
     return open.record
   }
@@ -79,13 +86,15 @@ extension CheckpointWriter {
   }
 
   /// Looks the tensor over: its scale vector, or nil with the reason why it is to be lossless.
+  ///
+  /// A value that is not finite decides over a negative one, whichever comes first.
   private func firstPass(
-    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice
+    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice, isThorough: Bool = false
   ) throws(QCodecError) -> (scales: [Float]?, reason: FallbackReason) {
     let scansNegative = !layout.scheme.signed && choice.negativeFallsBack
     let needsScales = ScalePass.isNeeded(for: layout)
     // Otherwise the encoder meets every value that decides anything, and then the whole file is given up.
-    guard needsScales || scansNegative || choice.nonFinite == .raw else { return ([], .none) }
+    guard isThorough || needsScales || scansNegative || choice.nonFinite == .raw else { return ([], .none) }
     let pass = ScalePass(layout: layout)
     var scan = ValueScan()
     for index in 0..<layout.codeChunkCount {
@@ -96,16 +105,16 @@ extension CheckpointWriter {
         if choice.nonFinite == .raw { return (nil, .nonFinite) }
         throw ValueScan.nonFinite(found, tensor: choice.name)
       }
-      if let found = scan.firstNegative, !layout.scheme.signed, !choice.negativeFallsBack {
-        throw ValueScan.negative(found, tensor: choice.name)
-      }
       if needsScales {
         try unsafe bytes.withBytes { bytes throws(QCodecError) in
           try unsafe pass.accumulate(chunk: index, source: bytes)
         }
       }
     }
-    if scan.firstNegative != nil, scansNegative { return (nil, .negative) }
+    if let found = scan.firstNegative, !layout.scheme.signed {
+      if choice.negativeFallsBack { return (nil, .negative) }
+      throw ValueScan.negative(found, tensor: choice.name)
+    }
     return (pass.finish(), .none)
   }
 

@@ -183,7 +183,11 @@ public final class CheckpointWriter {
       throw QCodecError(.invalidShape, "\(tensor.shape.count) dims, 32 at most", tensor: name)
     }
     do throws(QCodecError) {
-      return try tensor.dtype.byteCount(elements: try TensorLayout.elementCount(of: tensor.shape))
+      let bytes = try tensor.dtype.byteCount(elements: try TensorLayout.elementCount(of: tensor.shape))
+      guard bytes < Format.maximumFile else {
+        throw QCodecError(.limitExceeded, "\(bytes) bytes of a tensor, fewer than 2^63 at most")
+      }
+      return bytes
     } catch {
       throw error.named(name)
     }
