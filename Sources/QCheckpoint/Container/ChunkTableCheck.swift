@@ -83,7 +83,8 @@ struct ChunkTableCheck {
     } catch {
       throw QCodecError(
         error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
-        offset: records + UInt64(tensor * Format.tensorRecordSize), tensor: String(decoding: directory.name(tensor), as: UTF8.self))
+        offset: records + UInt64(tensor * Format.tensorRecordSize),
+        tensor: String(decoding: directory.name(tensor), as: UTF8.self))
     }
   }
 }
