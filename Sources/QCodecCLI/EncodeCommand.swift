@@ -64,7 +64,8 @@ struct EncodeCommand: ParsableCommand {
     let policy = try resolvedPolicy()
     let job = try EncodeJob(inputs: inputs, policy: policy, extraMetadata: metadata)
     if let output, !dryRun {
-      try Inputs.refuseOverwriting(output, inputs: job.files)
+      let policyFile = PolicyFile.identity(self.policy).map { [$0] } ?? []
+      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile))
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
