@@ -90,6 +90,7 @@ struct EncodeCommand: ParsableCommand {
         ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
         : try CheckpointWriter(path: target, options: options)
     }
+    Interruption.removeWhenInterrupted(writer.temporaryPath)
     for item in job.items {
       do {
         try writer.add(

@@ -62,6 +62,11 @@ public final class CheckpointWriter {
     try output.write(Header().bytes)
   }
 
+  /// The file that is written to until `finish` puts it in place; nil for pipes and devices.
+  ///
+  /// For programs that a signal may end: whoever handles it can remove the file.
+  public var temporaryPath: String? { output.temporaryPath }
+
   /// Sets the user metadata and policy document, an object; the last call that succeeds counts.
   ///
   /// Throws `limitExceeded` above 256 MiB, `invalidArgument` for what is no object, `invalidJSON` for too many levels.
