@@ -88,20 +88,13 @@ struct InspectSummary {
   }
 
   private func tensor(_ info: TensorInfo, histogram: CodeHistogram?) -> JSONValue {
-    let scheme = info.scheme
-    var block = JSONValue.null
-    if case .block(let size)? = scheme?.scaling { block = .count(size) }
-    var members: [String: JSONValue] = [
+    let own: [String: JSONValue] = [
       "name": .string(info.name), "dtype": .string(info.dtype.name), "shape": .array(info.shape.map { .count($0) }),
-      "role": .string(info.role.name), "encoding": .string(scheme == nil ? "lossless" : "quantized"),
-      "reason": info.reason.name.map { .string($0) } ?? .null,
-      "map": text(scheme?.map.name), "bits": scheme.map { .count($0.bits) } ?? .null,
-      "signed": scheme.map { .bool($0.signed) } ?? .null, "scaling": text(scheme?.scaling.name), "block": block,
-      "domain": text(scheme?.domain.name), "rounding": text(scheme?.rounding.name),
-      "scale_rule": text(scheme?.scaleRule.name), "compression": .string(Describe.compression(info)),
-      "source_bytes": .count(info.sourceBytes), "stored_bytes": .count(info.storedBytes),
-      "bits_per_value": .number(info.bitsPerValue),
+      "role": .string(info.role.name), "reason": info.reason.name.map { .string($0) } ?? .null,
+      "compression": .string(Describe.compression(info)), "source_bytes": .count(info.sourceBytes),
+      "stored_bytes": .count(info.storedBytes), "bits_per_value": .number(info.bitsPerValue),
     ]
+    var members = own.merging(Describe.members(of: info.scheme)) { first, _ in first }
     let statistics = info.statistics
     members["max_abs_error"] = .number(statistics.maxAbsError)
     members["max_scaled_error"] = .number(statistics.maxScaledError)
@@ -116,6 +109,4 @@ struct InspectSummary {
     }
     return .object(members)
   }
-
-  private func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
 }
