@@ -57,7 +57,9 @@ struct MapTests {
       (Scheme.Map.normal, 8, true), (.normal, 4, false), (.dynamicNoZero, 8, true), (.log, 8, false),
       (.dynamic, 5, true), (.custom, 8, true),
     ] {
-      #expect(failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code == .unsupportedScheme)
+      #expect(
+        failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code
+          == .unsupportedScheme)
     }
   }
 

@@ -4,6 +4,7 @@ import QCodec
 public struct WriterOptions: Sendable {
   /// The lossless stage; chunks that gain less than 1/64 are stored plain.
   public var compression: Compression
+  /// The level of zstd, from its fastest negative one to 22; other stages have none.
   public var zstdLevel: Int32
   /// Threads to use, 1 to 1,024; they do not change the bytes written.
   public var threads: Int { didSet { threads = Self.usable(threads) } }
@@ -20,12 +21,15 @@ public struct WriterOptions: Sendable {
 
 /// What was written.
 public struct WriteSummary: Sendable, Equatable {
+  /// Bytes of the file from header to trailer; 0 until it is complete.
   public var fileBytes: UInt64 = 0
   /// Bytes of all chunks as stored.
   public var storedBytes: UInt64 = 0
   /// Bytes of all tensors as given.
   public var sourceBytes: UInt64 = 0
+  /// Tensors added.
   public var tensors: Int = 0
+  /// Elements of all tensors.
   public var elements: UInt64 = 0
 }
 

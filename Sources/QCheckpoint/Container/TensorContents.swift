@@ -6,9 +6,11 @@ public struct TensorContents: TensorSource {
   let name: String
   /// nil for lossless tensors.
   let decoder: ChunkDecoder?
+  /// Bytes of the whole tensor in its dtype.
   public let byteCount: UInt64
   let firstChunk: Int
 
+  /// Reads from `offset` on with the caller's thread alone; throws as `read(at:into:threads:)`.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe read(at: offset, into: target, threads: 1)
   }
