@@ -20,6 +20,11 @@ enum PolicyFile {
     }
   }
 
+  /// The file that `--policy` names; nil for a preset.
+  static func identity(_ name: String) -> FileIdentity? {
+    Policy.preset(name) == nil ? FileIdentity(path: name) : nil
+  }
+
   private static func yaml(_ bytes: [UInt8]) throws -> JSONValue {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw QCodecError(.invalidPolicy, "the policy is not valid UTF-8")
