@@ -70,7 +70,7 @@ import Testing
     // A scale and two bytes of codes for four elements; none of these decodes with an error.
     #expect(
       rows == [
-        "tensor dtype shape role stored as bits ratio max error guaranteed rel L2 zeros",
+        "tensor dtype shape role stored as bits ratio max error guaranteed relative rel L2 zeros",
         "n I32 1 other lossless (dtype_not_quantizable) 32.000 1.00 0 0 0 0",
         "x F32 4 other linear s4 tensor 12.000 2.67 0 5.00e-01 0 0",
       ])

@@ -45,15 +45,15 @@ import Testing
     let work = try Workspace()
     try work.write(safetensors([Tensor("x", [1, 2])]), "in")
     let cases = [
-      ("{", "expected a key in quotes (byte 1)"),
-      ("{}", "policy.rules is to be an array"),
-      (#"{"rules": [{}]}"#, "policy.rules[0].action is missing"),
-      (#"{"rules": [{"action": "quantize"}]}"#, "policy.rules[0].scheme is missing"),
+      ("{", "expected a key in quotes (line 1, column 2)"),
+      ("{}", "policy.rules is missing, and so is extends (line 1)"),
+      (#"{"rules": [{}]}"#, "policy.rules[0].action is missing (line 1)"),
+      (#"{"rules": [{"action": "quantize"}]}"#, "policy.rules[0].scheme is missing (line 1)"),
       (
         "rules:\n  - action: quantize\n    scheme: {map: linear, bits: 5}\n",
-        "policy.rules[0].scheme.bits is to be 4 or 8"
+        "policy.rules[0].scheme.bits is to be 4 or 8 (line 3)"
       ),
-      ("rules:\n - a: [\n", "the policy is not valid YAML: did not find expected node content, line 3, column 1"),
+      ("rules:\n - a: [\n", "the policy is not valid YAML: did not find expected node content (line 3, column 1)"),
       ("", "the policy is empty"),
     ]
     for (text, line) in cases {

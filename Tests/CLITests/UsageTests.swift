@@ -8,7 +8,7 @@ import Testing
     let cases: [([String], String)] = [
       (["--output"], "Missing value for '--output <output>'"),
       ([], "--output is missing"),
-      (["-o", "out", "--fast"], "Unknown option '--fast'"),
+      (["-o", "out", "--nonsense-xyzzy"], "Unknown option '--nonsense-xyzzy'"),
       (["-o", "out", "--threads", "0"], "--threads is to be 1 to 1024"),
       (["-o", "out", "--threads", "1025"], "--threads is to be 1 to 1024"),
       (["-o", "out", "--threads", "two"], "The value 'two' is invalid for '--threads <threads>'"),
@@ -39,7 +39,7 @@ import Testing
     try work.fail(["encode", "-", "-", "-o", "out"], 2, "standard input can be read once; see 'qcodec encode --help'")
     try work.fail(
       ["encode", "in", "-o", "out", "--policy", "paper9"], 2,
-      "there is no policy or file 'paper9'; policies are paper8, paper4, lossless")
+      "there is no policy or file 'paper9'; policies are adam8, adam4, paper8, paper4, lossless")
   }
 
   @Test func theOthersRefuseToo() throws {

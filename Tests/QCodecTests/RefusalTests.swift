@@ -15,9 +15,6 @@ struct RefusalTests {
     for size in [0, 16, 48, 131_072, -32] {
       #expect(code(Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(size))) == .unsupportedScheme)
     }
-    #expect(code(Scheme(map: .log, bits: 8, signed: false, scaling: .block(512))) == .unsupportedScheme)
-    #expect(
-      code(Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor, domain: .update)) == .unsupportedScheme)
     #expect(code(Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor, seed: 1)) == .unsupportedScheme)
     #expect(
       code(Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor, scaleRule: .signedExtreme))

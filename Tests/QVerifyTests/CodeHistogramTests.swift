@@ -15,7 +15,7 @@ struct CodeHistogramTests {
     for scaling in [Scheme.Scaling.block(32), .tensor] {
       for bits in [4, 8] {
         let scheme = Scheme(map: .linear, bits: bits, signed: false, scaling: scaling)
-        let table = try scheme.resolvedTable()
+        let table = try #require(try scheme.resolvedTable())
         // Entry c stands c mod 5 + 1 times; +1 begins every block, so that each is its own quotient.
         var wanted = [UInt64](repeating: 0, count: 1 << bits)
         var values: [Float] = []
@@ -51,7 +51,7 @@ struct CodeHistogramTests {
   @Test("Entropy: 0 of one code, 4 of sixteen alike, 1.5 of a half and two quarters")
   func entropy() throws {
     let scheme = Scheme(map: .linear, bits: 4, signed: false, scaling: .tensor)
-    let table = try scheme.resolvedTable()
+    let table = try #require(try scheme.resolvedTable())
     #expect(try histogram(Sample("v", [1, 1, 1], scheme: scheme)).entropy == 0)
     #expect(try histogram(Sample("v", table.entries, scheme: scheme)).entropy == 4)
     #expect(try histogram(Sample("v", [1, 0, 1, table.entries[3]], scheme: scheme)).entropy == 1.5)

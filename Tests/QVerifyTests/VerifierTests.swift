@@ -93,12 +93,12 @@ struct ViolationTests {
     let file = try checkpoint(samples)
     let reader = try CheckpointReader(source: MemorySource(bytes: file))
     let layout = try #require(try reader.layout(of: 1))
-    let payload = try reader.payload(ofChunk: reader.tensor(1).chunks.lowerBound)
-    let plain = PlainTensor(layout: layout, scales: [])
+    let payload = try reader.payload(ofChunk: reader.tensor(1).chunks[0])
+    let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: 0)
     for index in [0, 63, 64, 299] {
-      let code = plain.code(index, payload: payload, count: 300)
-      let scale = plain.scale(of: UInt64(index), payload: payload, chunkStart: 0)
-      let got = plain.value(code: code, scale: scale)
+      let code = plain.code(index)
+      let scale = plain.scale(index)
+      let got = plain.value(index, divisor: nil)
       let bound = try #require(SchemeBound(layout: layout).bound(code: code, scale: scale))
       var most = Float(got + bound)
       if Double(most) - got > bound { most = most.nextDown }

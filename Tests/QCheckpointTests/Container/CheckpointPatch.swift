@@ -80,8 +80,9 @@ extension CheckpointPatch {
     case dims = 16
     case tableBytes = 24
     case nameBytes = 32
+    case pairs = 40
   }
-  static let reservedOfDirectory = 40..<64
+  static let reservedOfDirectory = 48..<64
 
   func count(_ field: Count) -> Int { Int(wideCount(field)) }
 
@@ -99,7 +100,9 @@ extension CheckpointPatch {
   func record(_ tensor: Int) -> Int { Format.directoryHeaderSize + tensor * Format.tensorRecordSize }
   var dims: Int { record(count(.tensors)) }
   func chunk(_ index: Int) -> Int { dims + count(.dims) * 8 + index * Format.chunkRecordSize }
-  var tables: Int { chunk(count(.chunks)) }
+  var pairs: Int { chunk(count(.chunks)) }
+  func pair(_ index: Int) -> Int { pairs + index * Format.pairRecordSize }
+  var tables: Int { pair(count(.pairs)) }
   var names: Int { tables + count(.tableBytes) }
 }
 

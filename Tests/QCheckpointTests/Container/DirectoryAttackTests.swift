@@ -64,7 +64,7 @@ struct DirectoryAttackTests {
     patch.set(directoryAt: record + RecordField.scaling, UInt8(3))
     let error = inputError { _ = try opened(patch.sealed()) }
     #expect(error?.code == .invalidScheme)
-    #expect(error?.offset == patch.trailer.directoryOffset + UInt64(record))
+    #expect(error?.offset == patch.trailer.directoryOffset + UInt64(record + RecordField.map))
     #expect(error?.tensor == "custom")
   }
 
@@ -74,7 +74,7 @@ struct DirectoryAttackTests {
     for field in CheckpointPatch.Count.allCases {
       for delta in [-1, 1] {
         var patch = good
-        patch.set(field, UInt64(good.count(field) + delta))
+        patch.set(field, UInt64(truncatingIfNeeded: good.count(field) + delta))
         let tensors = patch.wideCount(.tensors)
         let error = inputError { _ = try opened(patch.sealed { $0.tensorCount = tensors }) }
         #expect(error != nil, "\(field) \(delta)")

@@ -36,7 +36,7 @@ extension Attack {
     quantized("role", RecordField.role, [6, 255], .invalidDirectory),
     quantized("encoding", RecordField.encoding, [2, 255], .invalidScheme),
     quantized("reason of a quantized tensor", RecordField.reason, [1, 4], .invalidScheme),
-    quantized("reason", RecordField.reason, [5, 255], .invalidDirectory),
+    quantized("reason", RecordField.reason, [9, 255], .invalidDirectory),
     [
       lossless("a scheme of a lossless tensor", RecordField.map, UInt8(1), .invalidScheme),
       lossless("a table of a lossless tensor", RecordField.tableOffset, UInt32(0), .invalidScheme),
@@ -44,13 +44,14 @@ extension Attack {
       lossless("a seed of a lossless tensor", RecordField.seed, UInt64(1), .invalidScheme),
       lossless("an error of a lossless tensor", RecordField.maxAbsError, UInt64(1), .invalidScheme),
       lossless("a guarantee of a lossless tensor", RecordField.guarantee, UInt64(1) << 63, .invalidScheme),
-      lossless("reason", RecordField.reason, UInt8(5), .invalidDirectory),
+      lossless("reason", RecordField.reason, UInt8(9), .invalidDirectory),
+      lossless("a reason of the update domain", RecordField.reason, UInt8(5), .invalidScheme),
     ],
   ].flatMap(\.self)
 
   static let schemes: [Attack] = [
     quantized("map", RecordField.map, [0, 8, 255], .invalidScheme),
-    quantized("reserved map", RecordField.map, [Scheme.Map.log.rawValue], .unsupportedFeature),
+    quantized("a signed log map", RecordField.map, [Scheme.Map.log.rawValue], .invalidScheme),
     quantized("another map", RecordField.map, [Scheme.Map.linear.rawValue], .invalidMapTable),
     quantized("bits", RecordField.bits, [0, 1, 2, 3, 5, 6, 7, 9, 16, 255], .unsupportedFeature),
     quantized("bits of another table", RecordField.bits, [4], .invalidMapTable),
@@ -60,7 +61,7 @@ extension Attack {
     quantized("scaling with a block", RecordField.scaling, [1, 3, 4, 5], .invalidScheme),
     quantized("block", RecordField.block, [0, 1, 4, 17, 255], .invalidScheme),
     quantized("domain", RecordField.domain, [2, 255], .invalidScheme),
-    quantized("reserved domain", RecordField.domain, [1], .unsupportedFeature),
+    quantized("the update domain without a reference", RecordField.domain, [1], .invalidReference),
     quantized("rounding", RecordField.rounding, [0, 5, 255], .invalidScheme),
     quantized("unknown rounding with a guarantee", RecordField.rounding, [4], .invalidDirectory),
     quantized("scale rule", RecordField.scaleRule, [0, 4, 255], .invalidScheme),

@@ -24,7 +24,7 @@ struct SliceCase: Sendable, CustomTestStringConvertible {
   }
 
   func file(compression: Compression = .none) throws -> [UInt8] {
-    let signed = if case .quantized(let scheme) = encoding { scheme.signed } else { true }
+    let signed = if case .quantized(let scheme, _) = encoding { scheme.signed } else { true }
     let bytes =
       dtype == .u8
       ? noise(elements, seed: 11) : momentBytes(momentValues(elements, signed: signed, seed: 11), dtype: dtype)
@@ -139,7 +139,7 @@ struct SliceTests {
       stream += payload
     }
     let whole = try reader.bytes(ofTensor: index)
-    guard case .quantized(let scheme) = slice.encoding else { return #expect(stream == whole) }
+    guard case .quantized(let scheme, _) = slice.encoding else { return #expect(stream == whole) }
     let codec = try TensorCodec(dtype: slice.dtype, shape: slice.shape, scheme: scheme)
     var decoded = [UInt8](repeating: 0, count: codec.decodedByteCount)
     var target = decoded.mutableSpan
@@ -186,7 +186,7 @@ extension CheckpointReader {
 
   /// The chunks of a tensor's scale vector.
   fileprivate func scaleChunks(of tensor: Int) throws -> Range<Int> {
-    let first = self.tensor(tensor).chunks.lowerBound
+    let first = self.tensor(tensor).chunks[0]
     return first..<first + (try layout(of: tensor)?.scaleChunkCount ?? 0)
   }
 }

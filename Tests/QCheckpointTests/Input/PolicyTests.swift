@@ -1,6 +1,7 @@
-import QCheckpoint
 import QCodec
 import Testing
+
+@testable import QCheckpoint
 
 @Suite struct PolicyTests {
   private func policy(_ text: String) throws -> Policy { try Policy(json: JSONValue(parsing: text)) }
@@ -13,7 +14,7 @@ import Testing
     try policy.decide(name: name, role: role, dtype: dtype, shape: shape)
   }
 
-  private let lossless = Policy.Decision.encode(.lossless(reason: .none), negativeFallsBack: false)
+  private let lossless = Policy.Decision.encode(.init(encoding: .lossless(reason: .none)))
 
   // MARK: Rules
 
@@ -25,7 +26,7 @@ import Testing
         {"match": {"name": "drop/*", "dtype": "I64"}, "action": "drop"}]}
       """#)
     let linear = Scheme(map: .linear, bits: 8, signed: true, scaling: .block(256))
-    let quantized = Policy.Decision.encode(.quantized(linear), negativeFallsBack: false)
+    let quantized = Policy.Decision.encode(.init(encoding: .quantized(linear)))
     #expect(try decision(policy, "m/embed", .firstMoment) == lossless)
     #expect(try decision(policy, "m/x", .firstMoment) == quantized)
     #expect(try decision(policy, "m/x", .momentum) == quantized)
@@ -53,7 +54,9 @@ import Testing
     let policy = try policy(
       #"{"min_elements": 100, "rules": [{"action": "quantize", "scheme": {"map": "dynamic", "bits": 4}}]}"#)
     func reason(_ dtype: DType, _ shape: [UInt64]) throws -> FallbackReason? {
-      guard case .encode(.lossless(let reason), _) = try decision(policy, "x", .other, dtype, shape) else { return nil }
+      guard case .encode(let plan) = try decision(policy, "x", .other, dtype, shape),
+        case .lossless(let reason) = plan.encoding
+      else { return nil }
       return reason
     }
     #expect(try reason(.f32, [100]) == nil)
@@ -82,11 +85,11 @@ import Testing
     for (name, first, second) in [("paper8", signed8, unsigned8), ("paper4", signed4, unsigned4)] {
       let policy = try #require(Policy.preset(name))
       #expect(policy.name == name)
-      #expect(try decision(policy, "m", .firstMoment) == .encode(.quantized(first), negativeFallsBack: true))
-      #expect(try decision(policy, "m", .momentum) == .encode(.quantized(first), negativeFallsBack: true))
-      #expect(try decision(policy, "v", .secondMoment) == .encode(.quantized(second), negativeFallsBack: true))
+      #expect(try decision(policy, "m", .firstMoment) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
+      #expect(try decision(policy, "m", .momentum) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
+      #expect(try decision(policy, "v", .secondMoment) == .encode(.init(encoding: .quantized(second), negativeFallsBack: true)))
       for role in [Role.other, .parameter, .masterWeight] { #expect(try decision(policy, "p", role) == lossless) }
-      let small = Policy.Decision.encode(.lossless(reason: .tooSmall), negativeFallsBack: false)
+      let small = Policy.Decision.encode(.init(encoding: .lossless(reason: .tooSmall)))
       #expect(try decision(policy, "m", .firstMoment, .f32, [4095]) == small)
       #expect(try decision(policy, "m", .firstMoment, .f32, [4096]) != small)
     }
@@ -100,7 +103,7 @@ import Testing
     let paper = try #require(Policy.preset("paper8"))
     let policy = paper.withAbsmaxScales().withStochasticRounding(seed: 7)
     for role in [Role.firstMoment, .secondMoment] {
-      guard case .encode(.quantized(let scheme), _) = try decision(policy, "x", role) else {
+      guard case .encode(let plan) = try decision(policy, "x", role), case .quantized(let scheme, _) = plan.encoding else {
         Issue.record("not quantized")
         continue
       }
@@ -188,8 +191,12 @@ import Testing
     (#"{"map":"linear","bits":8,"block":131072}"#, "power of two"),
     (#"{"map":"linear","bits":8,"block":9223372036854775807}"#, "power of two"),
     (#"{"map":"linear","bits":8,"scaling":"row","block":64}"#, "block"), (#"{"map":"normal","bits":8}"#, "normal"),
-    (#"{"map":"normal","bits":4,"signed":false}"#, "normal"), (#"{"map":"log","bits":8}"#, "scheme"),
-    (#"{"map":"linear","bits":8,"domain":"update"}"#, "update"), (#"{"map":"linear","bits":8,"seed":1}"#, "seed"),
+    (#"{"map":"normal","bits":4,"signed":false}"#, "normal"), (#"{"map":"log","bits":8,"signed":true}"#, "log map is unsigned"),
+    (#"{"map":"log","bits":8,"scaling":"row"}"#, "log map has blocks"),
+    (#"{"map":"log","bits":8,"rounding":"nearest-keep-nonzero"}"#, "log map"),
+    (#"{"map":"log","bits":8,"scale_rule":"signed-extreme"}"#, "log map"),
+    (#"{"map":"log","bits":8,"domain":"update"}"#, "update domain takes signed"),
+    (#"{"map":"linear","bits":8,"signed":false,"domain":"update"}"#, "update"), (#"{"map":"linear","bits":8,"seed":1}"#, "seed"),
     (#"{"map":"linear","bits":8,"rounding":"stochastic","seed":"1e3"}"#, "seed"),
     (#"{"map":"linear","bits":8,"rounding":"unknown"}"#, "rounding"), (#"{"map":"custom","bits":4}"#, "table"),
     (#"{"map":"custom","bits":4,"table":[0,1]}"#, "table"), (#"{"map":"linear","bits":4,"table":[]}"#, "table"),

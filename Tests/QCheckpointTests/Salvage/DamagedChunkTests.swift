@@ -42,7 +42,7 @@ struct DamagedChunkTests {
       var damaged = file.bytes
       for tensor in file.tensors.dropLast() {
         for chunk in 0..<3 where set >> chunk & 1 == 1 {
-          let range = file.range(ofChunk: tensor.chunks.upperBound - 3 + chunk)
+          let range = file.range(ofChunk: tensor.chunks[tensor.chunks.count - 3 + chunk])
           damaged[set & 1 == 0 ? range.lowerBound : range.upperBound - 1] ^= 0x40
         }
       }
@@ -69,7 +69,7 @@ struct DamagedChunkTests {
   func scales() throws {
     let file = try Self.file()
     var damaged = file.bytes
-    damaged[file.range(ofChunk: file.tensors[1].chunks.lowerBound).lowerBound + 17] ^= 1
+    damaged[file.range(ofChunk: file.tensors[1].chunks[0]).lowerBound + 17] ^= 1
     let salvage = try salvaged(damaged)
     #expect(salvage.tensors[1].lost == [0..<600_000])
     try file.expectWhole(salvage, ["block", "lossless", "sixbit", "after"], "scales")

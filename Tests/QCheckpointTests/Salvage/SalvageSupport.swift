@@ -21,7 +21,7 @@ struct SalvageFile {
   /// The tensors that have chunks, in the order of the file.
   var tensors: [TensorInfo] {
     (0..<reader.tensorCount).map(reader.tensor).filter { !$0.chunks.isEmpty }
-      .sorted { $0.chunks.lowerBound < $1.chunks.lowerBound }
+      .sorted { $0.chunks[0] < $1.chunks[0] }
   }
 
   /// Where the stored bytes of a chunk are.

@@ -10,12 +10,12 @@ struct TruncationTests {
     let file = try SalvageFile(DamageTests.file())
     for length in Format.headerSize..<file.bytes.count {
       let cut = Array(file.bytes[..<length])
-      let whole = file.tensors.filter { file.range(ofChunk: $0.chunks.upperBound - 1).upperBound <= length }
+      let whole = file.tensors.filter { file.range(ofChunk: $0.chunks[$0.chunks.count - 1]).upperBound <= length }
       let names = whole.map(\.name)
       let salvage = try salvaged(cut)
       try file.expectWhole(salvage, names, "\(length) bytes")
       // A tensor is known as soon as its preamble and first frame are there.
-      let known = file.tensors.filter { file.range(ofChunk: $0.chunks.lowerBound).lowerBound <= length }
+      let known = file.tensors.filter { file.range(ofChunk: $0.chunks[0]).lowerBound <= length }
       #expect(salvage.tensors.map(\.name) == known.map(\.name), "\(length) bytes")
       // None of these tensors has more than one chunk of codes.
       for (tensor, info) in zip(salvage.tensors, known) {
