@@ -316,7 +316,7 @@ class Checkpoint:
             require(owner < len(self.tensors), "invalidChunkTable", "a chunk of no tensor")
             t = self.tensors[owner]
             number = t.seen
-            require(number < t.count and t.places[number] == index, "invalidChunkTable",
+            require(number < t.count and t.places[number] == index and (number or t.first == index), "invalidChunkTable",
                     "a chunk that its tensor does not own")
             require((kind, raw) == t.plan[number], "invalidChunkTable", "not what is due")
             frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, t.ordinal, number, digest)
@@ -342,9 +342,10 @@ class Checkpoint:
 
     def _check_pairs(self):
         following = 0
-        for first, second, *_ in self.pairs:
+        for first, second, *_, zeroed, signs in self.pairs:
             require(following <= first < len(self.tensors) and second < len(self.tensors) and first != second
                     and self.tensors[first].shape == self.tensors[second].shape, "invalidReference", "no pair")
+            require(max(zeroed, signs) <= self.tensors[first].elements, "invalidDirectory", "more than all elements")
             following = first + 1
 
     # Payloads
