@@ -253,7 +253,10 @@ public final class CheckpointWriter {
   }
 
   /// Notes what coding did to the update of a pair, whose tensors are given by their order of addition.
+  ///
+  /// What is not finite is not recorded: with ε = 0 a second moment of zero makes it so.
   func note(pair first: Int, _ second: Int, _ error: UpdateError) {
+    guard error.isFinite else { return }
     pairs.append(PairRecord(first: UInt32(first), second: UInt32(second), error: error))
   }
 
