@@ -24,7 +24,7 @@ MASK = (1 << 64) - 1
 def scheme(map_, bits, signed, scaling="block", block=None, rounding="nearest", seed=0, rule=None, table=None,
            imported=False, domain="value"):
     """A scheme; block and rule default to the map's own."""
-    rule = rule or ("signed-extreme" if map_ == "dynamic" and signed and scaling != "rank1" else "absmax")
+    rule = rule or ("signed-extreme" if map_ in spec.SIGNED_EXTREME and signed and scaling != "rank1" else "absmax")
     default = (256 if bits == 8 else 128) * (2 if map_ == "log" else 1)
     return dict(map=map_, bits=bits, signed=signed, scaling=scaling,
                 block=(block or default) if scaling == "block" else None, rounding=rounding, seed=seed, rule=rule,

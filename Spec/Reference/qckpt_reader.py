@@ -31,11 +31,14 @@ DTYPES = {
     15: ("F8_E5M2", 8), 16: ("F8_E8M0", 8), 17: ("F8_E4M3FNUZ", 8), 18: ("F8_E5M2FNUZ", 8), 19: ("C64", 64),
     20: ("C128", 128), 21: ("F4", 4), 22: ("F6_E2M3", 6), 23: ("F6_E3M2", 6),
 }
-MAPS = {1: "dynamic", 2: "linear", 3: "linear-nozero", 4: "dynamic-nozero", 5: "normal", 6: "custom", 7: "log"}
+MAPS = {1: "dynamic", 2: "linear", 3: "linear-nozero", 4: "dynamic-nozero", 5: "normal", 6: "custom", 7: "log",
+        8: "cubic"}
 SCALINGS = {1: "tensor", 2: "block", 3: "row", 4: "column", 5: "rank1"}
 DOMAINS = {0: "value", 1: "update"}
 ROUNDINGS = {1: "nearest", 2: "nearest-keep-nonzero", 3: "stochastic", 4: "unknown"}
 RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
+# The named maps that hold +1 and, signed, not −1.
+SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
 PAIR = ("first", "second", "eps", "squared_error", "squared_update", "max_abs", "v_zeroed", "sign_changes")
 
@@ -616,7 +619,7 @@ def expected_chunks(t):
         return [(LOSSLESS, LOSSLESS_CHUNK)] * whole + ([(LOSSLESS, rest)] if rest else [])
     require(resolved_scaling(t) == (t.scaling, t.block), "invalidScheme", "a scaling that the shape cannot have")
     signed_extreme = t.rule == "signed-extreme"
-    allowed = t.scaling != "rank1" and (t.map == "custom" or (t.map == "dynamic" and t.signed))
+    allowed = t.scaling != "rank1" and (t.map == "custom" or (t.map in SIGNED_EXTREME and t.signed))
     require(not signed_extreme or allowed, "invalidScheme", "a signed extreme")
     require(t.rounding == "stochastic" or t.seed == 0, "invalidScheme", "a seed without stochastic rounding")
     require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
