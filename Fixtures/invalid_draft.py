@@ -16,6 +16,8 @@ RECORD = {
 }
 CHUNK = {"offset": (0, "Q"), "stored": (8, "I"), "raw": (12, "I"), "hash": (16, "Q"), "codec": (24, "B"), "kind": (25, "B"),
          "reserved": (26, "H"), "owner": (28, "I")}
+PAIR = {"first": (0, "I"), "second": (4, "I"), "eps": (8, "d"), "squared_error": (16, "d"), "squared_update": (24, "d"),
+        "max_abs": (32, "d"), "zeroed": (40, "Q"), "signs": (48, "Q")}
 TRAILER = {name: (8 * i, "Q") for i, name in enumerate((
     "dir_offset", "dir_length", "dir_hash", "meta_offset", "meta_length", "meta_hash", "header_hash", "file_length",
     "count", "reserved"))}
@@ -29,27 +31,31 @@ def put(target, fields, name, value):
 class Draft:
     """A checkpoint in parts. The body is laid out when it is made; records, names and the rest may be edited after."""
 
-    def __init__(self, tensors, metadata=b"", order=None, stage=None, start=None, gap=None):
-        """`stage(t, number, kind, payload)` gives codec and stored bytes; `gap` is a chunk before which 64 zeros stand."""
+    def __init__(self, tensors, metadata=b"", order=None, stage=None, start=None, gap=None, arrange=list):
+        """`stage(t, number, kind, payload)` gives codec and stored bytes; `gap` is a chunk before which 64 zeros stand;
+        `arrange` puts the chunks in another order."""
         self.tensors, self.text = tensors, metadata
         self.order = order or sorted(tensors, key=lambda t: t.raw_name)
-        self.body, self.chunks, self.leads, started = bytearray(start or writer.header()), [], [], 0
-        for t in tensors:
-            t.first = len(self.chunks)
-            for kind, payload in t.payloads():
-                number = len(self.chunks) - t.first
-                codec, stored = stage(t, number, kind, payload) if stage else (0, payload)
-                digest = spec.xxh3(stored)
-                lead = t.lead(len(self.body), (len(stored), codec, kind, 0, started, number, digest))
-                if gap == len(self.chunks):
-                    lead = lead[:-24] + bytes(64) + lead[-24:]
-                self.leads.append(len(self.body))
-                self.body += lead
-                self.chunks.append(bytearray(struct.pack(
-                    "<QIIQBBHI", len(self.body), len(stored), len(payload), digest, codec, kind, 0, self.order.index(t))))
-                self.body += stored
-            t.count = len(self.chunks) - t.first
-            started += t.count > 0
+        self.body, self.chunks, self.leads = bytearray(start or writer.header()), [], []
+        chunks = arrange(list(writer.in_file_order(
+            tensors, lambda t: t.payloads(), lambda t: (t.payloads(), t.second.payloads()))))
+        for place, (t, number, *_) in enumerate(chunks):
+            t.first = t.first if number else place
+        number_of = writer.ordinals(chunks)
+        for t, number, kind, payload in chunks:
+            codec, stored = stage(t, number, kind, payload) if stage else (0, payload)
+            digest = spec.xxh3(stored)
+            text = b"" if number else writer.preamble(
+                t, t.raw_name, None if t.second is None else number_of[id(t.second)])
+            frame = (len(stored), codec, kind, 0, number_of[id(t)], number, digest)
+            lead = writer.lead(text, len(self.body), frame)
+            if gap == len(self.chunks):
+                lead = lead[:-24] + bytes(64) + lead[-24:]
+            self.leads.append(len(self.body))
+            self.body += lead
+            self.chunks.append(bytearray(struct.pack(
+                "<QIIQBBHI", len(self.body), len(stored), len(payload), digest, codec, kind, 0, self.order.index(t))))
+            self.body += stored
         self.chunks_end = len(self.body)
         self.body = bytearray(writer.pad(bytes(self.body)))
         self._directory()
@@ -61,10 +67,11 @@ class Draft:
             if table and table not in offsets:
                 offsets[table] = len(self.tables)
                 self.tables += table
-            self.records.append(bytearray(t.record(len(self.names), len(self.dims), offsets.get(table, spec.NONE32))))
+            second = spec.NONE64 if t.second is None else self.order.index(t.second)
+            self.records.append(bytearray(t.record(len(self.names), len(self.dims), offsets.get(table, spec.NONE32), second)))
             self.dims += t.shape
             self.names += t.raw_name
-        self.counts, self.trailing, self.in_trailer = {}, b"", {}
+        self.pairs, self.counts, self.trailing, self.in_trailer = [], {}, b"", {}
 
     # Editing
 
@@ -78,6 +85,14 @@ class Draft:
         """Changes fields of a chunk record."""
         for name, value in values.items():
             put(self.chunks[index], CHUNK, name, value)
+        return self
+
+    def pair(self, first=0, second=1, **values):
+        """Adds a pair record."""
+        record = bytearray(struct.pack("<2I4d2Q", first, second, 1e-8, 0.5, 2.0, 0.25, 0, 0))
+        for name, value in values.items():
+            put(record, PAIR, name, value)
+        self.pairs.append(record)
         return self
 
     def trailer(self, **values):
@@ -115,9 +130,12 @@ class Draft:
     def chunk_at(self, index=0, field="offset"):
         return self.chunks_at + 32 * index + CHUNK[field][0]
 
+    def pair_at(self, index=0):
+        return self.chunk_at(len(self.chunks)) + 56 * index
+
     @property
     def tables_at(self):
-        return self.chunk_at(len(self.chunks))
+        return self.pair_at(len(self.pairs))
 
     @property
     def names_at(self):
@@ -131,10 +149,11 @@ class Draft:
 
     def listing(self):
         counts = {"tensors": len(self.records), "chunks": len(self.chunks), "dims": len(self.dims),
-                  "tables": len(self.tables), "names": len(self.names), "r0": 0, "r1": 0, "r2": 0, **self.counts}
+                  "tables": len(self.tables), "names": len(self.names), "pairs": len(self.pairs), "r0": 0, "r1": 0,
+                  **self.counts}
         return (struct.pack("<8Q", *counts.values()) + b"".join(map(bytes, self.records))
-                + struct.pack(f"<{len(self.dims)}Q", *self.dims) + b"".join(map(bytes, self.chunks)) + self.tables
-                + self.names + self.trailing)
+                + struct.pack(f"<{len(self.dims)}Q", *self.dims) + b"".join(map(bytes, self.chunks))
+                + b"".join(map(bytes, self.pairs)) + self.tables + self.names + self.trailing)
 
     def bytes(self):
         data, listing = writer.pad(bytes(self.body) + self.text), self.listing()
@@ -151,12 +170,12 @@ class Draft:
 class Part(Record):
     """A tensor of a draft: its payloads are given, its name is any bytes."""
 
-    def __init__(self, name, dtype, shape, payloads=None, how=None, **fields):
+    def __init__(self, name, dtype, shape, payloads=None, how=None, second=None, **fields):
         self.raw_name = name if isinstance(name, bytes) else name.encode()
         elements = 1
         for length in shape:
             elements *= length
-        super().__init__("", dtype, shape, bytes(elements * writer.BITS[dtype] // 8), how)
+        super().__init__("", dtype, shape, bytes(elements * writer.BITS[dtype] // 8), how, second=second)
         self.given = payloads
         self.__dict__.update(fields)
 
@@ -166,23 +185,12 @@ class Part(Record):
         assert not self.quantized
         return [(spec.LOSSLESS, self.data)] if self.data else []
 
-    def lead(self, end, frame):
-        start = b""
-        if frame[5] == 0:
-            body = struct.pack("<HBB", len(self.raw_name) - 1, writer.CODE[self.dtype], len(self.shape))
-            body += writer.scheme_bytes(self) + struct.pack(f"<{len(self.shape)}Q", *self.shape)
-            if self.quantized and self.map == "custom":
-                body += self.table.astype("<f4").tobytes()
-            body += self.raw_name
-            start = bytes(-end % 8) + struct.pack("<I", spec.xxh3(body) & spec.NONE32) + body
-        return start + bytes(-(end + len(start) + 24) % 64) + struct.pack("<IBBHIIQ", *frame)
-
     def table_section(self):
-        return writer.table_bytes(self) if self.quantized else b""
+        return writer.table_bytes(self)
 
-    def record(self, name_offset, dims_index, table):
+    def record(self, name_offset, dims_index, table, second):
         self.name = self.raw_name.decode(errors="replace")
-        body = bytearray(writer.tensor_record(self, name_offset, dims_index, table))
+        body = bytearray(writer.tensor_record(self, name_offset, dims_index, table, second))
         put(body, RECORD, "name_length", len(self.raw_name))
         return body
 
@@ -196,12 +204,16 @@ def lossless(name="a", count=3, dtype="U8", shape=None):
 
 
 def quantized(map_="dynamic", bits=8, signed=True, name="a", count=5, shape=None, scales=(1.5,), codes=None, dtype="F32",
-              block=32, guaranteed=9.0, **how):
-    """A small quantized tensor of given scales and codes, all codes the first by default."""
+              block=32, guaranteed=9.0, second=None, **how):
+    """A small quantized tensor of given scales and codes, all codes the first by default; `second` puts it in the update
+    domain."""
     shape = (count,) if shape is None else shape
     if how.get("scaling", "block") == "block":
         how["block"] = block
-    part = Part(name, dtype, shape, how=scheme(map_, bits, signed, **how), guaranteed=guaranteed)
+    domain = "value" if second is None else "update"
+    part = Part(name, dtype, shape, how=scheme(map_, bits, signed, domain=domain, **how), second=second, guaranteed=guaranteed)
+    if part.has_relative:
+        part.relative = guaranteed
     if part.rounding == "unknown":
         part.guaranteed = float("nan")
     stream = struct.pack(f"<{len(scales)}f", *scales)
@@ -211,3 +223,14 @@ def quantized(map_="dynamic", bits=8, signed=True, name="a", count=5, shape=None
     else:
         part.given = [(spec.SCALES, stream), (spec.CODES, packed)]
     return part
+
+
+def log(name="v", ends=(0.5, 2.0), bits=8, **how):
+    """A small tensor under the log map."""
+    return quantized("log", bits, False, name=name, scales=ends, **how)
+
+
+def pair(first="m", second="v", of_second=None, **how):
+    """A first moment in the update domain and its second moment."""
+    v = log(second, shape=how.get("shape"), count=how.get("count", 5)) if of_second is None else of_second
+    return [quantized(how.pop("map_", "linear"), name=first, second=v, **how), v]

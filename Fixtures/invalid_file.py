@@ -53,7 +53,7 @@ def truncations():
         yield case(f"truncated-{length:03d}", "truncated", good[:length], f"ends within its {where}", offset=length)
     pair = Draft([lossless("a"), lossless("b", 60)])
     data = pair.bytes()
-    for name, end, whole in (("chunk", pair.stored_at(1) + 59, "1 tensors in it are whole: 'a'"),
+    for name, end, whole in (("chunk", pair.stored_at(1) + 59, "1 tensor in it is whole: 'a'"),
                              ("directory", pair.dir_at + 100, "2 tensors in it are whole: 'a', 'b'"),
                              ("last-byte", len(data) - 1, "2 tensors in it are whole: 'a', 'b'")):
         yield case(f"truncated-{name}", "truncated", data[:end], f"ends within its {name}", offset=end - 96, says=whole)

@@ -155,6 +155,135 @@ def chunked():
     ]
 
 
+def patterns(*words):
+    return np.array(words, np.uint32).view(np.float32)
+
+
+def logs():
+    """Blocks of the log map, of 32 elements each but for the last."""
+    ramp = np.arange(31, dtype=np.uint32)
+    blocks = {
+        "values": values(90, False, 11), "no zeros": np.exp2(np.linspace(-20, 3, 64)), "zeros": np.zeros(40),
+        "minus zero": np.array([-0.0, 1, 2, -0.0]), "one": np.full(33, 0.75), "one and zeros": np.array([0, 0.75, 0] * 11),
+        "subnormal": patterns(*(1 + 7 * ramp * ramp), 0, 1, 2), "least": patterns(1, 1, 2, 3),
+        "least to largest": patterns(1, 0x7F7FFFFF, 0x00800000, 0x007FFFFF, *(1 + 0x04000000 * ramp[:28]), 0, 1),
+        "across 2^-126": patterns(*(0x00700000 + 0x00010000 * ramp)),
+        "fewer patterns than codes": patterns(*(0x3F800000 + ramp % 12)), "a pattern a code": patterns(0x3F800000, 0x3F80000F),
+        "zero and a pattern a code": patterns(0, 0x3F800000, 0x3F80000E),
+    }
+    result = []
+    for bits in (8, 4):
+        how = scheme("log", bits, False, block=32)
+        result += [tensor(f"{bits}.{name}", (len(x),), how, data=x, role=2) for name, x in blocks.items()]
+        result += [tensor(f"{bits}.tail.{count:02d}", (count,), how, seed=count) for count in (1, 2, 31, 32, 33, 63, 65)]
+        result += [tensor(f"{bits}.{dtype}", (70,), how, dtype=dtype, seed=13) for dtype in ("BF16", "F16")]
+        small = np.array([0.0] + [2.0**-24 * i * i for i in range(1, 40)])
+        result.append(tensor(f"{bits}.F16.subnormal", (40,), how, dtype="F16", data=small))
+        tiny = patterns(*(0x00010000 * (ramp + 1)))
+        result.append(tensor(f"{bits}.BF16.subnormal", (31,), how, dtype="BF16", data=tiny))
+        drawn = scheme("log", bits, False, block=64, rounding="stochastic", seed=12345)
+        for name in ("values", "least to largest", "fewer patterns than codes"):
+            x = blocks[name]
+            result.append(tensor(f"{bits}.stochastic.{name}", (len(x),), drawn, data=x))
+    result.append(tensor("default.8", (600,), scheme("log", 8, False), seed=14))
+    return result
+
+
+LOG8, LOG4 = scheme("log", 8, False, block=64), scheme("log", 4, False, block=32)
+
+
+def pair(name, shape, first, second=LOG8, dtypes=("F32", "F32"), seed=1, epsilon=None, m=None, v=None):
+    """A first moment in the update domain and its second moment."""
+    v = tensor(f"{name}/v", shape, second, dtypes[1], seed + 50, 2, v)
+    x = values(int(np.prod(shape)), True, seed) if m is None else np.asarray(m, np.float32)
+    return [Record(f"{name}/m", dtypes[0], shape, spec.narrow(x, dtypes[0]), {**first, "domain": "update"}, 1, 0, v, epsilon), v]
+
+
+UPDATES = [("linear", 8, True), ("normal", 4, True), ("dynamic", 8, True), ("dynamic", 4, True), ("linear-nozero", 4, True),
+           ("linear-nozero", 8, True)]
+
+
+def updates():
+    result = []
+    for i, m in enumerate(UPDATES):
+        result += pair(f"block.{label(*m)}", (100,), scheme(*m, block=32), LOG8 if m[1] == 8 else LOG4, seed=i)
+    for scaling, shape in (("tensor", (5, 7)), ("row", (5, 7)), ("column", (5, 7)), ("rank1", (64, 1, 64))):
+        first = scheme("linear", 8, True, scaling=scaling)
+        result += pair(f"{scaling}.log", shape, first, seed=20)
+        result += pair(f"{scaling}.{scaling}", shape, scheme("dynamic", 4, True, scaling=scaling),
+                       scheme("linear-nozero", 4, False, scaling=scaling), seed=21)
+    for m, second in ((("linear", 8, True), ("linear", 8, False)), (("normal", 4, True), ("dynamic", 4, False)),
+                      (("dynamic", 8, True), ("dynamic-nozero", 8, False))):
+        result += pair(f"second.{label(*second)}", (70,), scheme(*m, block=32), scheme(*second, block=64), seed=22)
+    for dtypes in (("BF16", "F32"), ("F32", "BF16"), ("F16", "F16"), ("BF16", "BF16")):
+        result += pair(f"dtypes.{'.'.join(dtypes)}", (70,), scheme("linear", 8, True, block=32), LOG4, dtypes, seed=23)
+    for rounding, seed in (("nearest-keep-nonzero", 0), ("stochastic", 99)):
+        for m in (("linear", 8, True), ("dynamic", 4, True), ("linear-nozero", 4, True)):
+            first = scheme(*m, block=32, rounding=rounding, seed=seed)
+            result += pair(f"{rounding}.{label(*m)}", (70,), first, LOG4, seed=24)
+    squares = np.array([i * abs(i) / 64 for i in range(-7, 9)], np.float32)
+    result += pair("custom", (50,), scheme("custom", 4, True, block=32, table=squares, rule="signed-extreme"), LOG4, seed=25)
+    result += pair("custom.rank1", (64, 64), scheme("custom", 4, True, scaling="rank1", table=squares), LOG4, seed=26)
+    return result + update_extremes()
+
+
+def update_extremes():
+    """Quotients whose scales round down, up, to a subnormal number or to zero; second moments of zero and next to it."""
+    steps = np.arange(64)
+    tiny = np.concatenate([patterns(*range(64)), patterns(*(0x80000000 + 0x10 * steps))])
+    huge, least = np.float32(2.0**60), np.float32(2.0**-60)
+    ramp = (1 + steps / 64) * np.where(steps % 3 == 0, -1, 1)
+    result = []
+    for m in UPDATES[:5]:
+        for rounding in ("nearest", "nearest-keep-nonzero"):
+            how, name = scheme(*m, block=32, rounding=rounding), f"{rounding}.{label(*m)}"
+            result += pair(f"tiny.{name}", (128,), how, LOG4, m=tiny, v=np.ones(128))
+        how = scheme(*m, block=32)
+        result += pair(f"zero v.{label(*m)}", (64,), how, LOG4, m=ramp, v=np.zeros(64))
+        result += pair(f"no m.{label(*m)}", (33,), how, LOG4, m=np.zeros(33), v=np.ones(33))
+        result += pair(f"huge.{label(*m)}", (64,), how, LOG4, m=ramp * huge, v=np.where(steps % 5 == 0, huge, least))
+        result += pair(f"subnormal v.{label(*m)}", (64,), how, LOG8, m=ramp * least, v=patterns(*(1 + steps)))
+    # One bit above, at and below the middle between two scales.
+    for i, low in enumerate((0x7F, 0x80, 0x81, 0x180, 0xFF, 0x00)):
+        x = patterns(*[0xBF800000 + low] * 2, 0x3F000000)
+        result += pair(f"scale.{i}", (3,), scheme("linear", 8, True, block=32), LOG4, m=x, v=np.ones(3))
+    empty = [("none", (0, 4), scheme("linear", 8, True)), ("no rows", (0, 4), scheme("linear", 8, True, scaling="row"))]
+    for name, shape, how in empty:
+        result += pair(name, shape, how, m=[], v=[])
+    return result
+
+
+def measured():
+    """Pairs whose update was measured, beside one whose was not, and moments that could not be paired."""
+    result = []
+    for i, (epsilon, dtype) in enumerate(((1e-8, "F32"), (0.5, "F32"), (0.0, "F32"), (1e-8, "BF16"), (None, "F32"))):
+        v = 1 + np.arange(70) % 11 if epsilon == 0 else None
+        for m, second in ((("linear", 8, True), LOG8), (("normal", 4, True), LOG4)):
+            result += pair(f"{i}.{label(*m)}", (70,), scheme(*m, block=32), second, (dtype, dtype), 30 + i, epsilon, v=v)
+    # A linear map takes second moments to zero; both moments of zero do not move.
+    result += pair("zeroed", (70,), scheme("linear", 4, True, block=32), scheme("linear", 4, False, block=64), seed=40,
+                   epsilon=1e-3)
+    result += pair("still", (70,), scheme("linear", 4, True, block=32), LOG4, m=np.zeros(70), v=np.zeros(70), epsilon=0.0)
+    for reason in (5, 6, 7, 8):
+        alone = tensor(f"alone.{reason}", (40,), scheme("dynamic", 8, True), seed=reason, role=1)
+        alone.reason = reason
+        result.append(alone)
+    return result
+
+
+def pair_chunks():
+    """A pair of two chunks of codes and, of both moments, of scales; compressible."""
+    count = spec.CHUNK_ELEMENTS + 33
+    m, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    m[::3000], v[::2000] = values(len(m[::3000]), True, 60), values(len(v[::2000]), False, 61)
+    return [
+        *pair("blocks", (count,), scheme("normal", 4, True), scheme("log", 4, False), m=m, v=v, epsilon=1e-8),
+        *pair("rows", (count, 1), scheme("linear", 4, True, scaling="row"),
+              scheme("linear-nozero", 4, False, scaling="row"), m=m, v=v),
+        Record("a", "U8", (3,), b"abc"), Record("z", "U8", (3,), b"xyz"),
+    ]
+
+
 def unused():
     """Under feature bits that a reader need not know."""
     return [Record("a", "U8", (3,), b"abc")]
@@ -175,6 +304,8 @@ CASES = {
     "tails": (tails, {}, "none"), "dtypes": (dtypes, {}, "none"), "roundings": (roundings, {}, "none"),
     "custom": (custom, {}, "none"), "empty-tensors": (empties, {}, "none"), "no-tensors": (list, None, "none"),
     "lz4": (compressible, {}, "lz4"), "zstd": (compressible, {}, "zstd"), "chunks": (chunked, {}, "lz4"),
+    "log": (logs, {}, "none"), "update": (updates, {}, "none"), "update-measured": (measured, {}, "none"),
+    "pair-chunks": (pair_chunks, {}, "lz4"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"), "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
 }
 
@@ -202,8 +333,8 @@ def describe(data):
     return {"sha256": hashlib.sha256(data).hexdigest(), **found}
 
 
-def encode_imported(t, original=writer.encode):
-    return [(spec.CODES, t.stream)] if isinstance(t, Imported) else original(t)
+def encode_imported(t, *divisors, original=writer.encode):
+    return [(spec.CODES, t.stream)] if isinstance(t, Imported) else original(t, *divisors)
 
 
 def make():
@@ -230,7 +361,7 @@ def make():
 
 def comparable(name, data):
     """What --check compares: compressors of another version may write other bytes, which hold the same tensors."""
-    if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks"):
+    if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks", "pair-chunks"):
         return describe(data)["tensors"]
     if data is not None and name == "expected.json":
         expected = json.loads(data)

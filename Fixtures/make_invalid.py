@@ -10,6 +10,7 @@ import sys
 
 import invalid_directory
 import invalid_file
+import invalid_pairs
 from qckpt_writer import spec
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "invalid"
@@ -27,9 +28,9 @@ def refusal(data):
 def make():
     """{file name: bytes}, expected.json among them."""
     files, expected = {}, {}
-    for valid in invalid_file.unspoiled():
+    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled()]:
         assert refusal(valid) is None, "a file that is not yet spoiled is refused"
-    for name, data, what in [*invalid_file.cases(), *invalid_directory.cases()]:
+    for name, data, what in [*invalid_file.cases(), *invalid_directory.cases(), *invalid_pairs.cases()]:
         assert name not in files, name
         files[name], expected[name] = data, what
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True).encode() + b"\n"

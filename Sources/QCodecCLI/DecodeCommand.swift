@@ -24,20 +24,25 @@ struct DecodeCommand: ParsableCommand {
   @Option(name: .long, help: ArgumentHelp("Only tensors whose names match; may be repeated.", valueName: "glob"))
   var tensor: [String] = []
 
+  @Flag(help: "Of a damaged or truncated checkpoint write the tensors that are whole; status 1 if anything is lost.")
+  var salvage = false
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print nothing but errors.")
   var quiet = false
 
   /// Bytes decoded at a time; a multiple of every chunk's decoded size.
-  private static let window: UInt64 = 16 << 20
+  static let window: UInt64 = 16 << 20
 
   func run() throws {
     let filter = try TensorFilter(tensor)
-    let reader = try Inputs.checkpoint(file)
+    let job = salvage ? try SalvageJob(file, filter: filter, threads: threads.count) : nil
+    let reader = try job?.reader ?? Inputs.checkpoint(file)
     try Inputs.refuseOverwriting(output, inputs: reader.file.map { [$0.identity] } ?? [])
     try Inputs.refuseTerminal(output)
-    let indices = try filter.indices(in: reader, file: file)
+    let indices = try job?.whole ?? filter.indices(in: reader, file: file)
+    if let failure = job?.failure(of: file), indices.isEmpty { throw failure }
     let metadata = try concerning(file) { try userMetadata(reader) }
     var index: [String: Int] = [:]
     var tensors: [SafetensorsWriter.Tensor] = []
@@ -46,13 +51,21 @@ struct DecodeCommand: ParsableCommand {
       index[info.name] = number
       tensors.append(.init(name: info.name, dtype: info.dtype, shape: info.shape))
     }
+    try write(tensors, metadata: metadata, index: index, reader: reader)
+    if let failure = job?.failure(of: file) { throw failure }
+  }
+
+  private func write(
+    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [String: Int], reader: CheckpointReader
+  ) throws {
     let ordered = SafetensorsWriter.aligned(tensors)
     let writer = try concerning(output) {
       output == "-"
         ? try SafetensorsWriter(descriptor: STDOUT_FILENO, tensors: ordered, metadata: metadata)
         : try SafetensorsWriter(path: output, tensors: ordered, metadata: metadata)
     }
-    let total = indices.reduce(0) { $0 + reader.tensor($1).sourceBytes }
+    Interruption.removeWhenInterrupted(writer.temporaryPath)
+    let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet)
     defer { progress.finish() }
     for entry in writer.entries {
@@ -62,12 +75,14 @@ struct DecodeCommand: ParsableCommand {
     progress.finish()
     let bytes = try concerning(output) { try writer.finish() }
     if quiet { return }
-    let line = "\(output): \(indices.count) tensors, \(ByteSize.text(bytes))"
+    let line = "\(output): \(tensors.count) tensors, \(ByteSize.text(bytes))"
     if output == "-" { Terminal.error(line) } else { Terminal.print(line) }
   }
 
   private func userMetadata(_ reader: CheckpointReader) throws -> [String: String] {
-    guard case .object(let members)? = try reader.metadata()["metadata"] else { return [:] }
+    // What is salvaged comes without metadata where they are lost.
+    let document = salvage ? (try? reader.metadata()) : try reader.metadata()
+    guard case .object(let members)? = document?["metadata"] else { return [:] }
     // What is no string came from another writer; safetensors holds strings alone.
     return members.mapValues { $0.stringValue ?? $0.serialized() }
   }

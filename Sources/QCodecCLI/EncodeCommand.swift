@@ -71,7 +71,8 @@ struct EncodeCommand: ParsableCommand {
     let policy = try resolvedPolicy()
     let job = try EncodeJob(inputs: inputs, policy: policy, extraMetadata: metadata)
     if let output, !dryRun {
-      try Inputs.refuseOverwriting(output, inputs: job.files)
+      let policyFile = PolicyFile.identity(self.policy).map { [$0] } ?? []
+      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile))
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
@@ -96,6 +97,7 @@ struct EncodeCommand: ParsableCommand {
         ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
         : try CheckpointWriter(path: target, options: options)
     }
+    Interruption.removeWhenInterrupted(writer.temporaryPath)
     for item in job.items where !item.isPartner {
       do throws(QCodecError) {
         if let partner = item.partner {

@@ -4,6 +4,8 @@ import QCodec
 import QVerify
 
 /// `qcodec inspect`: what a checkpoint holds, without reading a chunk unless codes are asked for.
+///
+/// Of a file that was cut short it shows what can be salvaged, and fails all the same.
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Show what a checkpoint holds, and its recorded errors and bounds.")
@@ -22,7 +24,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     let filter = try TensorFilter(tensor)
-    let reader = try Inputs.checkpoint(file)
+    let reader = try openOrListSalvage(filter)
     let indices = try filter.indices(in: reader, file: file)
     let metadata = try concerning(file) { try reader.metadata() }
     let summary = InspectSummary(reader: reader, metadata: metadata)
@@ -41,6 +43,20 @@ struct InspectCommand: ParsableCommand {
         guard let histogram = histograms[index] else { continue }
         for line in HistogramText.lines(histogram, name: reader.tensor(index).name) { Terminal.print(line) }
       }
+    }
+  }
+}
+
+extension InspectCommand {
+  private func openOrListSalvage(_ filter: TensorFilter) throws -> CheckpointReader {
+    let input = try Inputs.file(file)
+    do { return try CheckpointReader(file: input) } catch {
+      if error.leavesTensorsToSalvage {
+        let summary = SalvageSummary(input, filter: filter)
+        if json { Terminal.print(summary.json.serialized(pretty: true)) }
+        if !json { for line in summary.lines() { Terminal.print(line) } }
+      }
+      throw Failure(error, file: file)
     }
   }
 }

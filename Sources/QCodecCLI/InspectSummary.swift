@@ -103,31 +103,24 @@ struct InspectSummary {
 
   private func tensor(_ index: Int, histogram: CodeHistogram?) -> JSONValue {
     let info = reader.tensor(index)
-    let scheme = info.scheme
-    var block = JSONValue.null
-    if case .block(let size)? = scheme?.scaling { block = .count(size) }
-    var members: [String: JSONValue] = [
+    let own: [String: JSONValue] = [
       "name": .string(info.name), "dtype": .string(info.dtype.name), "shape": .array(info.shape.map { .count($0) }),
-      "role": .string(info.role.name), "encoding": .string(scheme == nil ? "lossless" : "quantized"),
-      "reason": info.reason.name.map { .string($0) } ?? .null,
-      "map": text(scheme?.map.name), "bits": scheme.map { .count($0.bits) } ?? .null,
-      "signed": scheme.map { .bool($0.signed) } ?? .null, "scaling": text(scheme?.scaling.name), "block": block,
-      "domain": text(scheme?.domain.name), "rounding": text(scheme?.rounding.name),
-      "scale_rule": text(scheme?.scaleRule.name), "compression": .string(Describe.compression(info)),
-      "source_bytes": .count(info.sourceBytes), "stored_bytes": .count(info.storedBytes),
-      "bits_per_value": .number(info.bitsPerValue),
+      "role": .string(info.role.name), "reason": info.reason.name.map { .string($0) } ?? .null,
+      "compression": .string(Describe.compression(info)), "source_bytes": .count(info.sourceBytes),
+      "stored_bytes": .count(info.storedBytes), "bits_per_value": .number(info.bitsPerValue),
     ]
+    var members = own.merging(Describe.members(of: info.scheme)) { first, _ in first }
     let statistics = info.statistics
     members["max_abs_error"] = .number(statistics.maxAbsError)
     // Codes of the log map have no scales.
-    members["max_scaled_error"] = scheme?.map == .log ? .null : .number(statistics.maxScaledError)
+    members["max_scaled_error"] = info.scheme?.map == .log ? .null : .number(statistics.maxScaledError)
     members["rel_l2_error"] = .number(statistics.relativeL2Error)
     members["zeros_created"] = .count(statistics.zerosCreated)
     members["sign_changes"] = .count(statistics.signChanges)
     members["guaranteed_max_abs_error"] = .optional(info.guaranteedMaxAbsError)
     members["guaranteed_max_rel_error"] = .optional(info.guaranteedMaxRelError)
     let second = info.reference ?? pairs[index]?.second
-    members["second_moment"] = text(second.map { reader.tensor($0).name })
+    members["second_moment"] = second.map { .string(reader.tensor($0).name) } ?? .null
     members["update_error"] = pairs[index].map { .update($0.error, pairs: 1) } ?? .null
     if let histogram {
       members["codes"] = .object([
@@ -136,6 +129,4 @@ struct InspectSummary {
     }
     return .object(members)
   }
-
-  private func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
 }

@@ -49,13 +49,13 @@ struct TensorFilter {
     }
   }
 
+  /// Whether a name matches any glob; every name does without globs.
+  func holds(_ name: String) -> Bool { globs.isEmpty || globs.contains { $0.matches(name) } }
+
   /// The tensors whose names match any glob, all without globs; an error where none does.
   func indices(in reader: CheckpointReader, file: String) throws -> [Int] {
     guard !globs.isEmpty else { return Array(0..<reader.tensorCount) }
-    let result = (0..<reader.tensorCount).filter { index in
-      let name = reader.tensor(index).name
-      return globs.contains { $0.matches(name) }
-    }
+    let result = (0..<reader.tensorCount).filter { holds(reader.tensor($0).name) }
     guard !result.isEmpty else {
       let patterns = globs.map(\.pattern).joined(separator: ", ")
       throw Failure(QCodecError(.tensorNotFound, "no tensor matches \(patterns)"), file: file)

@@ -20,6 +20,11 @@ enum PolicyFile {
     }
   }
 
+  /// The file that `--policy` names; nil for a preset.
+  static func identity(_ name: String) -> FileIdentity? {
+    Policy.preset(name) == nil ? FileIdentity(path: name) : nil
+  }
+
   private static func json(_ bytes: [UInt8]) throws -> Policy {
     let document: JSONValue
     do throws(QCodecError) { document = try JSONValue(parsing: bytes) } catch {

@@ -67,6 +67,8 @@ struct ElementBounds: Sendable {
     }
     let (code, scale) = (chunk.code(index), chunk.scale(index))
     guard let divisor else { return scheme.bound(code: code, scale: scale).map { Guarantee(absolute: $0) } }
+    // No encoder writes what decodes to an infinity.
+    if !chunk.value(index, divisor: divisor).isFinite { return Guarantee(absolute: .infinity, relative: .infinity) }
     return scheme.bounds(code: code, scale: scale, divisor: divisor).map {
       Guarantee(absolute: $0.absolute, relative: $0.relative)
     }

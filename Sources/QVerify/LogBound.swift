@@ -6,6 +6,8 @@ struct LogBound {
   /// δ and the dtype's absolute term.
   private let relative: Double
   private let absolute: Double
+  /// Ω, the largest finite value of the dtype.
+  private let greatest: Double
 
   init(layout: TensorLayout) {
     isStochastic = layout.scheme.rounding == .stochastic
@@ -14,6 +16,12 @@ struct LogBound {
       case .bf16: (0x1p-8, 0x1p-133)
       case .f16: (0x1p-11, 0x1p-24)
       default: (0, 0)
+      }
+    greatest =
+      switch layout.dtype {
+      case .bf16: 0x1.FEp127
+      case .f16: 65_504
+      default: 0x1.FFFFFEp127
       }
   }
 
@@ -27,6 +35,7 @@ struct LogBound {
   /// The bound on |x − x̂| of the element of a code: the farther end of the patterns that may have taken it.
   func bound(_ ends: LogEnds, code: Int) -> Double {
     guard let pattern = ends.pattern(code: code), ends.base > 0 else { return 0 }
+    if Double(ends.high) > greatest { return .infinity }
     let e = reach(ends)
     let value = Double(LogEnds.float(pattern))
     let above = Double(LogEnds.float(min(pattern + e, ends.top))) - value
@@ -37,6 +46,8 @@ struct LogBound {
   /// The guarantees of a block: the largest |x − x̂|, and the largest |x − x̂| / x of a non-zero element.
   func guarantees(_ ends: LogEnds) -> (absolute: Double, relative: Double) {
     guard ends.base > 0 else { return (0, 0) }
+    // Beyond Ω the conversion to the dtype may overflow; no encoder writes such an end.
+    if Double(ends.high) > greatest { return (.infinity, .infinity) }
     let e = reach(ends)
     let high = Double(ends.high)
     let largest = high - Double(LogEnds.float(ends.top - e))

@@ -155,8 +155,10 @@ struct TensorCheck: Sendable {
     let size = max(1, info.dtype.bitWidth / 8)
     for index in 0..<payload.count / size
     where payload[index * size..<(index + 1) * size] != original[index * size..<(index + 1) * size] {
+      // Of elements that share a byte, the first that lies in it.
+      let element = (offset + UInt64(index * size)) * 8 / UInt64(info.dtype.bitWidth)
       result.note(
-        info.name, offset / UInt64(size) + UInt64(index),
+        info.name, element,
         expected: PlainFloat.number(original, index, dtype: info.dtype),
         got: PlainFloat.number(payload, index, dtype: info.dtype), bound: 0, "a lossless element differs")
     }

@@ -5,7 +5,9 @@ import QCodec
 public struct Verifier: Sendable {
   /// Errors that are not to be exceeded by any tensor, besides the proved bounds.
   public struct Limits: Sendable {
+    /// The largest √(Σ (x − x̂)² / Σ x²) that a tensor may have; nil for any.
     public var maxRelativeL2: Double?
+    /// The largest |x − x̂| that an element may have; nil for any.
     public var maxAbsolute: Double?
 
     /// The relative L2 error of the update of all pairs together.

@@ -68,6 +68,14 @@ NORMAL = [
 ]
 
 
+def cubic(bits, signed):
+    """(5s + 3s³)/8, s evenly spaced on either side of 0; the negative side is stretched by a quarter of a step."""
+    assert signed
+    n = 1 << (bits - 1)
+    grid = [Fraction(4 * i, 4 * n - 1) for i in range(1 - n, 0)] + [Fraction(i, n) for i in range(n + 1)]
+    return [nearest((5 * s + 3 * s**3) / 8) for s in grid]
+
+
 def all_maps():
     """(name, bits, signed, distinct entries) in the order of the document."""
     for bits in (8, 4):
@@ -80,6 +88,8 @@ def all_maps():
             for signed in (True, False):
                 yield name, bits, signed, make(bits, signed)
     yield "normal", 4, True, [F32(v) for v in NORMAL]
+    for bits in (8, 4):
+        yield "cubic", bits, True, cubic(bits, True)
 
 
 def thresholds(distinct):
@@ -111,7 +121,7 @@ def tables():
 
 SWIFT_NAMES = {
     "dynamic": "dynamic", "dynamic-nozero": "dynamicNoZero", "linear": "linear", "linear-nozero": "linearNoZero",
-    "normal": "normal",
+    "normal": "normal", "cubic": "cubic",
 }
 
 

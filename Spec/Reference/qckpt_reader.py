@@ -31,11 +31,16 @@ DTYPES = {
     15: ("F8_E5M2", 8), 16: ("F8_E8M0", 8), 17: ("F8_E4M3FNUZ", 8), 18: ("F8_E5M2FNUZ", 8), 19: ("C64", 64),
     20: ("C128", 128), 21: ("F4", 4), 22: ("F6_E2M3", 6), 23: ("F6_E3M2", 6),
 }
-MAPS = {1: "dynamic", 2: "linear", 3: "linear-nozero", 4: "dynamic-nozero", 5: "normal", 6: "custom", 7: "log"}
+MAPS = {1: "dynamic", 2: "linear", 3: "linear-nozero", 4: "dynamic-nozero", 5: "normal", 6: "custom", 7: "log",
+        8: "cubic"}
 SCALINGS = {1: "tensor", 2: "block", 3: "row", 4: "column", 5: "rank1"}
+DOMAINS = {0: "value", 1: "update"}
 ROUNDINGS = {1: "nearest", 2: "nearest-keep-nonzero", 3: "stochastic", 4: "unknown"}
 RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
+# The named maps that hold +1 and, signed, not −1.
+SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
+PAIR = ("first", "second", "eps", "squared_error", "squared_update", "max_abs", "v_zeroed", "sign_changes")
 
 
 class QckptError(Exception):
@@ -109,6 +114,18 @@ def check_custom(table, signed, imported):
 class Tensor:
     """A tensor record with its shape, scheme and chunks."""
 
+    map = scaling = rounding = reference = None
+    domain, imported = "value", False
+
+    @property
+    def is_referable(self):
+        """Whether a first moment may be divided by the root of this tensor."""
+        return self.quantized and self.domain == "value" and not self.signed and not self.imported
+
+    @property
+    def has_relative(self):
+        return self.rounding != "unknown" and (self.map == "log" or self.domain == "update")
+
 
 class Checkpoint:
     """A whole file, its header, trailer and directory checked."""
@@ -118,8 +135,10 @@ class Checkpoint:
         header_hash = self._header()
         self._trailer(header_hash)
         self._directory()
+        self._references()
         self.leads = []
         self._chunk_table()
+        self._check_pairs()
 
     def _header(self):
         data = self.data
@@ -160,16 +179,17 @@ class Checkpoint:
     def _directory(self):
         data = self.directory
         require(len(data) >= 64, "invalidDirectory", "too short")
-        tensors, chunks, dims, table_bytes, name_bytes, *reserved = struct.unpack_from("<8Q", data)
+        tensors, chunks, dims, table_bytes, name_bytes, pairs, *reserved = struct.unpack_from("<8Q", data)
         require(tensors == self.tensor_count, "invalidDirectory", "another number of tensors")
         require(not any(reserved), "reservedBits", "reserved fields of the directory")
-        require(64 + tensors * 136 + dims * 8 + chunks * 32 + table_bytes + name_bytes == len(data),
+        require(64 + tensors * 136 + dims * 8 + chunks * 32 + pairs * 56 + table_bytes + name_bytes == len(data),
                 "invalidDirectory", "sections do not fill the directory")
         at = 64 + tensors * 136
         self.dims = struct.unpack_from(f"<{dims}Q", data, at)
         self.chunks_at = at + dims * 8
         self.chunk_count = chunks
-        tables_at = self.chunks_at + chunks * 32
+        pairs_at = self.chunks_at + chunks * 32
+        tables_at = pairs_at + pairs * 56
         self.table_data = data[tables_at:tables_at + table_bytes]
         self.names = data[tables_at + table_bytes:]
         self.next_table, self.tables = 0, {}
@@ -178,6 +198,7 @@ class Checkpoint:
         require(self.next_name == name_bytes and self.next_dim == dims, "invalidDirectory", "names or dims left over")
         require(self.next_table == table_bytes, "invalidMapTable", "tables left over")
         self.chunks = [self._chunk(i) for i in range(chunks)]
+        self.pairs = [self._pair(data[pairs_at + i * 56:pairs_at + i * 56 + 56]) for i in range(pairs)]
         for i, tensor in enumerate(self.tensors):
             try:
                 tensor.name = tensor.raw_name.decode()
@@ -190,11 +211,11 @@ class Checkpoint:
     def _tensor(self, record):
         t = Tensor()
         (name_offset, name_length, dtype, role, encoding, ndim, dims_index, t.first, t.count, t.scheme_bytes, table, reason,
-         stride, reserved, reference, t.seed) = struct.unpack_from("<QI4BQQQ8sIBBHQQ", record)
+         t.stride, reserved, reference, t.seed) = struct.unpack_from("<QI4BQQQ8sIBBHQQ", record)
         (t.max_abs, t.max_scaled, t.squared_error, t.squared_source, t.zeros, t.signs, t.guaranteed,
          t.guaranteed_rel) = struct.unpack_from("<4d2Q2d", record, 72)
         require(dtype in DTYPES, "invalidDirectory", f"dtype {dtype}")
-        require(role <= 5 and reason <= 4, "invalidDirectory", "role or reason")
+        require(role <= 5 and reason <= 8, "invalidDirectory", "role or reason")
         require(1 <= name_length <= 65536, "invalidName", f"a name of {name_length} bytes")
         require(name_offset == self.next_name and name_length <= len(self.names) - name_offset, "invalidDirectory",
                 "names are not end to end")
@@ -210,26 +231,31 @@ class Checkpoint:
         t.role, t.reason, t.quantized = role, reason, encoding == 1
         measure_shape(t)
         require(reserved == 0, "reservedBits", "reserved fields of a tensor")
-        require(reference == NONE64, "invalidReference", "a reference")
-        require(stride == 1, "invalidChunkTable", f"stride {stride}")
         require(encoding <= 1, "invalidScheme", f"encoding {encoding}")
         if t.quantized:
             self._scheme(t, table)
         else:
-            require(not any(t.scheme_bytes) and table == NONE32 and not any(record[64:136]), "invalidScheme",
-                    "a lossless tensor with a scheme or errors")
+            require(not any(t.scheme_bytes) and table == NONE32 and reason <= 4, "invalidScheme",
+                    "a lossless tensor with a scheme")
+        t.reference = None if reference == NONE64 else reference
+        require((t.domain == "update") == (reference != NONE64), "invalidReference", "a reference, or none")
+        require(reference == NONE64 or reference < self.tensor_count, "invalidReference", "a reference to no tensor")
+        if t.quantized:
+            check_errors(t)
+        else:
+            require(not any(record[64:136]), "invalidScheme", "a lossless tensor with errors")
         return t
 
     def _scheme(self, t, table):
         read_scheme(t)
-        t.table, imported = self._table(table, *t.scheme_bytes[:3])
-        require(not imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
+        if t.map == "log":
+            require(table == NONE32, "invalidScheme", "the log map has no table")
+            t.table = None
+        else:
+            t.table, t.imported = self._table(table, *t.scheme_bytes[:3])
+        require(not t.imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
-        require(t.reason == 0, "invalidScheme", "a reason to be lossless")
-        for error in (t.max_abs, t.max_scaled, t.squared_error, t.squared_source):
-            require(0 <= error < np.inf, "invalidDirectory", "a recorded error")
-        require(np.isnan(t.guaranteed) if t.rounding == "unknown" else t.guaranteed >= 0, "invalidDirectory",
-                "a guarantee")
+        require(t.reason == 0 or (t.reason >= 5 and t.domain == "value"), "invalidScheme", "a reason")
 
     def _table(self, offset, map_, bits, signed):
         if offset in self.tables:
@@ -262,31 +288,68 @@ class Checkpoint:
         require(fields[6] == 0, "reservedBits", "reserved field of a chunk")
         return fields
 
+    def _pair(self, record):
+        first, second, *numbers, zeroed, signs = struct.unpack("<2I4d2Q", record)
+        require(all(0 <= number < np.inf for number in numbers), "invalidDirectory", "a recorded update error")
+        return first, second, *numbers, zeroed, signs
+
+    def _references(self):
+        referred = set()
+        for index, t in enumerate(self.tensors):
+            if t.reference is not None:
+                second = self.tensors[t.reference]
+                require(t.reference != index and second.is_referable and second.shape == t.shape, "invalidReference",
+                        "no second moment to divide by")
+                require(t.reference not in referred, "invalidReference", "a second reference to one tensor")
+                referred.add(t.reference)
+        for index, t in enumerate(self.tensors):
+            paired = t.elements > 0 and (t.reference is not None or index in referred)
+            require(t.stride == (2 if paired else 1), "invalidChunkTable", f"stride {t.stride}")
+
     def _chunk_table(self):
-        index, position, started = 0, 64, 0
-        while index < len(self.chunks):
-            owner = self.chunks[index][7]
+        for t in self.tensors:
+            t.plan = expected_chunks(t)
+            require(len(t.plan) == t.count, "invalidChunkTable", "another number of chunks")
+        for ordinal, t in enumerate(sorted((t for t in self.tensors if t.count), key=lambda t: t.first)):
+            t.ordinal = ordinal
+        for t in self.tensors:
+            t.places, t.seen = self._places(t), 0
+        position = 64
+        for index, (offset, stored, raw, digest, codec, kind, _, owner) in enumerate(self.chunks):
             require(owner < len(self.tensors), "invalidChunkTable", "a chunk of no tensor")
             t = self.tensors[owner]
-            require(t.first == index and t.count > 0, "invalidChunkTable", "a chunk that its tensor does not own")
-            plan = expected_chunks(t)
-            require(len(plan) == t.count, "invalidChunkTable", "another number of chunks")
-            for number, (kind, raw) in enumerate(plan):
-                offset, stored, raw_length, digest, codec, own_kind, _, own = self.chunks[index]
-                require((own_kind, raw_length, own) == (kind, raw, owner), "invalidChunkTable", "not what is due")
-                frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, started, number, digest)
-                lead = lead_bytes(position, b"" if number else preamble(t), frame)
-                require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
-                require(stored == raw if codec == 0 else stored < raw, "invalidChunkTable", "stored length")
-                self.leads.append((position, lead))
-                position = offset + stored
-                require(position <= self.meta_offset, "invalidChunkTable", "a chunk beyond the end")
-                index += 1
-            started += 1
+            number = t.seen
+            require(number < t.count and t.places[number] == index and (number or t.first == index), "invalidChunkTable",
+                    "a chunk that its tensor does not own")
+            require((kind, raw) == t.plan[number], "invalidChunkTable", "not what is due")
+            frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, t.ordinal, number, digest)
+            lead = lead_bytes(position, b"" if number else self._preamble_of(t), frame)
+            require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
+            require(stored == raw if codec == 0 else stored < raw, "invalidChunkTable", "stored length")
+            self.leads.append((position, lead))
+            position, t.seen = offset + stored, number + 1
+            require(position <= self.meta_offset, "invalidChunkTable", "a chunk beyond the end")
         require(aligned(position) == self.meta_offset, "invalidChunkTable", "the chunks end elsewhere")
-        require(sum(t.count for t in self.tensors) == len(self.chunks), "invalidChunkTable", "shared chunks")
-        for t in self.tensors:
-            require(t.count == len(expected_chunks(t)), "invalidChunkTable", "missing chunks")
+        require(all(t.seen == t.count for t in self.tensors), "invalidChunkTable", "missing chunks")
+
+    def _places(self, t):
+        """Where in the chunk records a tensor's chunks are."""
+        scales, start = scale_chunks(t), t.first + scale_chunks(t)
+        if t.reference is not None:
+            second = self.tensors[t.reference]
+            start = second.first + scale_chunks(second) + 1
+        return [*range(t.first, t.first + scales), *range(start, start + t.stride * (t.count - scales), t.stride)]
+
+    def _preamble_of(self, t):
+        return preamble(t, None if t.reference is None else self.tensors[t.reference].ordinal)
+
+    def _check_pairs(self):
+        following = 0
+        for first, second, *_, zeroed, signs in self.pairs:
+            require(following <= first < len(self.tensors) and second < len(self.tensors) and first != second
+                    and self.tensors[first].shape == self.tensors[second].shape, "invalidReference", "no pair")
+            require(max(zeroed, signs) <= self.tensors[first].elements, "invalidDirectory", "more than all elements")
+            following = first + 1
 
     # Payloads
 
@@ -336,13 +399,17 @@ class Checkpoint:
     def read(self, t):
         """The tensor's bytes in its dtype."""
         if not t.quantized:
-            return b"".join(self.payload(i) for i in range(t.first, t.first + t.count))
+            return b"".join(map(self.payload, t.places))
         values, _, _ = self.decode(t)
         return narrow(values, t.dtype)
 
     def decode(self, t):
         """(float32 values, codes, scale of each element) of a quantized tensor."""
-        return decode_stream(t, (self.payload(i) for i in range(t.first, t.first + t.count)))
+        return decode_stream(t, map(self.payload, t.places), self.divisors(t))
+
+    def divisors(self, t):
+        """What the elements of a tensor of the update domain are divided by, else None."""
+        return None if t.reference is None else divisors(self.decode(self.tensors[t.reference])[0])
 
 
 def measure_shape(t):
@@ -360,7 +427,6 @@ def read_scheme(t):
     map_, bits, signed, scaling, block, domain, rounding, rule = t.scheme_bytes
     require(map_ in MAPS, "invalidScheme", f"map {map_}")
     require(domain <= 1, "invalidScheme", f"domain {domain}")
-    require(MAPS[map_] != "log" and domain == 0, "unsupportedFeature", "log map or update domain")
     require(bits in (4, 8), "unsupportedFeature", f"{bits} bits")
     require(signed <= 1, "invalidScheme", f"signedness {signed}")
     require(scaling in SCALINGS and (5 <= block <= 16 if scaling == 2 else block == 0), "invalidScheme", "scaling")
@@ -368,12 +434,22 @@ def read_scheme(t):
     require(rule in RULES, "invalidScheme", f"scale rule {rule}")
     t.map, t.bits, t.signed, t.rounding, t.rule = MAPS[map_], bits, bool(signed), ROUNDINGS[rounding], RULES[rule]
     t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
+    t.domain = DOMAINS[domain]
 
 
-def preamble(t):
-    """What stands before a tensor's first chunk."""
+def check_errors(t):
+    for error in (t.max_abs, t.max_scaled, t.squared_error, t.squared_source):
+        require(0 <= error < np.inf, "invalidDirectory", "a recorded error")
+    require(max(t.zeros, t.signs) <= t.elements, "invalidDirectory", "a count of more than all elements")
+    for guarantee, exists in ((t.guaranteed, t.rounding != "unknown"), (t.guaranteed_rel, t.has_relative)):
+        require(0 <= guarantee < np.inf if exists else np.isnan(guarantee), "invalidDirectory", "a guarantee")
+
+
+def preamble(t, second):
+    """What stands before a tensor's first chunk; `second` is the ordinal of its second moment, or None."""
     body = struct.pack("<HBB", len(t.raw_name) - 1, t.dtype_code, len(t.shape)) + t.scheme_bytes
     body += struct.pack(f"<{len(t.shape)}Q", *t.shape)
+    body += b"" if second is None else struct.pack("<Q", second)
     if t.quantized and t.map == "custom":
         body += t.table.astype("<f4").tobytes()
     body += t.raw_name
@@ -399,10 +475,23 @@ class Salvage(Checkpoint):
         found, end = {}, 64
         while end is not None and end < len(self.data):
             end = self._chunk_after(end, found) or self._resume(end + 15 & ~7)
-        self.tensors, self.chunks = [t for t in found.values() if len(t.chunks) == t.count], []
+        whole = [ordinal for ordinal, t in found.items() if self._is_whole(t, found)]
+        self.tensors, self.chunks = [found[ordinal] for ordinal in whole], []
         for number, t in enumerate(self.tensors):
-            t.name, t.first = t.raw_name.decode(), len(self.chunks)
+            t.name, t.places = t.raw_name.decode(), range(len(self.chunks), len(self.chunks) + t.count)
+            t.reference = None if t.reference is None else whole.index(t.reference)
             self.chunks += [(*t.chunks[i], number) for i in range(t.count)]
+
+    @staticmethod
+    def _is_whole(t, found):
+        """A first moment in the update domain is whole only with its second moment."""
+        parts = [t]
+        if t.reference is not None:
+            second = found.get(t.reference)
+            if second is None or not second.is_referable or second.shape != t.shape:
+                return False
+            parts.append(second)
+        return all(len(part.chunks) == part.count for part in parts)
 
     def _chunk_after(self, end, found):
         """Takes in the chunk that follows `end`; where it ends, or None where none follows."""
@@ -440,17 +529,20 @@ class Salvage(Checkpoint):
         try:
             if t.quantized:
                 read_scheme(t)
-            entries = 1 << t.bits if t.quantized and t.map == "custom" else 0
-            length = 16 + 8 * ndim + 4 * entries + name_length + 1
+            entries = 4 << t.bits if t.map == "custom" else 0
+            words = ndim + (t.domain == "update")
+            length = 16 + 8 * words + entries + name_length + 1
             data = self.data[at:at + length]
             if len(data) < length or digest != xxh3(data[4:]) & NONE32:
                 return None, 0
-            t.shape = struct.unpack_from(f"<{ndim}Q", data, 16)
-            t.raw_name = data[16 + 8 * ndim + 4 * entries:]
+            *t.shape, = struct.unpack_from(f"<{words}Q", data, 16)
+            t.reference = t.shape.pop() if words > ndim else None
+            require(t.reference is None or t.reference < 1 << 32, "invalidReference", "no ordinal")
+            t.raw_name = data[16 + 8 * words + entries:]
             t.raw_name.decode()
             measure_shape(t)
             if t.quantized:
-                self._salvaged_table(t, data[16 + 8 * ndim:][:4 * entries])
+                self._salvaged_table(t, data[16 + 8 * words:][:entries])
             t.plan = expected_chunks(t)
         except (QckptError, UnicodeDecodeError):
             return None, 0
@@ -460,9 +552,10 @@ class Salvage(Checkpoint):
     def _salvaged_table(self, t, entries):
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
         t.table = np.frombuffer(entries, "<f4") if entries else NAMED.get((t.map, t.bits, t.signed))
-        require(t.table is not None, "invalidMapTable", "no such named map")
+        require(t.table is not None or t.map == "log", "invalidMapTable", "no such named map")
         if entries:
-            check_custom(t.table, t.signed, t.rounding == "unknown")
+            t.imported = t.rounding == "unknown"
+            check_custom(t.table, t.signed, t.imported)
 
 
 def strict_json(data):
@@ -512,7 +605,7 @@ def resolved_scaling(t):
 
 
 def scale_count(t):
-    if t.elements == 0 or t.scaling == "block":
+    if t.elements == 0 or t.scaling in (None, "block"):
         return 0
     return {"tensor": 1, "row": t.shape[0] if t.shape else 1, "column": t.shape[-1] if t.shape else 1,
             "rank1": sum(n for n in t.shape if n != 1)}[t.scaling]
@@ -526,12 +619,16 @@ def expected_chunks(t):
         return [(LOSSLESS, LOSSLESS_CHUNK)] * whole + ([(LOSSLESS, rest)] if rest else [])
     require(resolved_scaling(t) == (t.scaling, t.block), "invalidScheme", "a scaling that the shape cannot have")
     signed_extreme = t.rule == "signed-extreme"
-    allowed = t.scaling != "rank1" and (t.map == "custom" or (t.map == "dynamic" and t.signed))
+    allowed = t.scaling != "rank1" and (t.map == "custom" or (t.map in SIGNED_EXTREME and t.signed))
     require(not signed_extreme or allowed, "invalidScheme", "a signed extreme")
     require(t.rounding == "stochastic" or t.seed == 0, "invalidScheme", "a seed without stochastic rounding")
     require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
     if t.rounding == "nearest-keep-nonzero" and t.map == "custom" and t.signed:
         require(t.table[0] != 0, "invalidScheme", "keep-nonzero without a negative entry")
+    require(t.domain == "value" or (t.signed and not t.imported), "invalidScheme", "an unsigned update or an import")
+    if t.map == "log":
+        require(t.scaling == "block" and not t.signed and t.rounding in ("nearest", "stochastic") and t.rule == "absmax",
+                "invalidScheme", "the log map with another scheme than its own")
     require(t.elements < 1 << 60 and scale_count(t) < 1 << 60, "limitExceeded", "too many elements")
     scales = scale_count(t)
     require((scales + t.elements) // CHUNK_ELEMENTS <= len_limit(t) + 1, "invalidChunkTable", "another number of chunks")
@@ -539,8 +636,17 @@ def expected_chunks(t):
     for start in range(0, t.elements, CHUNK_ELEMENTS):
         n = min(CHUNK_ELEMENTS, t.elements - start)
         blocks = -(-n // t.block) if t.scaling == "block" else 0
-        plan.append((CODES, 4 * blocks + (n if t.bits == 8 else (n + 1) // 2)))
+        plan.append((CODES, block_bytes(t) * blocks + (n if t.bits == 8 else (n + 1) // 2)))
     return plan
+
+
+def block_bytes(t):
+    """The bytes that stand for a block before the codes: its scale, or its two ends."""
+    return 8 if t.map == "log" else 4
+
+
+def scale_chunks(t):
+    return -(-scale_count(t) // CHUNK_SCALES)
 
 
 def len_limit(t):
@@ -571,7 +677,41 @@ def check_scales(t, scales):
         require(not np.any(np.signbit(scales)), "invalidScale", "a negative scale")
 
 
-def decode_stream(t, payloads):
+def check_ends(low, high):
+    least = np.abs(low)
+    good = np.isfinite(low) & np.isfinite(high) & ~np.signbit(high) & (high >= least)
+    good &= (least > 0) | ((high == 0) & np.signbit(low))
+    require(np.all(good), "invalidScale", "the ends of a block")
+
+
+class Ends:
+    """Blocks of the log map, one for each element or one for each block."""
+
+    def __init__(self, low, high, bits):
+        self.low, self.high = np.abs(low), high
+        self.zeros = np.signbit(low).astype(np.int64)
+        self.base = low.view(np.uint32).astype(np.int64) & 0x7FFFFFFF
+        self.span = high.view(np.uint32).astype(np.int64) - self.base
+        self.step = self.span / ((1 << bits) - 1 - self.zeros)
+
+    def pattern(self, codes):
+        """P of the values of codes; 0, which is P(0), for a code of zero."""
+        k = codes.astype(np.int64) - self.zeros
+        return np.where(k < 0, 0, self.base + np.rint(k * self.step).astype(np.int64))
+
+
+def floats(patterns):
+    return patterns.astype(np.uint32).view(np.float32)
+
+
+def divisors(second):
+    """d of a pair: the root of the second moment's values, 1 where they are 0."""
+    with np.errstate(invalid="ignore"):
+        return np.where(second > 0, np.sqrt(second), np.float32(1))
+
+
+def decode_stream(t, payloads, divided_by=None):
+    """(float32 values, codes, scale of each element); of the log map a block's ends stand for scales."""
     payloads, vector, count = iter(payloads), np.zeros(0, np.float32), scale_count(t)
     while len(vector) < count:
         vector = np.concatenate([vector, np.frombuffer(next(payloads), "<f4")])
@@ -580,23 +720,28 @@ def decode_stream(t, payloads):
     for chunk, payload in enumerate(payloads):
         start = chunk * CHUNK_ELEMENTS
         n = min(CHUNK_ELEMENTS, t.elements - start)
-        blocks = -(-n // t.block) if t.scaling == "block" else 0
-        packed = np.frombuffer(payload[4 * blocks:], np.uint8)
+        prefix = block_bytes(t) * -(-n // t.block) if t.scaling == "block" else 0
+        packed, own = np.frombuffer(payload[prefix:], np.uint8), np.frombuffer(payload[:prefix], "<f4")
         if t.bits == 4:
             require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
             packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
-        if t.scaling == "block":
-            own = np.frombuffer(payload[:4 * blocks], "<f4")
-            check_scales(t, own)
-            scales = np.repeat(own, t.block)[:n]
+        if t.map == "log":
+            check_ends(own[0::2], own[1::2])
+            scales = np.repeat(own.reshape(-1, 2), t.block, 0)[:n]
+            products = floats(Ends(*scales.T.copy(), t.bits).pattern(packed))
         else:
-            scales = element_scales(t, vector, start, n)
-        require(not np.any(np.isnan(t.table[packed])), "invalidCode", "a code without a value")
-        with np.errstate(all="ignore"):
-            values.append(t.table[packed] * scales + np.float32(0))
+            check_scales(t, own)
+            scales = np.repeat(own, t.block)[:n] if t.scaling == "block" else element_scales(t, vector, start, n)
+            require(not np.any(np.isnan(t.table[packed])), "invalidCode", "a code without a value")
+            with np.errstate(all="ignore"):
+                products = t.table[packed] * scales + np.float32(0)
+        if divided_by is not None:
+            with np.errstate(all="ignore"):
+                products = products * divided_by[start:start + n] + np.float32(0)
+        values.append(products)
         all_codes.append(packed)
         all_scales.append(scales)
-    empty = (np.zeros(0, np.float32), np.zeros(0, np.uint8), np.zeros(0, np.float32))
+    empty = (np.zeros(0, np.float32), np.zeros(0, np.uint8), np.zeros((0, 2) if t.map == "log" else 0, np.float32))
     return tuple(np.concatenate(parts or [none]) for parts, none in zip((values, all_codes, all_scales), empty))
 
 
@@ -623,53 +768,81 @@ def widen(data, dtype):
 # ErrorBounds.md
 
 
-def radii(table, signed, rounding, dtype):
+DELTA = {"F32": 0.0, "BF16": 2.0**-8, "F16": 2.0**-11}
+NARROWING = {"F32": 0.0, "BF16": 2.0**-133, "F16": 2.0**-24}
+LARGEST = {"F32": (2 - 2.0**-23) * 2.0**127, "BF16": (2 - 2.0**-7) * 2.0**127, "F16": 65504.0}
+FACTOR = 1 + 2.0**-40
+
+
+def radii(t):
     """R(c) of every code."""
+    table = t.table
     wide = np.asarray(table, np.float64)
     last = distinct(table) - 1
     limits = thresholds(table).astype(np.float64)
-    delta = {"F32": 0.0, "BF16": 2.0**-8, "F16": 2.0**-11}[dtype]
     has_zero = bool(np.any(table == 0))
+    update = t.domain == "update"
+    top, slack = (1 + 2.0**-15, 2.0**-21) if update else (1.0, 2.0**-23)
+    bottom = -top if t.signed else 0.0
     result = []
     for code in range(len(table)):
         c = min(code, last)
-        if rounding == "stochastic":
-            low, high = (wide[c - 1] if c else -float(signed)), (wide[c + 1] if c < last else 1.0)
+        if t.rounding == "stochastic":
+            low, high = (wide[c - 1] if c else bottom), (wide[c + 1] if c < last else top)
         else:
-            low, high = (limits[c - 1] if c else -float(signed)), (limits[c] if c < last else 1.0)
-            if rounding == "nearest-keep-nonzero" and has_zero:
+            low, high = (limits[c - 1] if c else bottom), (limits[c] if c < last else top)
+            if t.rounding == "nearest-keep-nonzero" and has_zero:
                 if wide[c] == 0:
                     low = high = 0.0
                 else:
                     low = 0.0 if c and wide[c - 1] == 0 else low
                     high = 0.0 if c < last and wide[c + 1] == 0 else high
         radius = max(wide[c] - low, high - wide[c], 0.0)
-        result.append(radius + 2.0**-23 + delta * abs(wide[c]))
+        result.append(radius + slack + DELTA[t.dtype] * abs(wide[c]))
     return np.array(result)
 
 
-def absolute_term(dtype):
-    return {"F32": 2.0**-149, "BF16": 2.0**-133 + 2.0**-149, "F16": 2.0**-24 + 2.0**-149}[dtype]
+def log_bounds(t, low, high):
+    """The guarantees of blocks, absolute and relative."""
+    ends, delta, tau = Ends(low, high, t.bits), DELTA[t.dtype], NARROWING[t.dtype]
+    moved = ends.step + 1 if t.rounding == "stochastic" else ends.step / 2 + 0.5
+    reach = np.minimum(moved + 2.0**-16, ends.span).astype(np.int64)
+    top, least = high.astype(np.float64), ends.low.astype(np.float64)
+    start = np.minimum(ends.base, 1 << 23)
+    with np.errstate(all="ignore"):
+        absolute = top - floats(ends.base + ends.span - reach).astype(np.float64)
+        value = floats(start).astype(np.float64)
+        ratio = (floats(start + reach).astype(np.float64) - value) / value
+        absolute = (absolute + delta * top + tau) * FACTOR
+        relative = (ratio + delta * (1 + ratio) + tau / least) * FACTOR
+    zeros, beyond = ends.base == 0, top > LARGEST[t.dtype]
+    return tuple(np.where(zeros, 0.0, np.where(beyond, np.inf, bound)) for bound in (absolute, relative))
 
 
-LARGEST = {"F32": (2 - 2.0**-23) * 2.0**127, "BF16": (2 - 2.0**-7) * 2.0**127, "F16": 65504.0}
-
-
-def element_bounds(t, codes, scales):
-    magnitude = np.abs(scales.astype(np.float64))
-    bound = (magnitude * radii(t.table, t.signed, t.rounding, t.dtype)[codes] + absolute_term(t.dtype)) * (1 + 2.0**-40)
-    bound[magnitude > LARGEST[t.dtype]] = np.inf
-    return np.where(magnitude == 0, 0.0, bound)
+def bounds(t, codes, scales, divided_by=None):
+    """What is guaranteed of each element: of |x − x̂|, and of the relative error, None where there is none."""
+    if t.map == "log":
+        return log_bounds(t, *scales.T.copy())
+    magnitude, tau = np.abs(scales.astype(np.float64)), NARROWING[t.dtype] + 2.0**-149
+    scaled = magnitude * radii(t)[codes]
+    if divided_by is not None:
+        quotient, divisor = scaled + 2.0**-140, divided_by.astype(np.float64)
+        return (quotient * divisor + tau) * FACTOR, (quotient + tau / divisor) * FACTOR
+    bound = np.where(magnitude > LARGEST[t.dtype], np.inf, (scaled + tau) * FACTOR)
+    return np.where(magnitude == 0, 0.0, bound), None
 
 
 def guarantee(checkpoint, t):
-    """The guarantee recomputed from codes and scales; None where nothing is guaranteed."""
+    """The absolute and the relative guarantee recomputed from codes and scales; None for one that does not exist."""
     if not t.quantized:
-        return 0.0
+        return 0.0, None
     if t.rounding == "unknown":
-        return None
-    _, codes, scales = checkpoint.decode(t)
-    return float(np.max(element_bounds(t, codes, scales), initial=0.0))
+        return None, None
+    values, codes, scales = checkpoint.decode(t)
+    absolute, relative = bounds(t, codes, scales, checkpoint.divisors(t))
+    if t.domain == "update" and not np.all(np.isfinite(widen(narrow(values, t.dtype), t.dtype))):
+        return np.inf, np.inf
+    return tuple(None if each is None else float(np.max(each, initial=0.0)) for each in (absolute, relative))
 
 
 def described(checkpoint, t):
@@ -682,11 +855,17 @@ def summary(checkpoint):
     checkpoint.check_all_bytes()
     tensors = []
     for t in checkpoint.tensors:
-        recomputed = guarantee(checkpoint, t)
-        require(recomputed is None or recomputed <= t.guaranteed, "boundViolated", t.name)
+        absolute, relative = guarantee(checkpoint, t)
+        require(absolute is None or absolute <= t.guaranteed, "boundViolated", t.name)
+        require(relative is None or relative <= t.guaranteed_rel, "boundViolated", t.name)
         tensors.append({
-            **described(checkpoint, t), "guaranteed_max_abs_error": None if recomputed is None else t.guaranteed})
-    return {"format_version": "%d.%d" % checkpoint.version, "metadata": checkpoint.metadata(), "tensors": tensors}
+            **described(checkpoint, t), "guaranteed_max_abs_error": None if absolute is None else t.guaranteed,
+            "guaranteed_max_rel_error": None if relative is None else t.guaranteed_rel,
+            "second_moment": None if t.reference is None else checkpoint.tensors[t.reference].name})
+    names = [t.name for t in checkpoint.tensors]
+    pairs = [dict(zip(PAIR, (names[pair[0]], names[pair[1]], *pair[2:]))) for pair in checkpoint.pairs]
+    return {"format_version": "%d.%d" % checkpoint.version, "metadata": checkpoint.metadata(), "tensors": tensors,
+            "update_errors": pairs}
 
 
 def main(arguments):

@@ -27,7 +27,8 @@ import Testing
       name: "html", bytes: text("\n<!DOCTYPE html><html></html>"),
       description: "an HTML page; was the download refused?"),
     Kind(
-      name: "json", bytes: text(" {\"a\": 1}\n"), description: "a JSON document",
+      name: "json", bytes: text(" {\"a\": 1}\n"),
+      description: "a JSON document; a model.safetensors.index.json is compressed with 'qcodec encode'",
       refusal: "the file is a JSON document without the weight_map of a safetensors index"),
     Kind(
       name: "zip", bytes: zip([(name: "archive/data.pkl", bytes: [0x80, 2])]),

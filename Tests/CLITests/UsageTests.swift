@@ -94,4 +94,17 @@ import Testing
       #expect(try work.succeed(["--help"]).text.contains("  \(command)"))
     }
   }
+
+  @Test func thePolicyIsAnInput() throws {
+    let work = try Workspace()
+    try work.write(safetensors([Tensor("x", [1, 2])]), "in")
+    try work.write(#"{"rules": [{"match": {}, "action": "lossless"}]}"#, "rules.json")
+    try work.fail(
+      ["encode", "in", "-o", "rules.json", "--policy", "./rules.json"], 2,
+      "rules.json: this is an input; choose another output")
+    // A preset's name stands for the preset, whatever files there are.
+    try work.write("earlier", "paper4")
+    try work.succeed(["encode", "in", "-o", "paper4", "--policy", "paper4"])
+    try work.succeed(["verify", "paper4", "--against", "in"])
+  }
 }

@@ -13,16 +13,23 @@ struct CertificationTests {
     var xxh3: String?
     /// As recorded; nil where nothing is guaranteed.
     var guaranteed: Double?
-    /// As the reference reader recomputes it: the writer records no more.
+    var guaranteedRelative: Double?
+    /// As the reference reader recomputes them: the writer records no more.
     var recomputed: Double?
+    var recomputedRelative: Double?
+    var secondMoment: String?
   }
 
   private static func write(_ tensors: [SyntheticTensor], to path: String, _ compression: Compression) throws {
     let writer = try CheckpointWriter(path: path, options: .init(compression: compression, threads: 2))
     for tensor in tensors {
-      try writer.add(
-        name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, encoding: tensor.encoding,
-        source: MemorySource(bytes: tensor.bytes))
+      guard let second = tensor.second else {
+        try writer.add(
+          name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, encoding: tensor.encoding,
+          source: MemorySource(bytes: tensor.bytes))
+        continue
+      }
+      try writer.addPair(first: tensor.moment, second: second.tensor.moment, shape: tensor.shape, measuring: 1e-8)
     }
     try writer.setMetadata(.object(["metadata": .object(["größe": .string("\u{1F600} \u{7F}")])]))
     _ = try writer.finish()
@@ -31,10 +38,12 @@ struct CertificationTests {
   private static func descriptions(_ reader: CheckpointReader) throws -> [Description] {
     try (0..<reader.tensorCount).map { index in
       let info = reader.tensor(index)
-      let guaranteed = info.guaranteedMaxAbsError
+      let (guaranteed, relative) = (info.guaranteedMaxAbsError, info.guaranteedMaxRelError)
       return Description(
         name: info.name, dtype: info.dtype.name, shape: info.shape.map(Int64.init),
-        xxh3: hexadecimal(xxh3(try reader.bytes(ofTensor: index))), guaranteed: guaranteed, recomputed: guaranteed)
+        xxh3: hexadecimal(xxh3(try reader.bytes(ofTensor: index))), guaranteed: guaranteed,
+        guaranteedRelative: relative, recomputed: guaranteed, recomputedRelative: relative,
+        secondMoment: info.reference.map { reader.tensor($0).name })
     }
   }
 
@@ -43,7 +52,9 @@ struct CertificationTests {
       Description(
         name: tensor["name"]?.stringValue, dtype: tensor["dtype"]?.stringValue,
         shape: tensor["shape"]?.arrayValue?.compactMap(\.integerValue) ?? [], xxh3: tensor["xxh3"]?.stringValue,
-        guaranteed: try tensor.double("guaranteed_max_abs_error"), recomputed: try tensor.double("recomputed"))
+        guaranteed: try tensor.double("guaranteed_max_abs_error"),
+        guaranteedRelative: try tensor.double("guaranteed_max_rel_error"), recomputed: try tensor.double("recomputed"),
+        recomputedRelative: try tensor.double("recomputed_rel"), secondMoment: tensor["second_moment"]?.stringValue)
     }
   }
 
@@ -56,9 +67,10 @@ struct CertificationTests {
     for path in paths {
       let reader = try CheckpointReader(path: path)
       let summary = try #require(found[path])
-      #expect(reader.tensorCount == tensors.count)
+      let count = tensors.count + tensors.filter { $0.second != nil }.count
+      #expect(reader.tensorCount == count)
       for (own, other) in zip(try descriptions(reader), try descriptions(summary)) { #expect(own == other, "\(path)") }
-      #expect(summary["tensors"]?.arrayValue?.count == tensors.count, "\(path): \(summary)")
+      #expect(summary["tensors"]?.arrayValue?.count == count, "\(path): \(summary)")
       #expect(summary["metadata"] == (try reader.metadata()))
     }
   }
@@ -71,8 +83,28 @@ struct CertificationTests {
       let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
       return SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: scheme, seed: UInt64(1000 + index))
     }
-    #expect(tensors.count == 17 * 6 * 3)
+    #expect(tensors.count == 17 * 6 * 3 + 2 * 2 * 2)
     try Self.certify(tensors, test: "CertificationTests.everyScheme(\(dtype.name))")
+  }
+
+  @Test(arguments: [DType.f32, .bf16, .f16])
+  func everyPair(_ dtype: DType) throws {
+    var pairs: [SyntheticTensor] = []
+    for (index, scheme) in try SyntheticSchemes.all().enumerated() where scheme.signed {
+      var first = scheme
+      first.domain = .update
+      let shape: [UInt64] = scheme.scaling == .rank1 ? [64, 1, 65] : [3, 5, 7]
+      let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
+      let second = Scheme(map: .log, bits: index % 2 == 0 ? 8 : 4, signed: false, scaling: .block(64))
+      var pair = SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: first, seed: UInt64(3000 + index))
+      pair.second = SyntheticTensorBox(
+        SyntheticTensor(
+          name: "\(name) second", dtype: index % 3 == 0 ? .bf16 : dtype, shape: shape, scheme: second,
+          seed: UInt64(5000 + index)))
+      pairs.append(pair)
+    }
+    #expect(pairs.count == 8 * 6 * 3)
+    try Self.certify(pairs, test: "CertificationTests.everyPair(\(dtype.name))")
   }
 
   @Test func everyDType() throws {
@@ -127,7 +159,7 @@ struct CertificationTests {
           name: "\(index) \(scheme.map.name) \(scheme.bits)", dtype: .f32, shape: [UInt64(bytes.count / 4)],
           encoding: .quantized(scheme), bytes: bytes))
     }
-    #expect(tensors.count == 17 * 3)
+    #expect(tensors.count == 17 * 3 + 2 * 2)
     try Self.certify(tensors, test: "CertificationTests.extremeValues")
   }
 }

@@ -13,7 +13,7 @@ struct GoldenTests {
   /// A missing or unreadable expected.json would leave the other tests without cases.
   @Test func everyFileIsExpected() throws {
     #expect(try Fixtures.golden.files(".qckpt") == Fixtures.golden.names.map { "\($0).qckpt" }.sorted())
-    #expect(Fixtures.golden.names.count == 15)
+    #expect(Fixtures.golden.names.count == 19)
   }
 
   @Test(arguments: Fixtures.golden.names)
@@ -42,6 +42,8 @@ struct GoldenTests {
     for (index, tensor) in try #require(Fixtures.golden.expected[name]?["tensors"]?.arrayValue).enumerated() {
       let info = reader.tensor(index)
       #expect(info.guaranteedMaxAbsError == (try tensor.double("guaranteed_max_abs_error")), "\(info.name)")
+      #expect(info.guaranteedMaxRelError == (try tensor.double("guaranteed_max_rel_error")), "\(info.name)")
+      #expect(info.reference.map { reader.tensor($0).name } == tensor["second_moment"]?.stringValue, "\(info.name)")
       guard let expected = tensor["statistics"] else {
         #expect(info.scheme == nil && info.statistics == TensorStatistics(), "\(info.name)")
         continue
@@ -57,12 +59,31 @@ struct GoldenTests {
   }
 
   @Test(arguments: Fixtures.golden.names)
+  func updateErrorsAreThoseOfTheWriter(_ name: String) throws {
+    let reader = try Self.reader(name)
+    let expected = try #require(Fixtures.golden.expected[name]?["update_errors"]?.arrayValue)
+    #expect(reader.measuredPairs.count == expected.count)
+    for (pair, expected) in zip(reader.measuredPairs, expected) {
+      let first = reader.tensor(pair.first).name
+      #expect(first == expected["first"]?.stringValue)
+      #expect(reader.tensor(pair.second).name == expected["second"]?.stringValue, "\(first)")
+      #expect(pair.error.epsilon == (try expected.double("eps")), "\(first)")
+      #expect(pair.error.squaredError == (try expected.double("squared_error")), "\(first)")
+      #expect(pair.error.squaredUpdate == (try expected.double("squared_update")), "\(first)")
+      #expect(pair.error.maxAbsError == (try expected.double("max_abs")), "\(first)")
+      #expect(Int64(pair.error.zeroedSecondMoments) == (try expected.member("v_zeroed").integerValue), "\(first)")
+      #expect(Int64(pair.error.signChanges) == (try expected.member("sign_changes").integerValue), "\(first)")
+    }
+  }
+
+  @Test(arguments: Fixtures.golden.names)
   func verifierAccepts(_ name: String) throws {
     let report = try Verifier(try Self.reader(name)).verify()
     #expect(report.ok, "\(String(describing: report.firstViolation))")
     for tensor in report.tensors {
       // Neither writer records more than codes and scales admit.
       #expect(tensor.recomputedGuarantee == tensor.guaranteedMaxAbsError, "\(tensor.name)")
+      #expect(tensor.recomputedRelGuarantee == tensor.guaranteedMaxRelError, "\(tensor.name)")
     }
   }
 

@@ -183,6 +183,25 @@ struct ViolationTests {
     #expect(first.reason == "a lossless element differs")
   }
 
+  @Test("Of elements that share bytes the first that lies in a differing byte is named")
+  func losslessSubByte() throws {
+    // (dtype, elements, byte, element): one byte is two elements of 4 bits, three are four of 6.
+    let cases: [(DType, UInt64, Int, UInt64)] = [
+      (.f4, 20, 0, 0), (.f4, 20, 7, 14), (.f4, 4_194_304, 1_048_577, 2_097_154), (.f6e2m3, 16, 1, 1),
+      (.f6e2m3, 16, 2, 2), (.f6e3m2, 16, 3, 4), (.f6e3m2, 4_194_304, 1_048_576, 1_398_101),
+    ]
+    for (dtype, elements, byte, element) in cases {
+      let bytes = [UInt8](repeating: 7, count: Int(elements) * dtype.bitWidth / 8)
+      var changed = bytes
+      changed[byte] = 9
+      let file = try checkpoint([Sample("s", dtype: dtype, shape: [elements], bytes: bytes)])
+      let report = try verify(file, against: [Sample("s", dtype: dtype, shape: [elements], bytes: changed)])
+      #expect(report.violations == 1, "\(dtype), byte \(byte)")
+      #expect(report.firstViolation?.index == element, "\(dtype), byte \(byte)")
+      #expect(report.firstViolation?.expected == 9 && report.firstViolation?.got == 7)
+    }
+  }
+
   @Test("The index of a lossless element counts over chunks")
   func losslessChunks() throws {
     let count = Format.losslessChunk / 8 + 3

@@ -91,8 +91,10 @@ public final class CheckpointReader: Sendable {
   /// Bytes of the file.
   public var fileBytes: UInt64 { trailer.fileLength }
 
+  /// Tensors of the directory.
   public var tensorCount: Int { directory.records.count }
 
+  /// Chunks of all tensors, in the order of the file.
   public var chunkCount: Int { directory.chunks.count }
 
   /// A tensor's description; tensors are numbered in the order of their names' bytes.

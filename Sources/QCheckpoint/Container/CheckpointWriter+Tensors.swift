@@ -37,7 +37,14 @@ extension CheckpointWriter {
     }
     var open = try self.open(tensor, layout: layout, reason: reason)
     let chunks = try preparation(tensor, layout: layout, scales: scales)
-    try writeData(chunks, source: source, scales: scales, to: &open)
+    do throws(QCodecError) {
+      try writeData(chunks, source: source, scales: scales, to: &open)
+    } catch {
+      guard error.code == .negativeValue, let layout else { throw error }
+      // What is not finite counts wherever it stands; the encoder may not have come to it.
+      _ = try FirstPass.run(source, layout: layout, choice: choice, isWhole: true)
+      throw error
+    }
     return open.record
   }
 

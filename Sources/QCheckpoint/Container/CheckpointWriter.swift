@@ -4,6 +4,7 @@ import QCodec
 public struct WriterOptions: Sendable {
   /// The lossless stage; chunks that gain less than 1/64 are stored plain.
   public var compression: Compression
+  /// The level of zstd, from its fastest negative one to 22; other stages have none.
   public var zstdLevel: Int32
   /// Threads to use, 1 to 1,024; they do not change the bytes written.
   public var threads: Int { didSet { threads = Self.usable(threads) } }
@@ -20,12 +21,15 @@ public struct WriterOptions: Sendable {
 
 /// What was written.
 public struct WriteSummary: Sendable, Equatable {
+  /// Bytes of the file from header to trailer; 0 until it is complete.
   public var fileBytes: UInt64 = 0
   /// Bytes of all chunks as stored.
   public var storedBytes: UInt64 = 0
   /// Bytes of all tensors as given.
   public var sourceBytes: UInt64 = 0
+  /// Tensors added.
   public var tensors: Int = 0
+  /// Elements of all tensors.
   public var elements: UInt64 = 0
 }
 
@@ -62,6 +66,11 @@ public final class CheckpointWriter {
     self.options = options
     try output.write(Header().bytes)
   }
+
+  /// The file that is written to until `finish` puts it in place; nil for pipes and devices.
+  ///
+  /// For programs that a signal may end: whoever handles it can remove the file.
+  public var temporaryPath: String? { output.temporaryPath }
 
   /// Sets the user metadata and policy document, an object; the last call that succeeds counts.
   ///
@@ -184,7 +193,11 @@ public final class CheckpointWriter {
       throw QCodecError(.invalidShape, "\(tensor.shape.count) dims, 32 at most", tensor: name)
     }
     do throws(QCodecError) {
-      return try tensor.dtype.byteCount(elements: try TensorLayout.elementCount(of: tensor.shape))
+      let bytes = try tensor.dtype.byteCount(elements: try TensorLayout.elementCount(of: tensor.shape))
+      guard bytes < Format.maximumFile else {
+        throw QCodecError(.limitExceeded, "\(bytes) bytes of a tensor, fewer than 2^63 at most")
+      }
+      return bytes
     } catch {
       throw error.named(name)
     }
@@ -240,7 +253,10 @@ public final class CheckpointWriter {
   }
 
   /// Notes what coding did to the update of a pair, whose tensors are given by their order of addition.
+  ///
+  /// What is not finite is not recorded: with ε = 0 a second moment of zero makes it so.
   func note(pair first: Int, _ second: Int, _ error: UpdateError) {
+    guard error.isFinite else { return }
     pairs.append(PairRecord(first: UInt32(first), second: UInt32(second), error: error))
   }
 

@@ -42,8 +42,10 @@ struct ChunkTableCheck {
     for (index, chunk) in directory.chunks.enumerated() {
       let tensor = Int(chunk.tensor)
       guard tensor < progress.count else { throw refuse("a chunk of tensor \(tensor)", index) }
+      // Where chunks alternate, places follow from the second moment's first chunk; the record is to say the same.
       guard progress[tensor].seen < progress[tensor].places.count,
-        progress[tensor].places[progress[tensor].seen] == index
+        progress[tensor].places[progress[tensor].seen] == index,
+        progress[tensor].seen > 0 || directory.records[tensor].firstChunk == UInt64(index)
       else { throw refuse("a chunk that its tensor does not own", index, tensor: tensor) }
       try check(chunk, index, of: tensor, progress[tensor], next: &next)
       progress[tensor].seen += 1

@@ -269,6 +269,12 @@ struct DirectoryParser {
           .invalidReference, "a pair of tensors \(first) and \(second)",
           offset: base + UInt64(pairsStart + index * Format.pairRecordSize))
       }
+      let elements = directory.records[first].elementCount
+      guard pair.error.zeroedSecondMoments <= elements, pair.error.signChanges <= elements else {
+        throw QCodecError(
+          .invalidDirectory, "a pair of \(elements) elements with more zeros or signs than that",
+          offset: base + UInt64(pairsStart + index * Format.pairRecordSize))
+      }
       next = first + 1
     }
   }

@@ -27,7 +27,7 @@ public enum ForeignFile: Sendable {
     case .hdf5: "an HDF5 file"
     case .gitLFSPointer: "a Git LFS pointer, not the file itself; run 'git lfs pull'"
     case .html: "an HTML page; was the download refused?"
-    case .json: "a JSON document"
+    case .json: "a JSON document; a model.safetensors.index.json is compressed with 'qcodec encode'"
     }
   }
 

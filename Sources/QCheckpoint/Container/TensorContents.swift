@@ -4,6 +4,7 @@ import QCodec
 public struct TensorContents: TensorSource {
   let reader: CheckpointReader
   let name: String
+  /// Bytes of the whole tensor in its dtype.
   public let byteCount: UInt64
   let own: Part
   /// In the update domain what stands for the second moment.
@@ -16,6 +17,7 @@ public struct TensorContents: TensorSource {
     let places: ChunkPlaces
   }
 
+  /// Reads from `offset` on with the caller's thread alone; throws as `read(at:into:threads:)`.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe read(at: offset, into: target, threads: 1)
   }

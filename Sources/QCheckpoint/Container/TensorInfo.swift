@@ -2,10 +2,15 @@ import QCodec
 
 /// One tensor of a checkpoint, as its directory describes it.
 public struct TensorInfo: Sendable {
+  /// Its name, unlike every other in the file.
   public let name: String
+  /// The type of its elements, before encoding and after decoding.
   public let dtype: DType
+  /// The lengths of its axes, C order; empty for a scalar.
   public let shape: [UInt64]
+  /// The product of the shape.
   public let elementCount: UInt64
+  /// What it is to the optimizer, as the writer was told.
   public let role: Role
   /// Why a tensor that was to be quantized is lossless.
   public let reason: FallbackReason
@@ -45,7 +50,9 @@ public struct ChunkInfo: Sendable, Equatable {
   public let rawLength: Int
   /// XXH3-64 of the stored bytes.
   public let hash: UInt64
+  /// The lossless stage that it went through.
   public let compression: Compression
+  /// What it holds.
   public let kind: ChunkKind
   /// The tensor that it belongs to.
   public let tensor: Int

@@ -18,7 +18,8 @@ public final class InputFile: Sendable {
 
   /// Opens a file; throws `io` where the system refuses and for what cannot be read at an offset (folders, pipes).
   public convenience init(path: String) throws(QCodecError) {
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    // Without a wait for the other end of what turns out to be a pipe.
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw systemError("open") }
     try self.init(descriptor: descriptor)
   }

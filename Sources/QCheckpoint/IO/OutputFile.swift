@@ -25,7 +25,7 @@ package final class OutputFile {
   /// Bytes written so far.
   package private(set) var position: UInt64 = 0
 
-  /// Prepares to replace the file at `path`, through a symbolic link if it is one; throws `io`.
+  /// Prepares to replace the file at `path`, through a symbolic link if it is one, even to nothing; throws `io`.
   package init(path: String) throws(QCodecError) {
     var status = stat()
     let exists = unsafe stat(path, &status) == 0
@@ -33,7 +33,7 @@ package final class OutputFile {
       descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
       (self.path, temporary) = (nil, nil)
     } else {
-      let target = exists ? Self.resolved(path) : path
+      let target = exists ? Self.resolved(path) : try Self.followed(path)
       let (folder, name) = Self.split(target)
       var (opened, temporary): (Int32, String)
       repeat {
@@ -57,6 +57,9 @@ package final class OutputFile {
     buffer.reserveCapacity(Self.bufferSize)
   }
 
+  /// The file that is written to until all is complete; nil for what is written to directly.
+  package var temporaryPath: String? { temporary }
+
   deinit { abort() }
 
   /// Appends bytes; throws `io`, after which only `abort` makes sense, and `writerClosed` once closed.
@@ -76,7 +79,7 @@ package final class OutputFile {
     try unsafe bytes.withBytes { buffer throws(QCodecError) in try unsafe write(buffer) }
   }
 
-  /// Puts the complete file in place; throws `io`, and the previous file stays.
+  /// Puts the complete file in place; throws `io`, and unless the message says that it is in place the previous stays.
   package func commit() throws(QCodecError) {
     guard descriptor >= 0 else { throw QCodecError(.writerClosed, "the file is already complete") }
     try flush()
@@ -160,13 +163,29 @@ package final class OutputFile {
     return unsafe String(cString: resolved)
   }
 
-  private static func synchronise(folder: String) throws(QCodecError) {
+  /// Where a path leads that leads to nothing: the end of its symbolic links, if it is one.
+  private static func followed(_ path: String) throws(QCodecError) -> String {
+    var path = path
+    // As many as systems follow.
+    for _ in 0..<40 {
+      var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+      let count = unsafe readlink(path, &buffer, buffer.count)
+      guard count > 0 else { return path }
+      let link = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      path = link.hasPrefix("/") ? link : split(path).folder + link
+    }
+    errno = ELOOP
+    throw systemError("create")
+  }
+
+  /// Flushes a folder in which a file was put in place.
+  static func synchronise(folder: String) throws(QCodecError) {
     let descriptor = unsafe open(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw systemError("open the folder") }
+    guard descriptor >= 0 else { throw systemError("open the folder, though the file is in place") }
     defer { close(descriptor) }
     // Some file systems cannot synchronise a folder; the rename has happened all the same.
     guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
-      throw systemError("write the folder to the disk")
+      throw systemError("write the folder to the disk, though the file is in place")
     }
   }
 }

@@ -22,8 +22,10 @@ public struct MemorySource: TensorSource {
     bytes = unsafe values.withUnsafeBytes { unsafe [UInt8]($0) }
   }
 
+  /// Bytes in memory.
   public var byteCount: UInt64 { UInt64(bytes.count) }
 
+  /// Copies from `offset` on; throws `truncated` for more than the tensor has.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     guard offset <= byteCount, UInt64(target.count) <= byteCount - offset else {
       throw QCodecError(.truncated, "the tensor has \(byteCount) bytes", offset: offset)
@@ -38,6 +40,7 @@ public struct MemorySource: TensorSource {
 public struct FileRangeSource: TensorSource {
   private let file: InputFile
   private let offset: UInt64
+  /// Bytes of the tensor.
   public let byteCount: UInt64
 
   /// The bytes `offset..<offset + byteCount` of a file.
@@ -47,6 +50,7 @@ public struct FileRangeSource: TensorSource {
     self.byteCount = byteCount
   }
 
+  /// Reads from `offset` of the range on; throws `truncated` where the file ends before, and `io`.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe file.read(at: self.offset + offset, into: target)
   }
@@ -57,6 +61,7 @@ public struct FileRangeSource: TensorSource {
   /// Fills a buffer from an offset of the tensor on; called from any thread.
   public typealias Read = @Sendable (UInt64, UnsafeMutableRawBufferPointer) throws(QCodecError) -> Void
 
+  /// Bytes of the tensor.
   public let byteCount: UInt64
   private let body: Read
 
@@ -66,6 +71,7 @@ public struct FileRangeSource: TensorSource {
     unsafe body = read
   }
 
+  /// Calls the function; throws what it throws.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe body(offset, target)
   }

@@ -97,12 +97,12 @@ extension InputDocument {
 
   fileprivate init(index file: InputFile, path: String) throws(QCodecError) {
     guard file.byteCount <= UInt64(SafetensorsFile.maximumHeader) else {
-      throw QCodecError(.notACheckpoint, "the file is \(ForeignFile.json.description), too large for an index")
+      throw QCodecError(.notACheckpoint, "the file is a JSON document, too large for an index")
     }
     let document = try JSONValue(parsing: try file.bytes(at: 0, count: Int(file.byteCount)))
     guard SafetensorsIndex.describes(document) else {
       throw QCodecError(
-        .notACheckpoint, "the file is \(ForeignFile.json.description) without the weight_map of a safetensors index")
+        .notACheckpoint, "the file is a JSON document without the weight_map of a safetensors index")
     }
     let index = try SafetensorsIndex(document: document, folder: splitPath(path).folder)
     self.init(

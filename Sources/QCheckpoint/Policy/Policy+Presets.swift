@@ -17,12 +17,12 @@ extension Policy {
     switch name {
     case "adam8":
       moments(
-        name, first: Scheme(map: .linear, bits: 8, signed: true, scaling: .block(256), domain: .update),
+        name, first: Scheme(map: .cubic, bits: 8, signed: true, scaling: .block(256), domain: .update),
         second: Scheme(map: .log, bits: 8, signed: false, scaling: .block(512)),
         momentum: Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)))
     case "adam4":
       moments(
-        name, first: Scheme(map: .normal, bits: 4, signed: true, scaling: .block(128), domain: .update),
+        name, first: Scheme(map: .cubic, bits: 4, signed: true, scaling: .block(128), domain: .update),
         second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256)),
         momentum: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)))
     case "paper8":

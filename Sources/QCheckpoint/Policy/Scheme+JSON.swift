@@ -3,7 +3,7 @@ import QCodec
 extension Scheme {
   /// Reads a scheme; throws `invalidPolicy` with the member's place.
   ///
-  /// - `map` (required): `dynamic`, `linear`, `linear-nozero`, `dynamic-nozero`, `normal`, `log`, `custom`.
+  /// - `map` (required): `dynamic`, `linear`, `linear-nozero`, `dynamic-nozero`, `normal`, `cubic`, `log`, `custom`.
   /// - `bits` (required): 4 or 8.
   /// - `signed`: true unless absent from a map that is unsigned only.
   /// - `scaling`: `block` (the default), `tensor`, `row`, `column`, `rank1`.

@@ -61,6 +61,9 @@ public final class SafetensorsWriter {
     }
   }
 
+  /// The file that is written to until `finish` puts it in place; nil for pipes and devices.
+  public var temporaryPath: String? { output.temporaryPath }
+
   /// Bytes of all tensors that are still to be written.
   public var remaining: UInt64 { fileLength - output.position }
 

@@ -7,8 +7,11 @@ import QCodec
 public struct Salvage: Sendable {
   /// One tensor of which a chunk was found.
   public struct Tensor: Sendable {
+    /// Its name, as its preamble gives it.
     public let name: String
+    /// The type of its elements.
     public let dtype: DType
+    /// The lengths of its axes, C order.
     public let shape: [UInt64]
     /// nil for lossless tensors.
     public let scheme: Scheme?

@@ -39,7 +39,7 @@ extension Scheme {
     result.scaling = try resolvedScaling(shape: shape, elementCount: elementCount)
     // Row-and-column maxima are magnitudes.
     if result.scaling == .rank1, scaleRule == .signedExtreme { result.scaleRule = .absmax }
-    if result.scaleRule == .signedExtreme, map != .custom, !(map == .dynamic && signed) {
+    if result.scaleRule == .signedExtreme, map != .custom, map.scaleRule(signed: signed) != .signedExtreme {
       throw QCodecError(.unsupportedScheme, "the \(map.name) map holds −1 or no sign: its scale is the absmax")
     }
     if rounding == .nearestKeepNonzero, signed, customTable?.entries.first == 0 {

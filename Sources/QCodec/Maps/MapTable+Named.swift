@@ -3,7 +3,8 @@ extension MapTable {
   ///
   /// `dynamic` is the map of *8-bit Optimizers via Block-wise Quantization* (arXiv:2110.02861, section 2.1) as
   /// bitsandbytes and torchao build it; `linear-nozero`, unsigned, that of *Memory Efficient Optimizers with 4-bit
-  /// States* (arXiv:2309.01507, section 3); `normal` the NormalFloat table of bitsandbytes.
+  /// States* (arXiv:2309.01507, section 3); `normal` the NormalFloat table of bitsandbytes; `cubic` is of this project
+  /// (Spec/Maps.md).
   public static func named(_ map: Scheme.Map, bits: Int, signed: Bool) throws(QCodecError) -> MapTable {
     switch (map, bits, signed) {
     case (.dynamic, 8, true): dynamicSigned8
@@ -21,6 +22,8 @@ extension MapTable {
     case (.linearNoZero, 4, true): linearNoZeroSigned4
     case (.linearNoZero, 4, false): linearNoZeroUnsigned4
     case (.normal, 4, true): normalSigned4
+    case (.cubic, 8, true): cubicSigned8
+    case (.cubic, 4, true): cubicSigned4
     default:
       throw QCodecError(
         .unsupportedScheme, "there is no \(signed ? "signed" : "unsigned") \(bits)-bit \(map.name) map")
@@ -49,6 +52,8 @@ extension MapTable {
   private static let linearNoZeroSigned4 = make(NamedMaps.linearNoZeroSigned4, signed: true)
   private static let linearNoZeroUnsigned4 = make(NamedMaps.linearNoZeroUnsigned4, signed: false)
   private static let normalSigned4 = make(NamedMaps.normalSigned4, signed: true)
+  private static let cubicSigned8 = make(NamedMaps.cubicSigned8, signed: true, .signedExtreme)
+  private static let cubicSigned4 = make(NamedMaps.cubicSigned4, signed: true, .signedExtreme)
 
   private static func make(
     _ patterns: [UInt32], signed: Bool, _ scaleRule: Scheme.ScaleRule = .absmax

@@ -10,6 +10,8 @@ public struct Scheme: Sendable, Hashable {
     case custom = 6
     /// Codes evenly spaced in the bit pattern of the float, between a block's least and greatest non-zero value.
     case log = 7
+    /// Denser around 0 than at the ends; fitted to Adam updates.
+    case cubic = 8
 
     /// The name in policies, specs and JSON.
     public var name: String {
@@ -21,6 +23,7 @@ public struct Scheme: Sendable, Hashable {
       case .normal: "normal"
       case .custom: "custom"
       case .log: "log"
+      case .cubic: "cubic"
       }
     }
   }
@@ -109,8 +112,7 @@ public struct Scheme: Sendable, Hashable {
   /// The table of a custom map; nil for named maps.
   public var customTable: MapTable?
 
-  /// Creates a scheme; `scaleRule` nil takes the map's own rule: signed extreme for the signed dynamic map,
-  /// which holds +1 and not −1, what a custom table states, else absmax.
+  /// Creates a scheme; `scaleRule` nil takes the map's own rule, that of a custom table being what it states.
   public init(
     map: Map, bits: Int, signed: Bool, scaling: Scaling, domain: Domain = .value, rounding: Rounding = .nearest,
     seed: UInt64 = 0, scaleRule: ScaleRule? = nil, customTable: MapTable? = nil
@@ -122,7 +124,15 @@ public struct Scheme: Sendable, Hashable {
     self.domain = domain
     self.rounding = rounding
     self.seed = seed
-    self.scaleRule = scaleRule ?? customTable?.scaleRule ?? (map == .dynamic && signed ? .signedExtreme : .absmax)
+    self.scaleRule = scaleRule ?? customTable?.scaleRule ?? map.scaleRule(signed: signed)
     self.customTable = customTable
+  }
+}
+
+extension Scheme.Map {
+  /// The rule of a named map: the signed extreme where a signed table holds +1 and not −1, so that the extreme has an
+  /// entry of its own whatever its sign; else absmax.
+  public func scaleRule(signed: Bool) -> Scheme.ScaleRule {
+    signed && (self == .dynamic || self == .cubic) ? .signedExtreme : .absmax
   }
 }

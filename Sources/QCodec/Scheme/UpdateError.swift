@@ -19,6 +19,9 @@ public struct UpdateError: Sendable, Equatable {
   /// Creates the error of an exact coding.
   public init(epsilon: Double) { self.epsilon = epsilon }
 
+  /// Whether all of it is finite.
+  package var isFinite: Bool { squaredError.isFinite && squaredUpdate.isFinite && maxAbsError.isFinite }
+
   /// √(Σ (u − û)² / Σ u²); 0/0 is 0.
   public var relativeL2Error: Double {
     withCodecEnvironment { squaredError == 0 ? 0 : (squaredError / squaredUpdate).squareRoot() }

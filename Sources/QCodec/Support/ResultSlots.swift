@@ -14,5 +14,5 @@ package final class ResultSlots<Value: Sendable>: Sendable {
   }
 
   /// The results present, in index order.
-  package var inOrder: [Value] { slots.withLock { $0.compactMap(\.self) } }
+  package var inOrder: [Value] { slots.withLock { $0.compactMap { $0 } } }
 }

@@ -19,7 +19,7 @@ enum ReferenceReader {
             return {"code": "crash: %r" % error}
         for entry, t in zip(summary["tensors"], checkpoint.tensors):
             entry["xxh3"] = "%016x" % spec.xxh3(checkpoint.read(t))
-            entry["recomputed"] = spec.guarantee(checkpoint, t)
+            entry["recomputed"], entry["recomputed_rel"] = spec.guarantee(checkpoint, t)
         return summary
 
     print(json.dumps({path: read(path) for path in sys.stdin.read().split("\\n")}))

@@ -23,6 +23,13 @@ struct SyntheticTensor {
   let shape: [UInt64]
   let encoding: Encoding
   let bytes: [UInt8]
+  /// Of a first moment in the update domain, its second moment.
+  var second: SyntheticTensorBox?
+
+  /// One moment of a pair.
+  var moment: Moment {
+    Moment(name: name, dtype: dtype, role: .other, encoding: encoding, source: MemorySource(bytes: bytes))
+  }
 
   /// A quantized tensor of many magnitudes with zeros among them.
   init(name: String, dtype: DType, shape: [UInt64], scheme: Scheme, seed: UInt64) {
@@ -55,7 +62,14 @@ struct SyntheticTensor {
   }
 }
 
-/// Every scheme that a writer takes, by map, width, sign, scaling and rounding.
+/// A tensor within another.
+final class SyntheticTensorBox {
+  let tensor: SyntheticTensor
+
+  init(_ tensor: SyntheticTensor) { self.tensor = tensor }
+}
+
+/// Every scheme of the value domain that a writer takes, by map, width, sign, scaling and rounding.
 enum SyntheticSchemes {
   static func all() throws -> [Scheme] {
     var maps: [Scheme] = []
@@ -71,6 +85,14 @@ enum SyntheticSchemes {
     }
     let scalings: [Scheme.Scaling] = [.tensor, .block(32), .block(256), .row, .column, .rank1]
     let roundings: [(Scheme.Rounding, UInt64)] = [(.nearest, 0), (.nearestKeepNonzero, 0), (.stochastic, 77)]
+    let logs = [8, 4].flatMap { bits in
+      [Scheme.Scaling.block(32), .block(256)].flatMap { scaling in
+        [
+          Scheme(map: .log, bits: bits, signed: false, scaling: scaling),
+          Scheme(map: .log, bits: bits, signed: false, scaling: scaling, rounding: .stochastic, seed: 78),
+        ]
+      }
+    }
     return maps.flatMap { map in
       scalings.flatMap { scaling in
         roundings.map { rounding, seed in
@@ -79,7 +101,7 @@ enum SyntheticSchemes {
           return scheme
         }
       }
-    }
+    } + logs
   }
 
   /// Squares, padded at the end.

@@ -94,6 +94,37 @@ struct CommitTests {
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path("there")) == ["real.qckpt"])
   }
 
+  @Test("A symbolic link to nothing is written through, over several links and out of their folders")
+  func danglingLink() throws {
+    let manager = FileManager.default
+    try manager.createDirectory(atPath: folder.path("there"), withIntermediateDirectories: false)
+    try manager.createSymbolicLink(atPath: folder.path("c.qckpt"), withDestinationPath: "there/second")
+    try manager.createSymbolicLink(atPath: folder.path("there/second"), withDestinationPath: "../third")
+    try manager.createSymbolicLink(atPath: folder.path("third"), withDestinationPath: folder.path("there/real"))
+    try complete()
+    #expect(try opened(folder.read("there/real")).everything() == [[1, 2, 3]])
+    #expect(try manager.destinationOfSymbolicLink(atPath: folder.path("c.qckpt")) == "there/second")
+    #expect(try folder.names == ["c.qckpt", "there", "third"])
+    #expect(try manager.contentsOfDirectory(atPath: folder.path("there")).sorted() == ["real", "second"])
+  }
+
+  @Test("Links in a circle and links into missing folders are refused")
+  func linksToNowhere() throws {
+    let manager = FileManager.default
+    try manager.createSymbolicLink(atPath: folder.path("a"), withDestinationPath: "b")
+    try manager.createSymbolicLink(atPath: folder.path("b"), withDestinationPath: "a")
+    try manager.createSymbolicLink(atPath: folder.path("c"), withDestinationPath: "missing/real")
+    for name in ["a", "b", "c"] { #expect(inputError { try complete(name) }?.code == .io, "\(name)") }
+    #expect(try folder.names == ["a", "b", "c"])
+  }
+
+  @Test("Where only the folder fails, the message says that the file is in place")
+  func folderFailure() {
+    let error = inputError { try OutputFile.synchronise(folder: folder.path("missing/")) }
+    #expect(error?.code == .io)
+    #expect(error?.message == "cannot open the folder, though the file is in place: No such file or directory")
+  }
+
   @Test("The umask is honoured", arguments: [0o022, 0o027, 0o077] as [mode_t])
   func modes(mask: mode_t) throws {
     let previous = umask(mask)

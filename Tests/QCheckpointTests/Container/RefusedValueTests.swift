@@ -98,18 +98,19 @@ struct RefusedValueTests {
     #expect(try opened(files[0]).tensor(0).scheme != nil)
   }
 
-  @Test("Both kinds: what is not finite is an error over any fallback, and the reason under `raw`", arguments: scalings)
-  func both(scaling: Scheme.Scaling) throws {
-    var values = values(0, -1)
-    values[299_999] = .nan
+  @Test(
+    "Both kinds: what is not finite decides, in either order, near and far", arguments: scalings,
+    [(0, 299_999), (299_999, 0), (0, 1), (1, 0), (262_143, 262_144), (262_144, 262_143)])
+  func both(scaling: Scheme.Scaling, places: (negative: Int, nan: Int)) throws {
+    var values = values(places.negative, -1)
+    values[places.nan] = .nan
     let scheme = scheme(scaling, signed: false)
-    _ = try checkpoint { writer in
-      let error = inputError { try add(values, scheme, fallsBack: true, to: CheckpointWriter.scratch()) }
-      #expect(error?.code == .nonFiniteValue && error?.index == 299_999)
-      try add(values, scheme, nonFinite: .raw, fallsBack: true, to: writer)
+    for fallsBack in [false, true] {
+      let error = inputError { try add(values, scheme, fallsBack: fallsBack, to: CheckpointWriter.scratch()) }
+      #expect(error?.code == .nonFiniteValue && error?.index == UInt64(places.nan), "fallback \(fallsBack)")
+      let reader = try opened(checkpoint { try add(values, scheme, nonFinite: .raw, fallsBack: fallsBack, to: $0) })
+      #expect(reader.tensor(0).scheme == nil && reader.tensor(0).reason == .nonFinite, "fallback \(fallsBack)")
     }
-    let reader = try opened(checkpoint { try add(values, scheme, nonFinite: .raw, fallsBack: true, to: $0) })
-    #expect(reader.tensor(0).reason == .nonFinite)
   }
 
   @Test("A signed map takes negatives; lossless tensors take anything")
@@ -124,6 +125,25 @@ struct RefusedValueTests {
     #expect(reader.tensor(1).scheme != nil && reader.tensor(1).reason == .none)
     #expect(reader.tensor(0).reason == .tooSmall)
     #expect(try reader.bytes(ofTensor: 0) == littleEndian(floats: [.nan, -.infinity, -1]))
+  }
+
+  @Test(
+    "Tensors beyond 2^63 bytes are refused, and the writer goes on",
+    arguments: [[1 << 63], [1 << 32, 1 << 32], [.max], [1 << 62, 3], [3, 1 << 61, 1]] as [[UInt64]])
+  func beyondLimits(shape: [UInt64]) throws {
+    let quantized = Encoding.quantized(scheme(.block(256), signed: true))
+    let writer = try CheckpointWriter.scratch()
+    for (dtype, encoding) in [(DType.u8, Encoding.lossless(reason: .none)), (.f32, quantized)] {
+      let pulled = inputError {
+        try writer.add(name: "t", dtype: dtype, shape: shape, encoding: encoding, source: MemorySource(bytes: []))
+      }
+      #expect(pulled?.code == .limitExceeded && pulled?.tensor == "t", "\(dtype) \(shape)")
+      let pushed = inputError {
+        try writer.add(name: "t", dtype: dtype, shape: shape, encoding: encoding) { _ in }
+      }
+      #expect(pushed?.code == .limitExceeded && pushed?.tensor == "t", "\(dtype) \(shape)")
+    }
+    try writer.add("t", bytes: [1])
   }
 
   @Test("Schemes and tensors that cannot be", arguments: [DType.f64, .i32, .bool, .f8e4m3])

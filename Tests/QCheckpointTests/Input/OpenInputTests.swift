@@ -2,6 +2,12 @@ import QCheckpoint
 import QCodec
 import Testing
 
+#if canImport(Darwin)
+  import Darwin
+#else
+  import Glibc
+#endif
+
 @Suite struct OpenInputTests {
   private let folder: InputFolder
 
@@ -90,5 +96,13 @@ import Testing
   @Test func whatIsNoFileIsASystemError() {
     #expect(inputError { _ = try openInput(path: folder.path("missing")) }?.code == .io)
     #expect(inputError { _ = try openInput(path: folder.path("")) }?.code == .io)
+  }
+
+  @Test func aPipeWithoutAnotherEndIsRefusedAtOnce() throws {
+    let folder = try InputFolder()
+    let status = unsafe mkfifo(folder.path("pipe"), 0o600)
+    #expect(status == 0)
+    let error = inputError { _ = try InputFile(path: folder.path("pipe")) }
+    #expect(error == QCodecError(.io, "not a regular file"))
   }
 }

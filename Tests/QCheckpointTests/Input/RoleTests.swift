@@ -13,6 +13,8 @@ import Testing
     ("optimizer.state.exp_avg.module.decoder.weight", .firstMoment), ("fp32/wte.weight", .masterWeight),
     ("master_params.0", .masterWeight), ("wte.weight_exp_avg", .firstMoment), ("wte.weight_exp_avg_sq", .secondMoment),
     ("wte.weight_max_exp_avg_sq", .secondMoment), ("wte-momentum_buffer", .momentum),
+    ("step/layers.5.weight", .parameter), ("step.weight", .parameter), ("model.step_encoder.bias", .parameter),
+    ("état.exp_avg.é", .firstMoment), ("🙂_exp_avg", .firstMoment), ("a\u{301}.exp_avg_sq", .secondMoment),
     ("param/wte.weight", .parameter), ("model.layers.0.q_proj.weight", .parameter), ("Dense_0/kernel", .parameter),
   ])
   func namesOfEveryFrameworkAreRecognised(name: String, expected: Role) {
@@ -22,7 +24,9 @@ import Testing
   @Test(arguments: [
     "step", "state.0.step", "buffer/bn.running_mean", "exp_avg_sq_row/w", "exp_avg_sq_col/w", "state.0.row_var",
     "state.0.col_var", "v_row", "momentum_encoder", "my_exp_avgs_x", "exp_average", "expavg", "", "...", "tracer.x",
-    "state.0.exp_avg.codes", "exp_avg.scale", "state.0.qmap1", "state.0.absmax1", "state.0.state1", "EXP_AVG",
+    "layers.5.weight/step", "weight.step", "model.bn.bias.num_batches_tracked", "param/wte.weight/count",
+    "params.0.global_step", "state.0.exp_avg.codes", "exp_avg.scale", "state.0.qmap1", "state.0.absmax1",
+    "state.0.state1", "EXP_AVG",
   ])
   func factoredQuantizedAndStrangeNamesAreOther(name: String) {
     #expect(role(name) == .other, "\(name)")

@@ -1,0 +1,33 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Removes the file under construction when a signal ends the command.
+enum Interruption {
+  /// The path as the handler needs it: a handler may not allocate.
+  nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
+
+  /// Has a file removed by the signals that end a command; nil where there is none.
+  ///
+  /// Called once, for a command writes one file. Once the file was renamed its old name means nothing.
+  static func removeWhenInterrupted(_ temporary: String?) {
+    guard let temporary else { return }
+    unsafe path = strdup(temporary)
+    for number in [SIGINT, SIGTERM, SIGHUP] {
+      let previous = signal(number) { number in
+        if let path = unsafe Interruption.path { unsafe unlink(path) }
+        // Whoever waits for the command is to see what ended it.
+        signal(number, SIG_DFL)
+        raise(number)
+      }
+      // As nohup has it.
+      if unsafe unsafeBitCast(previous, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) {
+        signal(number, SIG_IGN)
+      }
+    }
+  }
+}

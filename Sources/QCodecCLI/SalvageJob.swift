@@ -1,0 +1,62 @@
+import QCheckpoint
+import QCodec
+
+/// What `decode --salvage` can restore of a checkpoint, and what not.
+struct SalvageJob {
+  /// A reader of what is left, by the file's own directory where that is sound.
+  let reader: CheckpointReader
+  /// The tensors to write, numbers of the reader.
+  private(set) var whole: [Int] = []
+  /// The names of tensors of which an element is lost.
+  private(set) var lost: [String] = []
+  private let isDirectoryLost: Bool
+
+  /// Looks a file over, every element of it; throws for what is no checkpoint and where no tensor matches.
+  init(_ path: String, filter: TensorFilter, threads: Int) throws {
+    let file = try Inputs.file(path)
+    do {
+      reader = try CheckpointReader(file: file)
+      isDirectoryLost = false
+    } catch let error where error.leavesTensorsToSalvage {
+      guard let salvage = try? Salvage(file: file) else { throw Failure(error, file: path) }
+      reader = salvage.reader
+      isDirectoryLost = true
+      lost = salvage.tensors.filter { !$0.isWhole && filter.holds($0.name) }.map(\.name)
+    } catch {
+      throw Failure(error, file: path)
+    }
+    var names: Set<String> = []
+    for index in 0..<reader.tensorCount {
+      let name = reader.tensor(index).name
+      // A damaged file may hold a piece of itself twice.
+      guard filter.holds(name), names.insert(name).inserted else { continue }
+      if Self.decodes(index, of: reader, threads: threads) { whole.append(index) } else { lost.append(name) }
+    }
+    if whole.isEmpty, lost.isEmpty, !isDirectoryLost { _ = try filter.indices(in: reader, file: path) }
+  }
+
+  /// Whether every element can be decoded.
+  private static func decodes(_ index: Int, of reader: CheckpointReader, threads: Int) -> Bool {
+    guard let contents = try? reader.contents(of: index) else { return false }
+    var buffer = [UInt8](repeating: 0, count: Int(min(DecodeCommand.window, contents.byteCount)))
+    var offset: UInt64 = 0
+    while offset < contents.byteCount {
+      let count = Int(min(DecodeCommand.window, contents.byteCount - offset))
+      do {
+        try unsafe buffer.withUnsafeMutableBytes { bytes in
+          try unsafe contents.read(at: offset, into: .init(rebasing: bytes[..<count]), threads: threads)
+        }
+      } catch { return false }
+      offset += UInt64(count)
+    }
+    return true
+  }
+
+  /// What was lost, in one line; nil where all was restored.
+  func failure(of path: String) -> Failure? {
+    guard !lost.isEmpty || isDirectoryLost else { return nil }
+    let names = lost.isEmpty ? "no tensor that was found" : lost.map { "'\($0)'" }.joined(separator: ", ")
+    let rest = isDirectoryLost ? "; the directory, the metadata and what stood behind the damage are lost too" : ""
+    return Failure("lost: \(names)\(rest)", file: path, status: .failed)
+  }
+}
