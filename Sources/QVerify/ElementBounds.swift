@@ -74,12 +74,31 @@ struct ElementBounds: Sendable {
     }
   }
 
-  /// Takes in the guarantees of `log` blocks, which follow from their ends and not from single codes.
+  /// Takes in what is guaranteed of blocks together: under `log`, where it follows from their ends, and in the update
+  /// domain, from the largest radius and the extreme divisors of each.
   func takeGuarantees(of chunk: PlainPair, into result: inout Measurement) {
+    if let second = chunk.second { takeUpdateGuarantees(of: chunk.own, second, into: &result) }
     guard let log else { return }
     for start in chunk.own.blockStarts {
       let block = log.guarantees(chunk.own.ends(start))
       result.take(guarantee: Guarantee(absolute: block.absolute, relative: block.relative))
+    }
+  }
+
+  private func takeUpdateGuarantees(of own: PlainChunk, _ second: PlainChunk, into result: inout Measurement) {
+    guard !isUnknown, case .block(let size) = own.layout.scheme.scaling else { return }
+    for start in own.blockStarts {
+      let elements = start..<min(start + size, own.count)
+      let divisors = elements.map { second.divisor($0) }
+      let codes = Set(elements.map { own.code($0) })
+      // The code of the largest radius has the largest bounds at every scale.
+      for code in codes {
+        guard let least = divisors.min(), let greatest = divisors.max(),
+          let wide = scheme.bounds(code: code, scale: own.scale(start), divisor: greatest),
+          let narrow = scheme.bounds(code: code, scale: own.scale(start), divisor: least)
+        else { continue }
+        result.take(guarantee: Guarantee(absolute: wide.absolute, relative: narrow.relative))
+      }
     }
   }
 }

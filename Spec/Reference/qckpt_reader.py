@@ -819,15 +819,27 @@ def log_bounds(t, low, high):
     return tuple(np.where(zeros, 0.0, np.where(beyond, np.inf, bound)) for bound in (absolute, relative))
 
 
+def in_blocks(t, values, choose):
+    """For each element the chosen one of its block's values; its own without blocks."""
+    if t.scaling != "block" or not len(values):
+        return values
+    starts = np.arange(0, len(values), t.block)
+    return np.repeat(choose.reduceat(values, starts), t.block)[:len(values)]
+
+
 def bounds(t, codes, scales, divided_by=None):
     """What is guaranteed of each element: of |x − x̂|, and of the relative error, None where there is none."""
     if t.map == "log":
         return log_bounds(t, *scales.T.copy())
     magnitude, tau = np.abs(scales.astype(np.float64)), NARROWING[t.dtype] + 2.0**-149
-    scaled = magnitude * radii(t)[codes]
+    radius = radii(t)[codes]
     if divided_by is not None:
-        quotient, divisor = scaled + 2.0**-140, divided_by.astype(np.float64)
-        return (quotient * divisor + tau) * FACTOR, (quotient + tau / divisor) * FACTOR
+        divisor = divided_by.astype(np.float64)
+        # Elements of a block are bounded together.
+        radius, greatest = in_blocks(t, radius, np.maximum), in_blocks(t, divisor, np.maximum)
+        quotient = magnitude * radius + 2.0**-140
+        return (quotient * greatest + tau) * FACTOR, (quotient + tau / in_blocks(t, divisor, np.minimum)) * FACTOR
+    scaled = magnitude * radius
     bound = np.where(magnitude > LARGEST[t.dtype], np.inf, (scaled + tau) * FACTOR)
     return np.where(magnitude == 0, 0.0, bound), None
 

@@ -45,7 +45,9 @@ public enum KernelLevel: Int32, Sendable, CaseIterable {
   /// A name that is unknown, or that this machine does not run, counts as `scalar`: nothing faster than what was asked for
   /// runs unnoticed.
   public static let selected: KernelLevel = {
-    guard let name = unsafe getenv("QCODEC_KERNELS").map({ unsafe String(cString: $0) }), !name.isEmpty else { return best }
+    guard let name = unsafe getenv("QCODEC_KERNELS").map({ unsafe String(cString: $0) }), !name.isEmpty else {
+      return best
+    }
     guard let level = KernelLevel(name: name), level.isSupported else { return .scalar }
     return level
   }()
