@@ -33,8 +33,12 @@ INLINE void measure16(measures_t *m, f32x16 x, f32x16 value, int count) {
   f64x16 wide = widen16(x), error = wide - widen16(value);
   m->squared_error += error * error;
   m->squared_source += wide * wide;
-  m->greatest = __builtin_elementwise_max(m->greatest, __builtin_elementwise_abs(error));
-  i32x16 nonzero = x != 0, vanished = value == 0;
-  m->zeros += nonzero & vanished;
-  m->signs += nonzero & ~vanished & ((i32x16)(bits16(x) ^ bits16(value)) < 0);
+  m->greatest = larger16(m->greatest, __builtin_elementwise_abs(error));
+  // Rare: something became zero, or has another sign than it had.
+  i32x16 odd = (value == 0 | (i32x16)(bits16(x) ^ bits16(value)) < 0) & (x != 0);
+  if (any16(odd)) {
+    i32x16 vanished = value == 0;
+    m->zeros += odd & vanished;
+    m->signs += odd & ~vanished;
+  }
 }

@@ -26,7 +26,7 @@ INLINE uint32_t measure_update_tile(
       lanes = 16;
     }
     f64x16 error = __builtin_elementwise_abs(widen16(quotient) - widen16(values[v]));
-    *scaled = __builtin_elementwise_max(*scaled, error);
+    *scaled = larger16(*scaled, error);
     f32x16 value = round_to(values[v] * divisor + 0.0f, dtype);
     *patterns = max16(*patterns, magnitude16(value));
     measure16(m, source, value, lanes);

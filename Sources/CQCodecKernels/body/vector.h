@@ -36,7 +36,16 @@ INLINE u32x16 min16(u32x16 a, u32x16 b) { return __builtin_elementwise_min(a, b)
 
 INLINE uint32_t greatest16(u32x16 v) { return __builtin_reduce_max(v); }
 INLINE uint32_t least16(u32x16 v) { return __builtin_reduce_min(v); }
-INLINE int any16(i32x16 mask) { return __builtin_reduce_or(mask) != 0; }
+INLINE int any16(i32x16 mask) {
+#if defined(LEVEL_AVX512)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(LEVEL_AVX2)
+  __m256i both = (__m256i)(mask.lo | mask.hi);
+  return !_mm256_testz_si256(both, both);
+#else
+  return __builtin_reduce_or(mask) != 0;
+#endif
+}
 
 // The nearest integer of a float of magnitude below 2^22, ties to even: the sum with 1.5 · 2^23 has no bits below one.
 INLINE i32x16 rint16(f32x16 v) {
@@ -49,6 +58,9 @@ INLINE u32x16 rint64x16(f64x16 v) { return __builtin_convertvector((u64x16)(v + 
 INLINE f64x16 widen16(f32x16 v) { return __builtin_convertvector(v, f64x16); }
 // Integers below 2^31: signed conversion is one instruction everywhere, unsigned is not.
 INLINE f64x16 double16(u32x16 v) { return __builtin_convertvector((i32x16)v, f64x16); }
+
+// The larger of two that are no NaN: one instruction, where the library's maximum minds NaN.
+INLINE f64x16 larger16(f64x16 a, f64x16 b) { return a > b ? a : b; }
 
 // Elements of a dtype as float32, exact, and back, to nearest even; dtype as in qcodec_dtype.
 INLINE f32x16 widen_bf16(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
