@@ -32,7 +32,9 @@ import Testing
   static func values(_ count: Int, scheme: Scheme, seed: UInt64) -> [Float] {
     var random = SplitMix(seed: seed)
     let table = try? scheme.resolvedTable()
-    let special: [Float] = [0, -0.0, 1, -1, .leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude, 1e-30]
+    let special: [Float] = [
+      0, -0.0, 1, -1, .leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude, 1e-30,
+    ]
     var scale: Float = 1
     return (0..<count).map { index in
       if index % 32 == 0 {
@@ -60,7 +62,9 @@ import Testing
   @Test(arguments: levels)
   func encodingAndDecoding(_ level: KernelLevel) throws {
     for (index, scheme) in Self.schemes.enumerated() {
-      for (dtype, shape) in [(DType.f32, [33, 65] as [UInt64]), (.f32, [64, 64]), (.bf16, [7, 129]), (.f16, [64, 96])] {
+      for (dtype, shape) in [
+        (DType.f32, [33, 65] as [UInt64]), (.f32, [64, 64]), (.bf16, [7, 129]), (.f16, [64, 96]),
+      ] {
         for seed in [UInt64(index), UInt64(index) + 3] {
           try check(scheme, dtype: dtype, shape: shape, level: level, seed: seed)
         }

@@ -2,7 +2,9 @@
 public struct ValueScan: Sendable {
   /// A value and where it stands, in C order.
   public struct Found: Sendable, Equatable {
+    /// The element's place, C order.
     public let index: UInt64
+    /// What stands there.
     public let value: Float
   }
 

@@ -8,10 +8,13 @@ public struct TensorLayout: Sendable {
   /// Scales of a scale chunk; the last may be short.
   public static let chunkScales = 262_144
 
+  /// The type of the elements: f32, bf16 or f16.
   public let dtype: DType
+  /// The lengths of the axes, C order.
   public let shape: [UInt64]
   /// The scheme with its fallbacks taken; what a file records.
   public let scheme: Scheme
+  /// The product of the lengths.
   public let elementCount: UInt64
   /// The table that codes index; nil for the `log` map, which has none.
   public let table: MapTable?
@@ -67,10 +70,12 @@ public struct TensorLayout: Sendable {
 // MARK: - Chunks
 
 extension TensorLayout {
+  /// Code chunks of the tensor; 0 without elements.
   public var codeChunkCount: Int {
     Int((elementCount + UInt64(Self.chunkElements) - 1) / UInt64(Self.chunkElements))
   }
 
+  /// Scale chunks of the tensor, which stand before its code chunks; 0 under block scaling.
   public var scaleChunkCount: Int { (scaleCount + Self.chunkScales - 1) / Self.chunkScales }
 
   /// The elements, in C order, of a code chunk.

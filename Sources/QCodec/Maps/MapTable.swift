@@ -5,7 +5,9 @@
 public struct MapTable: Sendable, Hashable {
   /// The entries, 2^bits of them, padding included.
   public let entries: [Float]
+  /// Bits a code: 4 or 8.
   public let bits: Int
+  /// Whether entries lie in [−1, 1] rather than [0, 1].
   public let signed: Bool
   /// Whether the table came from another system and is only decoded.
   public let isImport: Bool
@@ -97,6 +99,7 @@ public struct MapTable: Sendable, Hashable {
     }
   }
 
+  /// Whether two tables hold the same bit patterns under the same rules.
   public static func == (left: MapTable, right: MapTable) -> Bool {
     // Bit patterns, for imports may hold NaN.
     left.digest == right.digest && left.signed == right.signed && left.isImport == right.isImport
@@ -104,6 +107,7 @@ public struct MapTable: Sendable, Hashable {
       && left.entries.elementsEqual(right.entries) { $0.bitPattern == $1.bitPattern }
   }
 
+  /// Feeds the digest and what it does not cover.
   public func hash(into hasher: inout Hasher) {
     hasher.combine(digest)
     hasher.combine(signed)

@@ -99,15 +99,21 @@ public struct Scheme: Sendable, Hashable {
     }
   }
 
+  /// The quantization map.
   public var map: Map
   /// Bits a code: 4 or 8.
   public var bits: Int
+  /// Whether values of both signs are held.
   public var signed: Bool
+  /// How scales are laid out.
   public var scaling: Scaling
+  /// What the codes describe.
   public var domain: Domain
+  /// How a code is chosen.
   public var rounding: Rounding
   /// The seed of stochastic rounding; 0 otherwise.
   public var seed: UInt64
+  /// How a scale follows from its elements.
   public var scaleRule: ScaleRule
   /// The table of a custom map; nil for named maps.
   public var customTable: MapTable?

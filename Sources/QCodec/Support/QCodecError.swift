@@ -57,6 +57,7 @@ public struct QCodecError: Error, Sendable, Equatable {
     case boundViolated = 90
   }
 
+  /// What kind of error this is; stable.
   public var code: Code
   /// What is wrong, without the place; one line.
   public var message: String
