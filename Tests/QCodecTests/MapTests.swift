@@ -58,14 +58,14 @@ struct MapTests {
     let entries = try MapTable.named(.cubic, bits: bits, signed: true).entries
     let n = 1 << (bits - 1)
     try #require(entries.count == 2 * n)
-    // (5s + 3s³)/8 over one denominator: integers below 2^53, so that each side rounds once.
-    for i in 0...n {
-      #expect(entries[n - 1 + i] == Float(5 * i * n * n + 3 * i * i * i) / Float(8 * n * n * n))
+    /// (5s + 3s³)/8 for s = p/q, of integers below 2^53.
+    func bent(_ p: Int, _ q: Int) -> Float {
+      let numerator: Int = p * (5 * q * q + 3 * p * p)
+      let denominator: Int = 8 * q * q * q
+      return Float(Double(numerator) / Double(denominator))
     }
-    for i in 1..<n {
-      let (p, q) = (4 * i, 4 * n - 1)
-      #expect(entries[n - 1 - i] == -Float(Double(5 * p * q * q + 3 * p * p * p) / Double(8 * q * q * q)))
-    }
+    for i in 0...n { #expect(entries[n - 1 + i] == bent(i, n)) }
+    for i in 1..<n { #expect(entries[n - 1 - i] == -bent(4 * i, 4 * n - 1)) }
   }
 
   @Test("A map's scale rule follows from its table: the signed extreme for +1 without −1")
