@@ -1,6 +1,6 @@
-# qcodec: `make demo` runs the main job on a real optimizer state, `make test` runs every test.
-# Both install what they need first: Debian packages through apt (as root or with sudo), Python packages into
-# .build/venv. Nothing else on the machine is touched.
+# qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
+# `make test` runs every test. All install what they need first: Debian packages through apt (as root or with sudo),
+# Python packages into .build/venv. Nothing else on the machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -10,9 +10,9 @@ PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-v
 BUILD := .build
 VENV := $(BUILD)/venv
 QCODEC := $(BUILD)/release/qcodec
-STATE := $(wildcard Fixtures/real/*.safetensors)
+STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build demo test lint python-test deps clean
+.PHONY: build demo compare test lint python-test deps clean
 
 build: deps
 	swift build -c release --product qcodec
@@ -58,6 +58,12 @@ demo: build
 	  $(QCODEC) decode $$out.paper8.qckpt -o $$out.decoded.safetensors
 	  $(QCODEC) decode $$out.lossless.qckpt -o $$out.lossless.safetensors
 	  ls -l $$state $$out.*
+	done
+
+# The update error of the presets and of bitsandbytes, torchao and lpmm: make compare STATE=file.safetensors
+compare: build $(VENV)/.complete
+	@for state in $(STATE); do
+	  $(VENV)/bin/python Tests/Benchmarks/update_error.py $$state --qcodec $(QCODEC)
 	done
 
 lint: deps

@@ -10,15 +10,24 @@ import pytest
 import torch
 import xxhash
 
+
+
+def cubic(i, bits):
+    n = 2 ** (bits - 1)
+    s = Fraction(i + 1 - n, n) if i >= n - 1 else Fraction(4 * (i + 1 - n), 4 * n - 1)
+    return (5 * s + 3 * s**3) / 8
+
+
 FORMULAS = {
     ("linear", True): lambda i, b: Fraction(i - (2 ** (b - 1) - 1), 2 ** (b - 1) - 1),
     ("linear", False): lambda i, b: Fraction(i, 2**b - 1),
     ("linear-nozero", True): lambda i, b: Fraction(2 * i - (2**b - 1), 2**b - 1),
     ("linear-nozero", False): lambda i, b: Fraction(i + 1, 2**b),
+    ("cubic", True): cubic,
 }
 SWIFT_NAMES = {
     "dynamic": "dynamic", "dynamic-nozero": "dynamicNoZero", "linear": "linear", "linear-nozero": "linearNoZero",
-    "normal": "normal",
+    "normal": "normal", "cubic": "cubic",
 }
 
 
@@ -31,7 +40,9 @@ def same_bits(table, values):
 def test_there_are_the_maps_of_the_document(reader):
     both = {(name, bits, signed) for name in ("dynamic", "linear", "linear-nozero") for bits in (8, 4)
             for signed in (True, False)}
-    assert set(reader.NAMED) == both | {("dynamic-nozero", 8, False), ("dynamic-nozero", 4, False), ("normal", 4, True)}
+    assert set(reader.NAMED) == both | {
+        ("dynamic-nozero", 8, False), ("dynamic-nozero", 4, False), ("normal", 4, True), ("cubic", 8, True),
+        ("cubic", 4, True)}
 
 
 def test_digests_and_counts_are_those_of_the_tables(root, reader):

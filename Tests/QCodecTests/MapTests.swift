@@ -20,6 +20,8 @@ struct MapTests {
     (.linearNoZero, 4, true, 16, 0x8899_76A2_5E15_AB6F),
     (.linearNoZero, 4, false, 16, 0x6434_FC20_1016_742D),
     (.normal, 4, true, 16, 0xE8F1_D04F_A459_3C9C),
+    (.cubic, 8, true, 256, 0x254E_9DE2_17F9_4355),
+    (.cubic, 4, true, 16, 0xA219_FB26_AC6C_6060),
   ]
 
   @Test("Tables have the digests of the spec", arguments: named)
@@ -51,10 +53,42 @@ struct MapTests {
     for i in 0...15 { #expect(moments[i] == Float(i + 1) / 16) }
   }
 
+  @Test("cubic: exact above zero, the formula's float32 below", arguments: [4, 8])
+  func cubic(bits: Int) throws {
+    let entries = try MapTable.named(.cubic, bits: bits, signed: true).entries
+    let n = 1 << (bits - 1)
+    try #require(entries.count == 2 * n)
+    /// (5s + 3s³)/8 for s = p/q, of integers below 2^53.
+    func bent(_ p: Int, _ q: Int) -> Float {
+      let numerator: Int = p * (5 * q * q + 3 * p * p)
+      let denominator: Int = 8 * q * q * q
+      return Float(Double(numerator) / Double(denominator))
+    }
+    for i in 0...n { #expect(entries[n - 1 + i] == bent(i, n)) }
+    for i in 1..<n { #expect(entries[n - 1 - i] == -bent(4 * i, 4 * n - 1)) }
+  }
+
+  @Test("A map's scale rule follows from its table: the signed extreme for +1 without −1")
+  func scaleRules() throws {
+    for (map, bits, signed, _, _) in Self.named {
+      let table = try MapTable.named(map, bits: bits, signed: signed)
+      let expected: Scheme.ScaleRule = signed && table.entries[0] != -1 ? .signedExtreme : .absmax
+      #expect(map.scaleRule(signed: signed) == expected)
+      #expect(table.scaleRule == expected)
+      #expect(Scheme(map: map, bits: bits, signed: signed, scaling: .block(64)).scaleRule == expected)
+      if expected == .absmax {
+        let other = Scheme(map: map, bits: bits, signed: signed, scaling: .block(64), scaleRule: .signedExtreme)
+        let error = failure { () throws(QCodecError) in _ = try TensorCodec(dtype: .f32, shape: [64], scheme: other) }
+        #expect(error?.code == .unsupportedScheme)
+      }
+    }
+  }
+
   @Test("Maps that do not exist are refused")
   func absent() {
     for (map, bits, signed) in [
-      (Scheme.Map.normal, 8, true), (.normal, 4, false), (.dynamicNoZero, 8, true), (.log, 8, false),
+      (Scheme.Map.normal, 8, true), (.normal, 4, false), (.cubic, 8, false), (.cubic, 4, false),
+      (.dynamicNoZero, 8, true), (.log, 8, false),
       (.dynamic, 5, true), (.custom, 8, true),
     ] {
       #expect(
