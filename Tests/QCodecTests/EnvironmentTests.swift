@@ -10,11 +10,13 @@ struct EnvironmentTests {
     return Float(sign: index % 3 == 0 ? .minus : .plus, exponent: exponent, significand: 1 + Float(index % 7) / 8)
   }
 
-  @Test("Every entry gives the same bytes under each environment, and restores it", arguments: presetSchemes + [
-    Scheme(map: .linear, bits: 8, signed: true, scaling: .row),
-    Scheme(map: .normal, bits: 4, signed: true, scaling: .column),
-    Scheme(map: .dynamic, bits: 8, signed: true, scaling: .tensor, rounding: .stochastic, seed: 3),
-  ])
+  @Test(
+    "Every entry gives the same bytes under each environment, and restores it",
+    arguments: presetSchemes + [
+      Scheme(map: .linear, bits: 8, signed: true, scaling: .row),
+      Scheme(map: .normal, bits: 4, signed: true, scaling: .column),
+      Scheme(map: .dynamic, bits: 8, signed: true, scaling: .tensor, rounding: .stochastic, seed: 3),
+    ])
   func entries(scheme: Scheme) throws {
     let values = scheme.signed ? Self.values : Self.values.map(\.magnitude)
     for dtype in [DType.f32, .bf16, .f16] {

@@ -96,7 +96,9 @@ struct InvariantTests {
     var stream: [UInt8] = []
     for _ in 0..<4 { unsafe withUnsafeBytes(of: scale) { unsafe stream.append(contentsOf: $0) } }
     let codes = (0..<256).map { UInt8($0 % (1 << scheme.bits)) }
-    if scheme.bits == 8 { stream += codes } else {
+    if scheme.bits == 8 {
+      stream += codes
+    } else {
       for pair in 0..<128 { stream.append(codes[2 * pair] << 4 | codes[2 * pair + 1]) }
     }
     let decoded = try codec.decode(stream)
@@ -133,7 +135,8 @@ struct InvariantTests {
         let bytes = try Narrow.bytes(values, dtype: dtype)
         let (stream, statistics) = try codec.encode(bytes: bytes)
         let decoded = try codec.decode(bytes: stream)
-        let worst = zip(Narrow.values(bytes, dtype: dtype), Narrow.values(decoded, dtype: dtype))
+        let worst =
+          zip(Narrow.values(bytes, dtype: dtype), Narrow.values(decoded, dtype: dtype))
           .map { abs($0 - $1) }.max() ?? 0
         #expect(statistics.maxAbsError == worst)
         #expect(statistics.guaranteedMaxAbsError >= worst, "\(rounding) \(dtype)")

@@ -38,9 +38,11 @@ struct RefusalTests {
     #expect(try resolved(.rank1, bits: 4, [64, 63]) == .block(128))
   }
 
-  @Test("Values that a scheme cannot hold are named, in any chunk and under every scaling", arguments: [
-    Scheme.Scaling.tensor, .block(64), .row, .column, .rank1,
-  ])
+  @Test(
+    "Values that a scheme cannot hold are named, in any chunk and under every scaling",
+    arguments: [
+      Scheme.Scaling.tensor, .block(64), .row, .column, .rank1,
+    ])
   func values(scaling: Scheme.Scaling) throws {
     let count = 640 * 512
     let scheme = Scheme(map: .linear, bits: 8, signed: false, scaling: scaling)
