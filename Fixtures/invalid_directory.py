@@ -243,10 +243,11 @@ def chunk_table():
     yield chunk("owner-swapped", pair().set(0, first=1).set(1, first=0), "two tensors with each other's chunk")
     yield chunk("owner-empty", Draft([lossless("a"), lossless("b", 0)]).chunk(owner=1), "a chunk of a tensor that has none",
                 tensor="b")
-    yield chunk("shared", Draft([lossless("a"), lossless("b", 0)]).set(1, first=0, count=1), "two tensors with one chunk", tensor=None)
+    yield chunk("shared", Draft([lossless("a"), lossless("b", 0)]).set(1, first=0, count=1), "two tensors with one chunk",
+                tensor="b")
     two = Draft([quantized("linear", scaling="tensor")])
     yield chunk("inner-owner", Draft([quantized("linear", scaling="tensor"), lossless("b")]).chunk(1, owner=1),
-                "a chunk of another tensor among a tensor's", 1)
+                "a chunk of another tensor among a tensor's", 1, tensor="b")
     yield chunk("too-few", pair().set(0, count=2), "a tensor with another's chunk besides its own")
     yield chunk("too-many", two.set(count=1), "a tensor that lacks its last chunk")
     lonely = Draft([lossless("a", 0), lossless("b")]).change(dims=[3, 3])

@@ -11,7 +11,7 @@ struct ReproductionTests {
   static let names = Fixtures.golden.names.filter { Fixtures.golden.expected[$0]?["reproducible"]?.boolValue == true }
 
   @Test func everySourceIsUsed() throws {
-    #expect(try Fixtures.golden.files(".safetensors") == Self.names.map { "\($0).safetensors" })
+    #expect(try Fixtures.golden.files(".safetensors") == Self.names.map { "\($0).safetensors" }.sorted())
     #expect(Self.names.count == 11)
   }
 
