@@ -49,13 +49,13 @@ demo: build
 	for state in $(STATE); do
 	  name=$$(basename $$state .safetensors)
 	  out=$(BUILD)/demo/$$name
-	  for policy in paper8 paper4 lossless; do
+	  for policy in adam8 adam4 paper8 paper4 lossless; do
 	    echo "== $$policy: $$state"
 	    $(QCODEC) encode $$state -o $$out.$$policy.qckpt --policy $$policy
 	    $(QCODEC) verify $$out.$$policy.qckpt --against $$state
 	  done
-	  $(QCODEC) inspect $$out.paper8.qckpt
-	  $(QCODEC) decode $$out.paper8.qckpt -o $$out.decoded.safetensors
+	  $(QCODEC) inspect $$out.adam8.qckpt
+	  $(QCODEC) decode $$out.adam8.qckpt -o $$out.decoded.safetensors
 	  $(QCODEC) decode $$out.lossless.qckpt -o $$out.lossless.safetensors
 	  ls -l $$state $$out.*
 	done
