@@ -164,7 +164,8 @@ def test_recorded_statistics_are_those_of_numpy_exactly(reader, writer, encoded)
             assert np.array_equal(t.guaranteed_rel, record.relative, equal_nan=True), (path.name, t.name)
             seen.add((t.map, t.bits, t.scaling))
     assert seen == {
-        ("linear", 8, "block"), ("normal", 4, "block"), ("log", 8, "block"), ("log", 4, "block"), ("dynamic", 8, "block"), ("dynamic", 4, "block"), ("linear-nozero", 4, "rank1"), ("linear-nozero", 4, "block")}
+        ("linear", 8, "block"), ("normal", 4, "block"), ("log", 8, "block"), ("log", 4, "block"),
+        ("dynamic", 8, "block"), ("dynamic", 4, "block"), ("linear-nozero", 4, "rank1"), ("linear-nozero", 4, "block")}
 
 
 def scheme_of(writer, reader, preset, name, shape):
@@ -216,3 +217,16 @@ def test_two_writers_give_the_same_bytes(reader, writer, qcodec, sources, tmp_pa
         assert len(reader.Checkpoint(own).pairs) == (0 if epsilon is None else sum(bool(r.second) for r in records.values()))
         # The policy document is the command's own; everything else is made here.
         assert written == own, source.name
+
+
+def test_an_update_that_is_not_finite_is_not_recorded(reader, qcodec, tmp_path):
+    """ε = 0 over second moments of zero: a reader refuses such numbers, so the writer must not write them."""
+    m, v = np.linspace(-1, 1, 4096, dtype=np.float32), np.zeros(4096, np.float32)
+    source, target = tmp_path / "state.safetensors", tmp_path / "state.qckpt"
+    source.write_bytes(tensorfile.dump({
+        f"{name}/{kind}": tensorfile.Entry("F32", (4096,), x.tobytes())
+        for name, second in (("a", v), ("b", v + 1)) for kind, x in (("exp_avg", m), ("exp_avg_sq", second))}, {}))
+    qcodec("encode", source, "-o", target, "--measure-update", "--eps", "0")
+    found = reader.summary(reader.Checkpoint(target.read_bytes()))["update_errors"]
+    assert [(pair["first"], pair["eps"]) for pair in found] == [("b/exp_avg", 0.0)]
+    qcodec("verify", target, "--against", source)
