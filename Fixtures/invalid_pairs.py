@@ -23,7 +23,8 @@ def references():
         return record(f"reference-{name}", "invalidReference", draft, breaks, "reference", index, tensor)
 
     yield refused("missing", drafted().set(reference=spec.NONE64), "the update domain without a reference")
-    yield refused("value-domain", drafted(quantized(name="w")).set(2, reference=SECOND), "a reference of the value domain", 2, "w")
+    other = drafted(quantized(name="w")).set(2, reference=SECOND)
+    yield refused("value-domain", other, "a reference of the value domain", 2, "w")
     yield refused("of-second", drafted().set(SECOND, reference=FIRST), "a reference of a second moment", SECOND, "v")
     for name, reference in (("beyond", 2), ("huge", 1 << 63)):
         yield refused(name, drafted().set(reference=reference), "a reference to no tensor")
@@ -101,7 +102,8 @@ def schemes():
         return case(f"resolved-{name}", "invalidScheme", draft.bytes(), breaks, offset=draft.record_at(index, "map"),
                     tensor=tensor)
 
-    yield record("log-table", "invalidScheme", Draft([log()]).set(table=0), "a log tensor with a map table", "table", tensor="v")
+    yield record("log-table", "invalidScheme", Draft([log()]).set(table=0), "a log tensor with a map table", "table",
+                 tensor="v")
     for name, code in (("tensor", 1), ("row", 3), ("column", 4), ("rank1", 5)):
         part = log(shape=(64, 64), ends=(0.5, 2.0) * 128)
         yield resolved(f"log-{name}", Draft([part]).set(scaling=code, block=0), "the log map without blocks")
@@ -149,10 +151,12 @@ def guarantees():
     parts = {"log": (lambda: Draft([log()]), "v"), "update": (drafted, "m")}
     for name, (draft, tensor) in parts.items():
         for kind, value in (("nan", NAN), ("negative", -1.0), ("inf", INF)):
-            yield refused(f"{name}-{kind}", draft().set(guaranteed=value), "a guarantee that no encoder makes", "guaranteed", tensor)
+            yield refused(f"{name}-{kind}", draft().set(guaranteed=value), "a guarantee that no encoder makes", "guaranteed",
+                          tensor)
             yield refused(f"{name}-relative-{kind}", draft().set(relative=value), "a relative guarantee that no encoder makes",
                           "relative", tensor)
-    yield refused("value-relative", Draft([quantized()]).set(relative=0.0), "a relative guarantee where there is none", "relative", "a")
+    yield refused("value-relative", Draft([quantized()]).set(relative=0.0), "a relative guarantee where there is none",
+                  "relative", "a")
     unknown = drafted(**UNKNOWN)
     yield refused("unknown-relative", unknown.set(relative=1.0), "a relative guarantee of unknown rounding", "relative", "m")
     for field in ("zeros", "signs"):

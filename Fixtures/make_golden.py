@@ -196,7 +196,8 @@ def pair(name, shape, first, second=LOG8, dtypes=("F32", "F32"), seed=1, epsilon
     """A first moment in the update domain and its second moment."""
     v = tensor(f"{name}/v", shape, second, dtypes[1], seed + 50, 2, v)
     x = values(int(np.prod(shape)), True, seed) if m is None else np.asarray(m, np.float32)
-    return [Record(f"{name}/m", dtypes[0], shape, spec.narrow(x, dtypes[0]), {**first, "domain": "update"}, 1, 0, v, epsilon), v]
+    how = {**first, "domain": "update"}
+    return [Record(f"{name}/m", dtypes[0], shape, spec.narrow(x, dtypes[0]), how, 1, 0, v, epsilon), v]
 
 
 UPDATES = [("linear", 8, True), ("normal", 4, True), ("dynamic", 8, True), ("dynamic", 4, True), ("linear-nozero", 4, True),
@@ -306,7 +307,8 @@ CASES = {
     "lz4": (compressible, {}, "lz4"), "zstd": (compressible, {}, "zstd"), "chunks": (chunked, {}, "lz4"),
     "log": (logs, {}, "none"), "update": (updates, {}, "none"), "update-measured": (measured, {}, "none"),
     "pair-chunks": (pair_chunks, {}, "lz4"),
-    "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"), "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
+    "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
+    "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
 }
 
 

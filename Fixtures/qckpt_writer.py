@@ -357,7 +357,8 @@ def scheme_bytes(t):
     code = lambda names, name: next(k for k, v in names.items() if v == name)  # noqa: E731
     return bytes([
         code(spec.MAPS, t.map), t.bits, t.signed, code(spec.SCALINGS, t.scaling),
-        t.block.bit_length() - 1 if t.block else 0, code(spec.DOMAINS, t.domain), code(spec.ROUNDINGS, t.rounding), code(spec.RULES, t.rule)])
+        t.block.bit_length() - 1 if t.block else 0, code(spec.DOMAINS, t.domain), code(spec.ROUNDINGS, t.rounding),
+        code(spec.RULES, t.rule)])
 
 
 def table_bytes(t):

@@ -69,12 +69,13 @@ def test_hexadecimal_examples_are_the_bytes_of_their_fixtures(root, spec):
                 shown.setdefault(fixture, set()).update(range(offset, offset + len(part)))
                 next_offset = offset + len(part)
     assert len(shown["golden/no-tensors.qckpt"]) == 224, "a whole file is to be shown"
-    assert set(shown) >= {f"golden/{name}.qckpt" for name in ("no-tensors", "names", "tails", "custom", "scalings")}
+    assert set(shown) >= {f"golden/{name}.qckpt" for name in (
+        "no-tensors", "names", "tails", "custom", "scalings", "log", "update-measured")}
 
 
 def test_every_structure_has_an_example(spec):
     for heading in ("## Overview", "## Header", "### Leads", "## Metadata", "### Directory header", "### Tensor records",
-                    "### Dims", "### Chunk records", "### Map tables", "### Names", "## Trailer"):
+                    "### Dims", "### Chunk records", "### Pair records", "### Map tables", "### Names", "## Trailer"):
         section = re.split(r"^##", spec["Checkpoint"].split(f"\n{heading}\n")[1], maxsplit=1, flags=re.M)[0]
         assert "```hex " in section, heading
 
@@ -106,8 +107,8 @@ def test_fields_follow_one_another_and_fill_their_structures(reader, spec):
             assert int(offset) == end and sizes.get(form, int(size)) == int(size), (rows[0], offset)
             end += int(size)
         ends.append(end)
-    # Header, preamble, frame, directory header, tensor, chunk and table records, trailer.
-    assert ends == [64, 16, 24, 64, 136, 32, 16, 96]
+    # Header, preamble, frame, directory header, tensor, chunk, pair and table records, trailer.
+    assert ends == [64, 16, 24, 64, 136, 32, 56, 16, 96]
     stated = re.findall(r"^(?:\*\*\w+\*\*: )?(\d+) bytes[.,]", spec["Checkpoint"], re.M)
     assert [int(number) for number in stated] == ends
 
@@ -127,11 +128,12 @@ def test_codes_are_those_of_the_reader_and_the_library(root, reader, spec):
         assert {int(row[0]): row[1].strip("`") for row in rows} == codes
     (rows,) = tables(spec["Maps"], "map", "code in files", "signed", "unsigned", "source")
     assert {int(row[1]): row[0].strip("`") for row in rows} == reader.MAPS
-    (rows,) = tables(spec["Checkpoint"], "code", "role", "code", "reason to be lossless")
+    (rows,) = tables(spec["Checkpoint"], "code", "role", "code", "reason", "says")
     source = (root / "Sources" / "QCheckpoint" / "Container" / "Role.swift").read_text()
-    assert [row[1] for row in rows] == re.findall(r'case \.\w+: "(\w+)"', source)
+    assert [row[1] for row in rows if row[0]] == re.findall(r'case \.\w+: "(\w+)"', source)
     source = (root / "Sources" / "QCheckpoint" / "Container" / "Encoding.swift").read_text()
-    assert [row[3] for row in rows if row[2]][1:] == re.findall(r'case \.\w+: "(\w+)"', source)
+    assert [int(row[2]) for row in rows] == list(range(len(rows)))
+    assert [row[3] for row in rows][1:] == re.findall(r'case \.\w+: "(\w+)"', source)
 
 
 def test_error_codes_are_those_of_the_library_and_no_others_are_named(root, reader, spec):
@@ -173,6 +175,8 @@ def test_links_lead_somewhere(root, spec):
 
 class Shape:
     """What the reader's layout functions ask of a tensor."""
+
+    map, domain, rule = None, "value", "unknown"
 
     def __init__(self, shape, scaling, bits=8):
         self.shape, self.bits = tuple(json.loads(shape)), bits
@@ -222,6 +226,97 @@ def test_vectors_of_decoding(reader, spec):
         assert f"{value.view(np.uint32)[0]:08x}" == row["value"], row
 
 
+def numbers(words):
+    return np.array([float(word) for word in words.split(", ")], np.float32)
+
+
+def integers(words):
+    return np.array([int(word) for word in words.split(", ")])
+
+
+def patterns(values):
+    return ", ".join(f"{pattern:08x}" for pattern in np.asarray(values, np.float32).view(np.uint32))
+
+
+def test_vectors_of_the_log_map(reader, writer, spec):
+    for row in vectors(spec["Maps"], "log-decode"):
+        codes = integers(row["codes"])
+        t = Shape(f"[{len(codes)}]", "block", int(row["bits"]))
+        t.map, t.block = "log", 32
+        ends = struct.pack("<2I", int(row["lo"], 16), int(row["hi"], 16))
+        values = reader.decode_stream(t, [ends + writer.pack(codes.astype(np.uint8), t.bits)])[0]
+        assert patterns(values) == row["values"], row
+    for row in vectors(spec["Maps"], "log-encode"):
+        x, stochastic = numbers(row["x"]), row["rounding"] == "stochastic"
+        how = writer.scheme("log", int(row["bits"]), False, rounding=row["rounding"], seed=12345 if stochastic else 0)
+        t = writer.Record("t", "F32", x.shape, x.tobytes(), how)
+        low, high = writer.ends(x)
+        assert (patterns([low]), patterns([high])) == (row["lo"], row["hi"]), row
+        codes = writer.choose_log(t, x, np.full(len(x), low), np.full(len(x), high), 0)
+        assert ", ".join(map(str, codes)) == row["codes"], row
+
+
+def test_vectors_of_the_update_domain(reader, writer, spec):
+    for row in vectors(spec["Stream"], "update"):
+        t = Shape("[1]", "block", int(row["bits"]))
+        t.block, t.rule, t.table = 32, "unknown", reader.NAMED[row["map"], t.bits, True]
+        payload = struct.pack("<I", int(row["scale"], 16)) + bytes([int(row["code"]) << (8 - t.bits)])
+        value = reader.decode_stream(t, [payload], reader.divisors(float32(row["second"])))[0]
+        assert patterns(value) == row["value"], row
+    for row in vectors(spec["Stream"], "rounded-scale"):
+        assert patterns([writer.rounded(float32(row["extreme"])[0])]) == row["scale"], row
+    for row in vectors(spec["Stream"], "encode-update"):
+        m, d = numbers(row["m"]), numbers(row["d"])
+        how = writer.scheme(row["map"], 4, True, rounding=row["rounding"])
+        t = writer.Record("t", "F32", m.shape, m.tobytes(), how)
+        codes = writer.choose(t, m, np.full(len(m), np.float32(float(row["s"]))), 0, d)
+        assert ", ".join(map(str, codes)) == row["codes"], row
+
+
+def moved(spans, offsets, steps):
+    """Encoded and decoded offsets in patterns under the two formulas of the log map."""
+    codes = np.rint(offsets * (steps / spans))
+    return codes, np.rint(codes * (spans / steps))
+
+
+@pytest.mark.parametrize("steps", [14, 15, 254, 255])
+def test_the_integers_of_the_proof_of_the_log_map(steps):
+    random = np.random.default_rng(steps)
+    for span in [*range(1, 2000), *np.exp2(random.uniform(11, 31, 1000)).astype(np.int64)]:
+        offsets = np.arange(span + 1) if span < 2000 else np.unique(np.concatenate(
+            [np.clip(np.rint((np.arange(steps) + 0.5) * span / steps) + near, 0, span) for near in (-1, 0, 1)]
+            + [random.integers(0, span + 1, 200), [0, span]]))
+        codes, decoded = moved(span, offsets, steps)
+        step = span / steps
+        assert np.max(np.abs(decoded - offsets)) <= np.floor(min(step / 2 + 0.5 + 2.0**-16, span)), (steps, span)
+        assert (codes[0], decoded[0], codes[-1], decoded[-1]) == (0, 0, steps, span), (steps, span)
+        again, twice = moved(span, decoded, steps)
+        assert np.array_equal(again, codes) and np.array_equal(twice, decoded), (steps, span)
+        gaps = np.diff(np.rint(np.arange(steps + 1) * step))
+        assert np.max(gaps) <= step + 1 + 2.0**-16, (steps, span)
+
+
+def test_the_relative_bound_of_the_log_map_is_that_of_its_lowest_value(reader):
+    random = np.random.default_rng(3)
+
+    def value(pattern):
+        return reader.floats(np.asarray(pattern)).astype(np.float64)
+
+    for _ in range(3000):
+        base = int(np.exp2(random.uniform(0, 30.9)))
+        span = min(0x7F7FFFFF - base, int(np.exp2(random.uniform(0, 31))))
+        reach = random.integers(0, span + 1)
+        powers = np.arange(256) << 23
+        offsets = np.concatenate([base + random.integers(0, span - reach + 1, 50), powers, powers - reach])
+        offsets = np.clip(offsets, base, base + span - reach)
+        start = min(base, 1 << 23)
+        ratio = (value(start + reach) - value(start)) / value(start)
+        rises = value(offsets + reach) - value(offsets)
+        assert np.max(rises / value(offsets)) <= ratio * (1 + 2.0**-40), (base, span, reach)
+        top = value(base + span) - value(base + span - reach)
+        assert np.max(rises) <= top * (1 + 2.0**-40), (base, span, reach)
+
+
 def test_vectors_of_the_counter_hash(writer, spec):
     for row in vectors(spec["Stream"], "random-number"):
         number = writer.random_number(int(row["seed"]), json.loads(row["name"]), int(row["element"]))
@@ -256,7 +351,8 @@ def test_vectors_of_byte_planes(spec):
 def test_no_vectors_are_unchecked(spec):
     names = [name for text in spec.values() for name, _ in blocks(text, "vectors")]
     assert sorted(names) == sorted([
-        "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes"])
+        "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "log-decode",
+        "log-encode", "update", "rounded-scale", "encode-update"])
 
 
 # Salvage by the reference reader
@@ -264,11 +360,15 @@ def test_no_vectors_are_unchecked(spec):
 
 def whole(reader, checkpoint, end):
     """The tensors of which all bytes lie before `end`."""
-    last = {t.name: checkpoint.chunks[t.first + t.count - 1] for t in checkpoint.tensors if t.count}
-    return {name for name, chunk in last.items() if chunk[0] + chunk[1] <= end}
+    ends = {}
+    for t in (t for t in checkpoint.tensors if t.count):
+        parts = [t] + ([] if t.reference is None else [checkpoint.tensors[t.reference]])
+        ends[t.name] = max(sum(checkpoint.chunks[part.places[-1]][:2]) for part in parts)
+    return {name for name, place in ends.items() if place <= end}
 
 
-@pytest.mark.parametrize("name", ["names", "custom", "tails", "scalings", "lz4", "empty-tensors"])
+@pytest.mark.parametrize("name", [
+    "names", "custom", "tails", "scalings", "lz4", "empty-tensors", "log", "update", "update-measured", "pair-chunks"])
 def test_what_stands_before_a_cut_is_salvaged(root, reader, name):
     data = (root / "Fixtures" / "golden" / f"{name}.qckpt").read_bytes()
     checkpoint = reader.Checkpoint(data)
@@ -290,6 +390,18 @@ def test_a_damaged_chunk_or_lead_costs_its_tensor_alone(root, reader):
         for place in (lead + -lead % 8, frame + 16, chunk[0]):
             damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1:]
             assert {t.name for t in reader.Salvage(damaged).tensors} == names - {lost}, (lost, place)
+
+
+def test_a_second_moment_that_is_lost_takes_its_first_moment_with_it(root, reader):
+    data = (root / "Fixtures" / "golden" / "pair-chunks.qckpt").read_bytes()
+    checkpoint = reader.Checkpoint(data)
+    names = {t.name for t in checkpoint.tensors}
+    assert sorted(t.count for t in checkpoint.tensors) == [1, 1, 2, 2, 4, 4]
+    for chunk in checkpoint.chunks:
+        owner = checkpoint.tensors[chunk[7]].name
+        lost = {owner, owner.replace("/v", "/m")}
+        damaged = data[:chunk[0]] + bytes([data[chunk[0]] ^ 1]) + data[chunk[0] + 1:]
+        assert {t.name for t in reader.Salvage(damaged).tensors} == names - lost, (owner, chunk[0])
 
 
 def test_salvage_passes_over_a_damaged_header_but_not_over_another_version(root, reader, writer):
