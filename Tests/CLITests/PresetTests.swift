@@ -101,14 +101,14 @@ import Testing
     let decode = try work.succeed(["decode", "s.qckpt", "-o", "out", "--tensor", "param/*"]).lines
     #expect(decode == ["out: 2 tensors, 147.9 KiB"])
     let update =
-      "update m/(√v + 1e-08) of 5 pairs of moments: relative L2 error 6.67e-03, largest 6.88e-03; "
+      "update m/(√v + 1e-08) of 5 pairs of moments: relative L2 error 6.06e-03, largest 8.22e-03; "
       + "0 second moments became zero, 0 first moments changed sign"
     for (options, how, more) in [
       ([], "every byte and guarantee checked", []),
       (["--against", "in.safetensors"], "every element within its bound", [update]),
     ] {
       let verify = try work.succeed(["verify", "s.qckpt"] + options).lines
-      #expect(verify == ["s.qckpt: ok, 13 tensors, \(how), largest relative L2 error 6.03e-03"] + more)
+      #expect(verify == ["s.qckpt: ok, 13 tensors, \(how), largest relative L2 error 5.81e-03"] + more)
     }
   }
 

@@ -83,7 +83,7 @@ struct CertificationTests {
       let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
       return SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: scheme, seed: UInt64(1000 + index))
     }
-    #expect(tensors.count == 17 * 6 * 3 + 2 * 2 * 2)
+    #expect(tensors.count == 19 * 6 * 3 + 2 * 2 * 2)
     try Self.certify(tensors, test: "CertificationTests.everyScheme(\(dtype.name))")
   }
 
@@ -103,7 +103,7 @@ struct CertificationTests {
           seed: UInt64(5000 + index)))
       pairs.append(pair)
     }
-    #expect(pairs.count == 8 * 6 * 3)
+    #expect(pairs.count == 10 * 6 * 3)
     try Self.certify(pairs, test: "CertificationTests.everyPair(\(dtype.name))")
   }
 
@@ -159,7 +159,7 @@ struct CertificationTests {
           name: "\(index) \(scheme.map.name) \(scheme.bits)", dtype: .f32, shape: [UInt64(bytes.count / 4)],
           encoding: .quantized(scheme), bytes: bytes))
     }
-    #expect(tensors.count == 17 * 3 + 2 * 2)
+    #expect(tensors.count == 19 * 3 + 2 * 2)
     try Self.certify(tensors, test: "CertificationTests.extremeValues")
   }
 }

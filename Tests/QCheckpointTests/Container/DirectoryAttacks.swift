@@ -50,7 +50,7 @@ extension Attack {
   ].flatMap(\.self)
 
   static let schemes: [Attack] = [
-    quantized("map", RecordField.map, [0, 8, 255], .invalidScheme),
+    quantized("map", RecordField.map, [0, 9, 255], .invalidScheme),
     quantized("a signed log map", RecordField.map, [Scheme.Map.log.rawValue], .invalidScheme),
     quantized("another map", RecordField.map, [Scheme.Map.linear.rawValue], .invalidMapTable),
     quantized("bits", RecordField.bits, [0, 1, 2, 3, 5, 6, 7, 9, 16, 255], .unsupportedFeature),
