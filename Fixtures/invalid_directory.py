@@ -100,7 +100,7 @@ def scheme_fields():
         return record(f"scheme-{name}", code, Draft([quantized()]).set(**values), breaks, field)
 
     yield altered("encoding-2", "invalidScheme", "an encoding that no version has", "encoding", encoding=2)
-    for code in (0, 8):
+    for code in (0, 9):
         yield altered(f"map-{code}", "invalidScheme", "a map that no version has", "map", map=code)
     yield altered("log", "unsupportedFeature", "the log map, which is reserved", "map", map=7)
     yield altered("domain-2", "invalidScheme", "a domain that no version has", "domain", domain=2)

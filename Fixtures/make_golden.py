@@ -37,7 +37,7 @@ def tensor(name, shape, how, dtype="F32", seed=1, role=0, data=None):
 
 NAMED = [("dynamic", s) for s in (True, False)] + [("dynamic-nozero", False)] + [
     (m, s) for m in ("linear", "linear-nozero") for s in (True, False)]
-ALL = [(m, b, s) for b in (8, 4) for m, s in NAMED] + [("normal", 4, True)]
+ALL = [(m, b, s) for b in (8, 4) for m, s in NAMED] + [("normal", 4, True), ("cubic", 8, True), ("cubic", 4, True)]
 
 
 def label(m, b, s):

@@ -71,7 +71,7 @@ struct CertificationTests {
       let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
       return SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: scheme, seed: UInt64(1000 + index))
     }
-    #expect(tensors.count == 17 * 6 * 3)
+    #expect(tensors.count == 19 * 6 * 3)
     try Self.certify(tensors, test: "CertificationTests.everyScheme(\(dtype.name))")
   }
 
@@ -127,7 +127,7 @@ struct CertificationTests {
           name: "\(index) \(scheme.map.name) \(scheme.bits)", dtype: .f32, shape: [UInt64(bytes.count / 4)],
           encoding: .quantized(scheme), bytes: bytes))
     }
-    #expect(tensors.count == 17 * 3)
+    #expect(tensors.count == 19 * 3)
     try Self.certify(tensors, test: "CertificationTests.extremeValues")
   }
 }

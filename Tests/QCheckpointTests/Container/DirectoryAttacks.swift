@@ -49,7 +49,7 @@ extension Attack {
   ].flatMap(\.self)
 
   static let schemes: [Attack] = [
-    quantized("map", RecordField.map, [0, 8, 255], .invalidScheme),
+    quantized("map", RecordField.map, [0, 9, 255], .invalidScheme),
     quantized("reserved map", RecordField.map, [Scheme.Map.log.rawValue], .unsupportedFeature),
     quantized("another map", RecordField.map, [Scheme.Map.linear.rawValue], .invalidMapTable),
     quantized("bits", RecordField.bits, [0, 1, 2, 3, 5, 6, 7, 9, 16, 255], .unsupportedFeature),
