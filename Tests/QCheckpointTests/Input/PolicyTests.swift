@@ -85,9 +85,13 @@ import Testing
     for (name, first, second) in [("paper8", signed8, unsigned8), ("paper4", signed4, unsigned4)] {
       let policy = try #require(Policy.preset(name))
       #expect(policy.name == name)
-      #expect(try decision(policy, "m", .firstMoment) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
-      #expect(try decision(policy, "m", .momentum) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
-      #expect(try decision(policy, "v", .secondMoment) == .encode(.init(encoding: .quantized(second), negativeFallsBack: true)))
+      #expect(
+        try decision(policy, "m", .firstMoment) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
+      #expect(
+        try decision(policy, "m", .momentum) == .encode(.init(encoding: .quantized(first), negativeFallsBack: true)))
+      #expect(
+        try decision(policy, "v", .secondMoment)
+          == .encode(.init(encoding: .quantized(second), negativeFallsBack: true)))
       for role in [Role.other, .parameter, .masterWeight] { #expect(try decision(policy, "p", role) == lossless) }
       let small = Policy.Decision.encode(.init(encoding: .lossless(reason: .tooSmall)))
       #expect(try decision(policy, "m", .firstMoment, .f32, [4095]) == small)
@@ -103,7 +107,8 @@ import Testing
     let paper = try #require(Policy.preset("paper8"))
     let policy = paper.withAbsmaxScales().withStochasticRounding(seed: 7)
     for role in [Role.firstMoment, .secondMoment] {
-      guard case .encode(let plan) = try decision(policy, "x", role), case .quantized(let scheme, _) = plan.encoding else {
+      guard case .encode(let plan) = try decision(policy, "x", role), case .quantized(let scheme, _) = plan.encoding
+      else {
         Issue.record("not quantized")
         continue
       }
@@ -191,12 +196,14 @@ import Testing
     (#"{"map":"linear","bits":8,"block":131072}"#, "power of two"),
     (#"{"map":"linear","bits":8,"block":9223372036854775807}"#, "power of two"),
     (#"{"map":"linear","bits":8,"scaling":"row","block":64}"#, "block"), (#"{"map":"normal","bits":8}"#, "normal"),
-    (#"{"map":"normal","bits":4,"signed":false}"#, "normal"), (#"{"map":"log","bits":8,"signed":true}"#, "log map is unsigned"),
+    (#"{"map":"normal","bits":4,"signed":false}"#, "normal"),
+    (#"{"map":"log","bits":8,"signed":true}"#, "log map is unsigned"),
     (#"{"map":"log","bits":8,"scaling":"row"}"#, "log map has blocks"),
     (#"{"map":"log","bits":8,"rounding":"nearest-keep-nonzero"}"#, "log map"),
     (#"{"map":"log","bits":8,"scale_rule":"signed-extreme"}"#, "log map"),
     (#"{"map":"log","bits":8,"domain":"update"}"#, "update domain takes signed"),
-    (#"{"map":"linear","bits":8,"signed":false,"domain":"update"}"#, "update"), (#"{"map":"linear","bits":8,"seed":1}"#, "seed"),
+    (#"{"map":"linear","bits":8,"signed":false,"domain":"update"}"#, "update"),
+    (#"{"map":"linear","bits":8,"seed":1}"#, "seed"),
     (#"{"map":"linear","bits":8,"rounding":"stochastic","seed":"1e3"}"#, "seed"),
     (#"{"map":"linear","bits":8,"rounding":"unknown"}"#, "rounding"), (#"{"map":"custom","bits":4}"#, "table"),
     (#"{"map":"custom","bits":4,"table":[0,1]}"#, "table"), (#"{"map":"linear","bits":4,"table":[]}"#, "table"),
