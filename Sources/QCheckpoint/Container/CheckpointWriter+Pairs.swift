@@ -46,7 +46,8 @@ extension CheckpointWriter {
   ///     signed dynamic map of the same width.
   ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded; nil does not measure.
   ///
-  /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`.
+  /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`, and `unsupportedScheme` for a
+  /// second moment or a fallback in the update domain.
   public func addPair(
     first: Moment, second: Moment, shape: [UInt64], fallback: Scheme? = nil, nonFinite: NonFinitePolicy = .error,
     measuring epsilon: Double? = nil
@@ -63,6 +64,10 @@ extension CheckpointWriter {
     let layouts = (first: try layout(of: one, first.encoding), second: try layout(of: other, second.encoding))
     let fallback = try (fallback ?? layouts.first?.scheme.updateFallback).flatMap { scheme throws(QCodecError) in
       try layout(of: one, .quantized(scheme))
+    }
+    guard layouts.second?.scheme.domain != .update, fallback?.scheme.domain != .update else {
+      throw QCodecError(
+        .unsupportedScheme, "a second moment and a fallback are of the value domain", tensor: first.name)
     }
     try commit([other, one]) { () throws(QCodecError) in
       var pair = PairWork(first: one, second: other, sources: (first.source, second.source), nonFinite: nonFinite)
