@@ -15,7 +15,8 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 .PHONY: build demo compare test lint python-test deps clean
 
 build: deps
-	swift build -c release --product qcodec
+	swift build -c release --product qcodec 2>&1 | tee $(BUILD).log
+	! grep -E '(Sources|Tests)/.*warning:' $(BUILD).log
 
 deps:
 	@missing=""
@@ -73,7 +74,10 @@ lint: deps
 test: deps $(VENV)/.complete lint build
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
-	swift test
+	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
+	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
+	! grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log
+	swift test --skip-build
 
 clean:
-	rm -rf $(BUILD)
+	rm -rf $(BUILD) $(BUILD).log
