@@ -15,8 +15,9 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 .PHONY: build demo compare test lint python-test deps clean
 
 build: deps
-	swift build -c release --product qcodec 2>&1 | tee $(BUILD).log
-	! grep -E '(Sources|Tests)/.*warning:' $(BUILD).log
+	mkdir -p $(BUILD)
+	swift build -c release --product qcodec 2>&1 | tee $(BUILD)/build.log
+	! grep -E '(Sources|Tests)/.*warning:' $(BUILD)/build.log
 
 deps:
 	@missing=""
@@ -80,4 +81,4 @@ test: deps $(VENV)/.complete lint build
 	swift test --skip-build
 
 clean:
-	rm -rf $(BUILD) $(BUILD).log
+	rm -rf $(BUILD)
