@@ -164,7 +164,7 @@ def test_recorded_statistics_are_those_of_numpy_exactly(reader, writer, encoded)
             assert np.array_equal(t.guaranteed_rel, record.relative, equal_nan=True), (path.name, t.name)
             seen.add((t.map, t.bits, t.scaling))
     assert seen == {
-        ("linear", 8, "block"), ("normal", 4, "block"), ("log", 8, "block"), ("log", 4, "block"),
+        ("cubic", 8, "block"), ("cubic", 4, "block"), ("log", 8, "block"), ("log", 4, "block"),
         ("dynamic", 8, "block"), ("dynamic", 4, "block"), ("linear-nozero", 4, "rank1"), ("linear-nozero", 4, "block")}
 
 
