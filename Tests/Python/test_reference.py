@@ -179,7 +179,7 @@ def scheme_of(writer, reader, preset, name, shape):
     if preset in ("adam8", "adam4"):
         bits, block = (8, 256) if preset == "adam8" else (4, 128)
         if role == 1:
-            return role, writer.scheme("linear" if bits == 8 else "normal", bits, True, block=block, domain="update"), 0
+            return role, writer.scheme("cubic", bits, True, block=block, domain="update"), 0
         return role, writer.scheme("log", bits, False, block=2 * block), 0
     if preset == "paper8":
         return role, writer.scheme("dynamic", 8, role == 1, block=256), 0
@@ -216,7 +216,9 @@ def test_two_writers_give_the_same_bytes(reader, writer, qcodec, sources, tmp_pa
         written = writer.build([records[name] for name in tensors], document)
         assert len(reader.Checkpoint(own).pairs) == (0 if epsilon is None else sum(bool(r.second) for r in records.values()))
         # The policy document is the command's own; everything else is made here.
-        assert written == own, source.name
+        # Not compared whole: the difference of two files in a message takes minutes.
+        differ = next((i for i, (one, other) in enumerate(zip(written, own)) if one != other), None)
+        assert differ is None and len(written) == len(own), (source.name, differ, len(written), len(own))
 
 
 def test_an_update_that_is_not_finite_is_not_recorded(reader, qcodec, tmp_path):
