@@ -37,16 +37,23 @@ struct Sample {
 
 /// The bytes of a checkpoint of these tensors, chunks stored plain.
 func checkpoint(_ samples: [Sample], policy: Policy? = nil) throws -> [UInt8] {
+  try checkpointBytes { writer in
+    if let policy { try writer.setMetadata(.object(["policy": policy.json])) }
+    for sample in samples {
+      try writer.add(
+        name: sample.name, dtype: sample.dtype, shape: sample.shape,
+        encoding: sample.scheme.map { .quantized($0) } ?? .lossless(reason: .none),
+        source: MemorySource(bytes: sample.bytes))
+    }
+  }
+}
+
+/// The bytes of a checkpoint that `body` fills, chunks stored plain.
+func checkpointBytes(_ body: (CheckpointWriter) throws -> Void) throws -> [UInt8] {
   let url = FileManager.default.temporaryDirectory.appendingPathComponent("qcodec-verify-\(UUID().uuidString)")
   defer { try? FileManager.default.removeItem(at: url) }
   let writer = try CheckpointWriter(path: url.path, options: .init(compression: .none, threads: 1))
-  if let policy { try writer.setMetadata(.object(["policy": policy.json])) }
-  for sample in samples {
-    try writer.add(
-      name: sample.name, dtype: sample.dtype, shape: sample.shape,
-      encoding: sample.scheme.map { .quantized($0) } ?? .lossless(reason: .none),
-      source: MemorySource(bytes: sample.bytes))
-  }
+  try body(writer)
   _ = try writer.finish()
   return [UInt8](try Data(contentsOf: url))
 }

@@ -5,11 +5,11 @@ import Testing
 
 @Suite("The update domain: cycles, threads, slices and environments")
 struct UpdateCycleTests {
-  /// What the design promises: maps with −1 under every scaling, `dynamic` with its signed extreme but under rank1.
+  /// What the design promises: maps with −1 under every scaling, others with their signed extreme but under rank1.
   private static var promised: [(first: Scheme, second: Scheme)] {
     var result = adamSchemes
     for (map, bits) in signedMaps {
-      for scaling in UpdateTests.scalings where map != .dynamic || scaling != .rank1 {
+      for scaling in UpdateTests.scalings where scaling != .rank1 || (map != .dynamic && map != .cubic) {
         result.append((updateScheme(map, bits, scaling), logScheme(bits, block: 64)))
       }
     }

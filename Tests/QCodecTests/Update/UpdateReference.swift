@@ -83,12 +83,13 @@ func updateScheme(
 /// Every signed map.
 let signedMaps: [(map: Scheme.Map, bits: Int)] = [
   (.dynamic, 8), (.dynamic, 4), (.linear, 8), (.linear, 4), (.linearNoZero, 8), (.linearNoZero, 4), (.normal, 4),
+  (.cubic, 8), (.cubic, 4),
 ]
 
 /// The pairs of schemes of adam8 and adam4.
 let adamSchemes: [(first: Scheme, second: Scheme)] = [
-  (updateScheme(.linear, 8, .block(256)), logScheme(8, block: 512)),
-  (updateScheme(.normal, 4, .block(128)), logScheme(4, block: 256)),
+  (updateScheme(.cubic, 8, .block(256)), logScheme(8, block: 512)),
+  (updateScheme(.cubic, 4, .block(128)), logScheme(4, block: 256)),
 ]
 
 /// Second moments and first moments that are a multiple of their roots, as those of Adam: some of both zero.
