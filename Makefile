@@ -17,7 +17,7 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 build: deps
 	mkdir -p $(BUILD)
 	swift build -c release --product qcodec 2>&1 | tee $(BUILD)/build.log
-	! grep -E '(Sources|Tests)/.*warning:' $(BUILD)/build.log
+	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/build.log; then exit 1; fi
 
 deps:
 	@missing=""
@@ -77,7 +77,7 @@ test: deps $(VENV)/.complete lint build
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
-	! grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log
+	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 	swift test --skip-build
 
 clean:
