@@ -92,6 +92,18 @@ struct LogVerificationTests {
     }
   }
 
+  @Test("Within what its code may be off by, a zero that became something exceeds the relative bound")
+  func relativeAlone() throws {
+    let least = Float.leastNonzeroMagnitude
+    let sample = Sample("v", [least, 0x1p-126], scheme: log8)
+    let report = try verify(checkpoint([sample]), against: [sample.altered(0, to: 0)])
+    #expect(
+      report.firstViolation
+        == .init(
+          tensor: "v", index: 0, expected: 0, got: 0x1p-149, bound: 0, reason: "an element exceeds its relative bound"))
+    #expect(report.violations == 1)
+  }
+
   @Test("Recorded guarantees may be larger than what is recomputed, not smaller", arguments: quantizableDTypes)
   func forged(dtype: DType) throws {
     let sample = Sample("v", dtype: dtype, Self.values(dtype, seed: 65), scheme: log4)
