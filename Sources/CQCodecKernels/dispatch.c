@@ -107,11 +107,3 @@ void qcodec_widen(int level, const void *source, int dtype, size_t count, float 
 void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target) {
   kernels(level)->narrow(values, dtype, count, target);
 }
-
-void qcodec_split_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target) {
-  kernels(level)->split_planes(source, count, planes, target);
-}
-
-void qcodec_join_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target) {
-  kernels(level)->join_planes(source, count, planes, target);
-}

@@ -25,8 +25,6 @@ typedef struct {
   void (*multiply)(float *, const float *, size_t);
   void (*widen)(const void *, int, size_t, float *);
   void (*narrow)(const float *, int, size_t, void *);
-  void (*split_planes)(const uint8_t *, size_t, int, uint8_t *);
-  void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
 } qcodec_kernels;
 
 #if defined(__x86_64__)

@@ -30,7 +30,7 @@ import Testing
 
   /// Values that try a scheme: random, heavy-tailed, thresholds and their neighbours, subnormals, zeros, extremes.
   static func values(_ count: Int, scheme: Scheme, seed: UInt64) -> [Float] {
-    var random = SplitMix(seed: seed)
+    var random = SeededGenerator(seed: seed)
     let table = try? scheme.resolvedTable()
     let special: [Float] = [
       0, -0.0, 1, -1, .leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude, 1e-30,
@@ -108,7 +108,7 @@ import Testing
     var x = Self.values(count, scheme: scheme, seed: seed)
     var divisors: [Float] = []
     if scheme.domain == .update {
-      var random = SplitMix(seed: seed)
+      var random = SeededGenerator(seed: seed)
       x = x.map { $0.magnitude > 1e10 ? 1e10 : $0 }
       divisors = (0..<count).map { _ in Float(sign: .plus, exponent: Int(random.next() % 60) - 40, significand: 1.3) }
     }
@@ -187,20 +187,5 @@ import Testing
       }
     }
     return result
-  }
-}
-
-/// splitmix64.
-private struct SplitMix {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed &+ 0x9E37_79B9_7F4A_7C15 }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var x = state
-    x = (x ^ x >> 30) &* 0xBF58_476D_1CE4_E5B9
-    x = (x ^ x >> 27) &* 0x94D0_49BB_1331_11EB
-    return x ^ x >> 31
   }
 }

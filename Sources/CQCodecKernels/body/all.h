@@ -19,7 +19,7 @@
 #include "update.h"
 
 const qcodec_kernels KERNEL(qcodec_kernels) = {
-  KERNEL(encode_blocks), KERNEL(measure_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled), KERNEL(encode_log),
-  KERNEL(decode_log), KERNEL(scan), KERNEL(divisors),      KERNEL(divide),        KERNEL(multiply),      KERNEL(widen),
-  KERNEL(narrow),        KERNEL(split_planes),  KERNEL(join_planes),
+  KERNEL(encode_blocks), KERNEL(measure_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled),
+  KERNEL(encode_log), KERNEL(decode_log), KERNEL(scan), KERNEL(divisors), KERNEL(divide), KERNEL(multiply), KERNEL(widen),
+  KERNEL(narrow),
 };

@@ -1,4 +1,4 @@
-// Dtypes, the update domain's element-wise steps, and byte planes.
+// Dtypes, and the update domain's element-wise steps.
 
 static void KERNEL(divisors)(float *values, size_t count) {
   size_t i = 0;
@@ -61,50 +61,5 @@ static void KERNEL(narrow)(const float *values, int dtype, size_t count, void *t
     memcpy(&value, values + i, 4 * lanes);
     u16x16 half = __builtin_convertvector(dtype == qcodec_dtype_bf16 ? narrow_bf16(value) : narrow_f16(value), u16x16);
     memcpy(bytes + 2 * i, &half, 2 * lanes);
-  }
-}
-
-/// Sixteen elements of 4 bytes at a time: each plane is a shift and a narrowing.
-static void KERNEL(split_planes)(const uint8_t *source, size_t count, int planes, uint8_t *target) {
-  size_t i = 0;
-  if (planes == 4) {
-    for (; i + 16 <= count; i += 16) {
-      u32x16 words = *(const u32x16u *)(source + 4 * i);
-#pragma clang loop unroll(full)
-      for (int p = 0; p < 4; p++) {
-        store_bytes16(target + (size_t)p * count + i, __builtin_convertvector(words >> (8 * p) & 0xFFu, u8x16));
-      }
-    }
-  } else if (planes == 2) {
-    for (; i + 16 <= count; i += 16) {
-      u16x16 words = *(const u16x16u *)(source + 2 * i);
-      store_bytes16(target + i, __builtin_convertvector(words & 0xFF, u8x16));
-      store_bytes16(target + count + i, __builtin_convertvector(words >> 8, u8x16));
-    }
-  }
-  for (; i < count; i++) {
-    for (int p = 0; p < planes; p++) target[(size_t)p * count + i] = source[i * (size_t)planes + (size_t)p];
-  }
-}
-
-static void KERNEL(join_planes)(const uint8_t *source, size_t count, int planes, uint8_t *target) {
-  size_t i = 0;
-  if (planes == 4) {
-    for (; i + 16 <= count; i += 16) {
-      u32x16 words = (u32x16)0u;
-#pragma clang loop unroll(full)
-      for (int p = 0; p < 4; p++) {
-        words |= __builtin_convertvector(load_bytes16(source + (size_t)p * count + i), u32x16) << (8 * p);
-      }
-      *(u32x16u *)(target + 4 * i) = words;
-    }
-  } else if (planes == 2) {
-    for (; i + 16 <= count; i += 16) {
-      u16x16 words = __builtin_convertvector(load_bytes16(source + i), u16x16);
-      *(u16x16u *)(target + 2 * i) = words | __builtin_convertvector(load_bytes16(source + count + i), u16x16) << 8;
-    }
-  }
-  for (; i < count; i++) {
-    for (int p = 0; p < planes; p++) target[i * (size_t)planes + (size_t)p] = source[(size_t)p * count + i];
   }
 }

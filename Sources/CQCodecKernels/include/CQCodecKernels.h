@@ -199,8 +199,4 @@ void qcodec_widen(int level, const void *source, int dtype, size_t count, float 
 /// float32 as elements of a dtype, rounded to nearest even.
 void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target);
 
-/// Byte planes: target[p · count + i] = source[i · planes + p], and back; planes 2, 4 or 8.
-void qcodec_split_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target);
-void qcodec_join_planes(int level, const uint8_t *source, size_t count, int planes, uint8_t *target);
-
 #endif
