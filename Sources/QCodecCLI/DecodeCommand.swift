@@ -32,9 +32,6 @@ struct DecodeCommand: ParsableCommand {
   @Flag(help: "Print nothing but errors.")
   var quiet = false
 
-  /// Bytes decoded at a time; a multiple of every chunk's decoded size.
-  static let window: UInt64 = 16 << 20
-
   func run() throws {
     let filter = try TensorFilter(tensor)
     let job = salvage ? try SalvageJob(file, filter: filter, threads: threads.count) : nil
@@ -68,9 +65,19 @@ struct DecodeCommand: ParsableCommand {
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet)
     defer { progress.finish() }
-    for entry in writer.entries {
-      guard let number = index[entry.name] else { continue }
-      try decode(number, reader: reader, writer: writer, progress: &progress)
+    let numbers = writer.entries.compactMap { index[$0.name] }
+    // What the output refuses is thrown among the checkpoint's own errors.
+    var refusal: QCodecError?
+    do throws(QCodecError) {
+      try unsafe reader.stream(numbers, threads: threads.count) { bytes throws(QCodecError) in
+        do throws(QCodecError) { try unsafe writer.write(bytes) } catch {
+          refusal = error
+          throw error
+        }
+        progress.advance(UInt64(bytes.count))
+      }
+    } catch {
+      throw Failure(error, file: refusal == nil ? file : output)
     }
     progress.finish()
     let bytes = try concerning(output) { try writer.finish() }
@@ -85,23 +92,5 @@ struct DecodeCommand: ParsableCommand {
     guard case .object(let members)? = document?["metadata"] else { return [:] }
     // What is no string came from another writer; safetensors holds strings alone.
     return members.mapValues { $0.stringValue ?? $0.serialized() }
-  }
-
-  private func decode(
-    _ index: Int, reader: CheckpointReader, writer: SafetensorsWriter, progress: inout Progress
-  ) throws {
-    let contents = try concerning(file) { try reader.contents(of: index) }
-    var buffer = [UInt8](repeating: 0, count: Int(min(Self.window, contents.byteCount)))
-    var offset: UInt64 = 0
-    while offset < contents.byteCount {
-      let count = Int(min(Self.window, contents.byteCount - offset))
-      try unsafe buffer.withUnsafeMutableBytes { bytes in
-        let piece = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[..<count])
-        try concerning(file) { try unsafe contents.read(at: offset, into: piece, threads: threads.count) }
-        try concerning(output) { try unsafe writer.write(UnsafeRawBufferPointer(piece)) }
-      }
-      offset += UInt64(count)
-      progress.advance(UInt64(count))
-    }
   }
 }

@@ -98,24 +98,16 @@ struct EncodeCommand: ParsableCommand {
         : try CheckpointWriter(path: target, options: options)
     }
     Interruption.removeWhenInterrupted(writer.temporaryPath)
-    for item in job.items where !item.isPartner {
-      do throws(QCodecError) {
-        if let partner = item.partner {
-          try writer.addPair(
-            first: item.moment, second: job.items[partner].moment, shape: item.tensor.shape,
-            fallback: item.plan.fallback, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil)
-          progress.advance(job.items[partner].tensor.source.byteCount)
-        } else {
-          try writer.add(
-            name: item.tensor.name, dtype: item.tensor.dtype, shape: item.tensor.shape, role: item.role,
-            encoding: item.plan.encoding, source: item.tensor.source, nonFinite: nonFinite.policy,
-            negativeFallsBack: item.plan.negativeFallsBack, compression: item.plan.compression)
-        }
-      } catch {
-        // What the system refuses, unless it was a read, it refuses to the output.
-        throw Failure(error, file: job.faults.file ?? (error.code == .io ? target : item.file))
+    do throws(QCodecError) {
+      let items = job.items.filter { !$0.isPartner }
+      let additions = items.map { $0.addition(in: job) }
+      try writer.add(additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil) { index in
+        progress.advance(additions[index].byteCount)
       }
-      progress.advance(item.tensor.source.byteCount)
+    } catch {
+      // What the system refuses, unless it was a read, it refuses to the output.
+      let file = job.faults.file ?? (error.code == .io ? target : job.file(ofTensor: error.tensor))
+      throw Failure(error, file: file ?? target)
     }
     return try concerning(target) {
       try writer.setMetadata(job.document)

@@ -15,11 +15,17 @@ struct EncodeJob {
     /// Written with the item whose partner it is.
     var isPartner = false
 
-    /// The tensor as one of a pair.
-    var moment: Moment {
-      Moment(
+    private var stored: NewTensor {
+      NewTensor(
         name: tensor.name, dtype: tensor.dtype, role: role, encoding: plan.encoding,
         negativeFallsBack: plan.negativeFallsBack, compression: plan.compression, source: tensor.source)
+    }
+
+    /// What the writer takes in: the tensor, with its partner where it has one.
+    func addition(in job: EncodeJob) -> Addition {
+      guard let partner else { return .tensor(stored, shape: tensor.shape) }
+      return .pair(
+        first: stored, second: job.items[partner].stored, shape: tensor.shape, fallback: plan.fallback)
     }
   }
 
@@ -98,6 +104,9 @@ struct EncodeJob {
     for (key, value) in given { result[key] = value }
     return result
   }
+
+  /// The input that holds a tensor.
+  func file(ofTensor name: String?) -> String? { items.first { $0.tensor.name == name }?.file }
 
   /// One line a tensor: what it would be stored as.
   func plan(width: Int?) -> [String] {

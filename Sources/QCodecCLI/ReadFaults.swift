@@ -27,6 +27,13 @@ struct NamedSource: TensorSource {
       throw error
     }
   }
+
+  // What lies in memory is not read, so that reading it cannot fail.
+  func withMemory(
+    at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) -> Bool {
+    try unsafe source.withMemory(at: offset, count: count, body)
+  }
 }
 
 extension InputDocument {

@@ -37,19 +37,12 @@ struct SalvageJob {
 
   /// Whether every element can be decoded.
   private static func decodes(_ index: Int, of reader: CheckpointReader, threads: Int) -> Bool {
-    guard let contents = try? reader.contents(of: index) else { return false }
-    var buffer = [UInt8](repeating: 0, count: Int(min(DecodeCommand.window, contents.byteCount)))
-    var offset: UInt64 = 0
-    while offset < contents.byteCount {
-      let count = Int(min(DecodeCommand.window, contents.byteCount - offset))
-      do {
-        try unsafe buffer.withUnsafeMutableBytes { bytes in
-          try unsafe contents.read(at: offset, into: .init(rebasing: bytes[..<count]), threads: threads)
-        }
-      } catch { return false }
-      offset += UInt64(count)
+    do throws(QCodecError) {
+      try unsafe reader.stream([index], threads: threads) { _ in }
+      return true
+    } catch {
+      return false
     }
-    return true
   }
 
   /// What was lost, in one line; nil where all was restored.

@@ -55,8 +55,8 @@ struct ReproductionTests {
     info.scheme.map { .quantized($0, reason: info.reason) } ?? .lossless(reason: info.reason)
   }
 
-  private static func moment(_ info: TensorInfo, in source: SafetensorsFile) throws -> Moment {
-    Moment(
+  private static func moment(_ info: TensorInfo, in source: SafetensorsFile) throws -> NewTensor {
+    NewTensor(
       name: info.name, dtype: info.dtype, role: info.role, encoding: encoding(of: info),
       source: try tensorSource(of: info, in: source))
   }

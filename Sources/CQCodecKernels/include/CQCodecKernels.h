@@ -37,6 +37,14 @@ uint64_t qcodec_environment_current(void);
 /// Processors in the calling thread's affinity mask, or those online where the system has no such mask.
 int qcodec_available_processors(void);
 
+// MARK: Storage
+
+/// Asks for space of a file that will be written, without changing its length; a hint that may come to nothing.
+void qcodec_reserve(int descriptor, uint64_t offset, uint64_t count);
+
+/// Asks the system to begin writing a range to the disk, without waiting; a hint that may come to nothing.
+void qcodec_begin_writeback(int descriptor, uint64_t offset, uint64_t count);
+
 // MARK: Kernel levels
 
 /// The instruction sets that kernels are compiled for; `scalar` is the Swift reference.

@@ -30,50 +30,56 @@ extension Compression {
   /// A gain under 1/64 is not worth the time that reading it takes.
   static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw && 64 * (raw - stored) >= raw }
 
-  /// The compressed form of `bytes`, or nil where it gains less than 1/64 or there is nothing to do.
-  func compress(_ bytes: [UInt8], level: Int32) throws(QCodecError) -> [UInt8]? {
-    guard self != .none, !bytes.isEmpty else { return nil }
-    let bound = self == .lz4 ? Int(LZ4_compressBound(Int32(bytes.count))) : ZSTD_compressBound(bytes.count)
-    var failure: String?
-    let result = unsafe [UInt8](unsafeUninitializedCapacity: bound) { target, written in
-      unsafe bytes.withUnsafeBytes { source in
-        if self == .lz4 {
-          written = unsafe Int(
-            LZ4_compress_default(
-              source.baseAddress?.assumingMemoryBound(to: CChar.self),
-              UnsafeMutableRawPointer(target.baseAddress)?.assumingMemoryBound(to: CChar.self), Int32(source.count),
-              Int32(bound)))
-          if written <= 0 { failure = "LZ4 failed" }
-        } else {
-          written = unsafe ZSTD_compress(target.baseAddress, bound, source.baseAddress, source.count, level)
-          if ZSTD_isError(written) != 0 { failure = unsafe String(cString: ZSTD_getErrorName(written)) }
-        }
-        if failure != nil { written = 0 }
+  /// The most bytes that `compress` writes for a number of bytes.
+  func bound(_ count: Int) -> Int {
+    switch self {
+    case .none: 0
+    case .lz4: Int(LZ4_compressBound(Int32(count)))
+    case .zstd: ZSTD_compressBound(count)
+    }
+  }
+
+  /// Compresses into `target` of `bound` bytes; returns how many were written, or nil where the gain is less than 1/64
+  /// or there is nothing to do.
+  func compress(
+    _ source: UnsafeRawBufferPointer, level: Int32, into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) -> Int? {
+    guard self != .none, source.count > 0 else { return nil }
+    var written: Int
+    if self == .lz4 {
+      written = unsafe Int(
+        LZ4_compress_default(
+          source.baseAddress?.assumingMemoryBound(to: CChar.self),
+          target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
+      guard written > 0 else { throw QCodecError(.io, "cannot compress a chunk: LZ4 failed") }
+    } else {
+      written = unsafe ZSTD_compress(target.baseAddress, target.count, source.baseAddress, source.count, level)
+      guard ZSTD_isError(written) == 0 else {
+        throw QCodecError(.io, "cannot compress a chunk: \(unsafe String(cString: ZSTD_getErrorName(written)))")
       }
     }
-    if let failure { throw QCodecError(.io, "cannot compress a chunk: \(failure)") }
-    return Self.isWorthwhile(stored: result.count, raw: bytes.count) ? result : nil
+    return Self.isWorthwhile(stored: written, raw: source.count) ? written : nil
   }
 
   /// Undoes the stage into exactly `target`; throws `decompressionFailed` for anything else than a whole, exact fit.
-  func decompress(_ stored: [UInt8], into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
-    var written = 0
-    unsafe stored.withUnsafeBytes { source in
-      switch self {
-      case .none:
-        guard source.count == target.count else { return written = -1 }
+  func decompress(
+    _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) {
+    var written = -1
+    switch self {
+    case .none:
+      if source.count == target.count {
         unsafe target.copyMemory(from: source)
         written = target.count
-      case .lz4:
-        written = unsafe Int(
-          LZ4_decompress_safe(
-            source.baseAddress?.assumingMemoryBound(to: CChar.self),
-            target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
-      case .zstd:
-        // One frame and nothing else: libzstd would take several, and skippable ones that hold anything.
-        guard unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count else {
-          return written = -1
-        }
+      }
+    case .lz4:
+      written = unsafe Int(
+        LZ4_decompress_safe(
+          source.baseAddress?.assumingMemoryBound(to: CChar.self),
+          target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
+    case .zstd:
+      // One frame and nothing else: libzstd would take several, and skippable ones that hold anything.
+      if unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count {
         let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
         written = ZSTD_isError(count) != 0 ? -1 : count
       }

@@ -1,39 +1,85 @@
 import QCodec
 
 extension CheckpointReader {
-  /// The stored bytes of a chunk, checked against their checksum unless that is switched off.
+  /// Calls `body` with the stored bytes of a chunk, checked against their checksum if they are to be.
   ///
-  /// Throws `chunkCorrupt` with the chunk's place and tensor.
-  func storedBytes(ofChunk index: Int, checked: Bool) throws(QCodecError) -> [UInt8] {
+  /// Throws `chunkCorrupt` with the chunk's place and tensor, `io`, and what `body` throws.
+  private func withStored<Result>(
+    ofChunk index: Int, checked: Bool, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> Result {
     let record = directory.chunks[index]
-    let bytes = try source.bytes(at: record.offset, count: Int(record.storedLength))
-    guard !checked || xxh3(bytes) == record.hash else {
+    return try unsafe source.withBytes(
+      at: record.offset, count: Int(record.storedLength), pool: pool
+    ) { bytes throws(QCodecError) in
+      if checked { try unsafe check(bytes, ofChunk: index) }
+      return try unsafe body(bytes)
+    }
+  }
+
+  private func check(_ stored: UnsafeRawBufferPointer, ofChunk index: Int) throws(QCodecError) {
+    let record = directory.chunks[index]
+    guard unsafe xxh3(stored) == record.hash else {
       throw QCodecError(
         .chunkCorrupt, "a chunk's checksum is wrong", offset: record.offset, tensor: tensorName(ofChunk: index))
     }
-    return bytes
+  }
+
+  /// Reads the stored bytes of a chunk for their checksum alone; throws as `payload(ofChunk:)`.
+  func checkStored(ofChunk index: Int) throws(QCodecError) {
+    try unsafe withStored(ofChunk: index, checked: true) { _ in }
+  }
+
+  /// Calls `body` with the payload of a chunk before the lossless stage: scales, codes, or source bytes.
+  ///
+  /// Throws as `payload(ofChunk:)`, and what `body` throws.
+  func withPayload<Result>(
+    ofChunk index: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> Result {
+    let record = directory.chunks[index]
+    if record.compression == .none {
+      return try unsafe withStored(ofChunk: index, checked: verifiesChecksums, body)
+    }
+    let payload = pool.buffer(Int(record.rawLength))
+    try unsafe readPayload(ofChunk: index, into: payload.bytes)
+    return try unsafe body(payload.contents)
+  }
+
+  /// Puts the payload of a chunk into exactly its bytes; throws as `payload(ofChunk:)`.
+  func readPayload(ofChunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    let record = directory.chunks[index]
+    guard record.compression != .none else {
+      // Straight to where it belongs: nothing is copied but by the system.
+      try unsafe source.read(at: record.offset, into: target)
+      if verifiesChecksums { try unsafe check(UnsafeRawBufferPointer(target), ofChunk: index) }
+      return
+    }
+    let planes = record.kind == .lossless ? directory.records[Int(record.tensor)].dtype.planeCount : 1
+    try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { stored throws(QCodecError) in
+      guard planes > 1 else { return try unsafe decompress(stored, ofChunk: index, into: target) }
+      let split = pool.buffer(target.count)
+      try unsafe decompress(stored, ofChunk: index, into: split.bytes)
+      unsafe BytePlanes.join(split.contents, planes: planes, into: target)
+    }
+  }
+
+  private func decompress(
+    _ stored: UnsafeRawBufferPointer, ofChunk index: Int, into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) {
+    let record = directory.chunks[index]
+    do throws(QCodecError) { try unsafe record.compression.decompress(stored, into: target) } catch {
+      throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
+    }
   }
 
   /// The payload of a chunk before the lossless stage: scales, codes, or source bytes.
   ///
   /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and `io`.
   public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
-    let record = directory.chunks[index]
-    let stored = try storedBytes(ofChunk: index, checked: verifiesChecksums)
-    if record.compression == .none { return stored }
-    var raw = [UInt8](repeating: 0, count: Int(record.rawLength))
-    do throws(QCodecError) {
-      try unsafe raw.withMutableBytes { target throws(QCodecError) in
-        try unsafe record.compression.decompress(stored, into: target)
-      }
-    } catch {
-      throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
+    var payload = [UInt8](repeating: 0, count: Int(directory.chunks[index].rawLength))
+    try unsafe payload.withMutableBytes { target throws(QCodecError) in
+      try unsafe readPayload(ofChunk: index, into: target)
     }
-    let planes = directory.records[Int(record.tensor)].dtype.planeCount
-    guard record.kind == .lossless, planes > 1 else { return raw }
-    var joined = [UInt8](repeating: 0, count: raw.count)
-    unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(raw, planes: planes, into: $0) }
-    return joined
+    return payload
   }
 
   func tensorName(ofChunk index: Int) -> String {
@@ -49,8 +95,7 @@ extension CheckpointReader {
     var scales: [Float] = []
     scales.reserveCapacity(layout.scaleCount)
     for chunk in 0..<places.scaleCount {
-      let bytes = try payload(ofChunk: places[chunk])
-      unsafe bytes.withUnsafeBytes { buffer in
+      try unsafe withPayload(ofChunk: places[chunk]) { buffer in
         for offset in stride(from: 0, to: buffer.count, by: 4) {
           scales.append(Float(bitPattern: unsafe buffer.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
         }
@@ -65,7 +110,7 @@ extension CheckpointReader {
   public func checkAllBytes(threads: Int = availableThreads()) throws(QCodecError) {
     let ordinals = tensorOrdinals()
     try parallelFor(count: chunkCount, threads: threads) { index throws(QCodecError) in
-      _ = try self.storedBytes(ofChunk: index, checked: true)
+      try self.checkStored(ofChunk: index)
       try self.checkLead(ofChunk: index, ordinals: ordinals)
     }
     if let last = directory.chunks.last { try checkPadding(from: last.offset + UInt64(last.storedLength)) }

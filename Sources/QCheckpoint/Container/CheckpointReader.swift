@@ -9,6 +9,7 @@ public final class CheckpointReader: Sendable {
   let directory: Directory
   let trailer: Trailer
   let verifiesChecksums: Bool
+  let pool = BufferPool()
   /// The format's version as the file states it.
   public let formatVersion: (major: UInt16, minor: UInt16)
   /// The file that is read, where it is one.

@@ -41,9 +41,10 @@ public struct WriteSummary: Sendable, Equatable {
 public final class CheckpointWriter {
   let options: WriterOptions
   let output: OutputFile
+  let pool = BufferPool()
   var tensors: [(name: [UInt8], dims: [UInt64], record: TensorRecord)] = []
   var chunks: [ChunkRecord] = []
-  private var names: Set<[UInt8]> = []
+  private(set) var names: Set<[UInt8]> = []
   private var metadata: [UInt8] = []
   private(set) var summary = WriteSummary()
   private var isOpen = true
@@ -103,14 +104,10 @@ public final class CheckpointWriter {
     source: any TensorSource, nonFinite: NonFinitePolicy = .error, negativeFallsBack: Bool = false,
     compression: Compression? = nil
   ) throws(QCodecError) {
-    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role, compression: compression)
-    try check(tensor, source: source)
-    let layout = try layout(of: tensor, encoding)
-    let choice = FallbackChoice(name: name, nonFinite: nonFinite, negativeFallsBack: negativeFallsBack)
-    try refuseAlone(layout, name: name)
-    try commit([tensor]) { () throws(QCodecError) in
-      [try write(tensor, encoding: encoding, layout: layout, source: source, choice: choice)]
-    }
+    let tensor = NewTensor(
+      name: name, dtype: dtype, role: role, encoding: encoding, negativeFallsBack: negativeFallsBack,
+      compression: compression, source: source)
+    try add([.tensor(tensor, shape: shape)], nonFinite: nonFinite)
   }
 
   /// Adds a tensor whose bytes are pushed into a sink, for sources that cannot be read twice.
@@ -122,7 +119,7 @@ public final class CheckpointWriter {
     name: String, dtype: DType, shape: [UInt64], role: Role = .other, encoding: Encoding,
     pushing body: (TensorSink) throws(QCodecError) -> Void
   ) throws(QCodecError) {
-    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role)
+    let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role, compression: nil)
     _ = try check(tensor)
     let layout = try layout(of: tensor, encoding)
     if let layout, ScalePass.isNeeded(for: layout) {
@@ -131,12 +128,12 @@ public final class CheckpointWriter {
         tensor: name)
     }
     try refuseAlone(layout, name: name)
-    try commit([tensor]) { () throws(QCodecError) in
-      let chunks = try preparation(tensor, layout: layout, scales: [])
+    try writing([tensor]) { () throws(QCodecError) in
+      let chunks = try ChunkPreparation(tensor, layout: layout, scales: [], options: options, pool: pool)
       let sink = TensorSink(
         writer: self, tensor: try open(tensor, layout: layout, reason: encoding.reason), chunks: chunks)
       try body(sink)
-      return [try sink.finish()]
+      close(tensor, try sink.finish())
     }
   }
 
@@ -177,7 +174,7 @@ public final class CheckpointWriter {
   // MARK: Parts
 
   /// The bytes of a tensor that may be added.
-  private func check(_ tensor: TensorDescription) throws(QCodecError) -> UInt64 {
+  func check(_ tensor: TensorDescription) throws(QCodecError) -> UInt64 {
     let (name, length) = (tensor.name, tensor.name.utf8.count)
     guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete", tensor: name) }
     guard (1...Format.maximumNameLength).contains(length) else {
@@ -212,7 +209,7 @@ public final class CheckpointWriter {
     }
   }
 
-  private func refuseAlone(_ layout: TensorLayout?, name: String) throws(QCodecError) {
+  func refuseAlone(_ layout: TensorLayout?, name: String) throws(QCodecError) {
     guard layout?.scheme.domain != .update else {
       throw QCodecError(
         .unsupportedScheme, "a first moment in the update domain is added with its second moment", tensor: name)
@@ -231,25 +228,26 @@ public final class CheckpointWriter {
     }
   }
 
-  /// Writes the chunks of tensors and takes their records in; any failure gives the checkpoint up.
-  func commit(
-    _ added: [TensorDescription], write: () throws(QCodecError) -> [TensorRecord]
-  ) throws(QCodecError) {
-    let records: [TensorRecord]
-    do throws(QCodecError) { records = try write() } catch {
+  /// Does work that writes chunks; any failure gives the checkpoint up, and is named after the last of the tensors.
+  func writing(_ added: [TensorDescription], _ body: () throws(QCodecError) -> Void) throws(QCodecError) {
+    do throws(QCodecError) { try body() } catch {
       abort()
       throw error.named(added[added.count - 1].name)
     }
-    for (tensor, var record) in zip(added, records) {
-      if record.scheme?.hasRelativeBound == true {
-        record.guaranteedRelative = record.statistics.guaranteedMaxRelError
-      }
-      summary.tensors += 1
-      summary.elements += record.elementCount
-      summary.sourceBytes += record.sourceBytes
-      names.insert(Array(tensor.name.utf8))
-      tensors.append((Array(tensor.name.utf8), tensor.shape, record))
+  }
+
+  /// Takes in the record of a tensor whose chunks are written.
+  func close(_ tensor: TensorDescription, _ record: TensorRecord) {
+    var record = record
+    if record.scheme?.hasRelativeBound == true {
+      record.guaranteedRelative = record.statistics.guaranteedMaxRelError
     }
+    summary.tensors += 1
+    summary.elements += record.elementCount
+    summary.sourceBytes += record.sourceBytes
+    let name = Array(tensor.name.utf8)
+    names.insert(name)
+    tensors.append((name, tensor.shape, record))
   }
 
   /// Notes what coding did to the update of a pair, whose tensors are given by their order of addition.
@@ -284,7 +282,7 @@ public final class CheckpointWriter {
       ChunkRecord(
         offset: output.position, storedLength: UInt32(chunk.stored.count), rawLength: UInt32(chunk.rawLength),
         hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: tensor.number))
-    try output.write(chunk.stored)
+    try unsafe output.write(chunk.stored.contents)
     summary.storedBytes += UInt64(chunk.stored.count)
   }
 

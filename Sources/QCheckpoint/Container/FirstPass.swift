@@ -21,34 +21,85 @@ struct FirstPass {
   ///
   /// Throws `nonFiniteValue` and `negativeValue` with the element; non-finite values count before negative ones.
   static func run(
-    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice, isWhole: Bool = false
+    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice, isWhole: Bool = false, by look: Look
   ) throws(QCodecError) -> FirstPass {
     let needsScales = ScalePass.isNeeded(for: layout)
     let scansNegative = !layout.scheme.signed && choice.negativeFallsBack
-    var scan = ValueScan()
     // Otherwise the encoder meets every value that decides anything, and then the whole file is given up.
     guard needsScales || scansNegative || isWhole || choice.nonFinite == .raw else {
-      return FirstPass(scales: [], reason: .none, scan: scan)
+      return FirstPass(scales: [], reason: .none, scan: ValueScan())
     }
-    let pass = ScalePass(layout: layout)
-    for index in 0..<layout.codeChunkCount {
-      let bytes = try source.chunk(index, of: layout)
-      let first = layout.elements(ofChunk: index).lowerBound
-      unsafe bytes.withUnsafeBytes { unsafe scan.scan(source: $0, dtype: layout.dtype, startingAt: first) }
-      if let found = scan.firstNonFinite {
-        guard choice.nonFinite == .raw else { throw ValueScan.nonFinite(found, tensor: choice.name) }
-        return FirstPass(scales: nil, reason: .nonFinite, scan: scan)
-      }
-      if needsScales {
-        try unsafe bytes.withBytes { bytes throws(QCodecError) in
-          try unsafe pass.accumulate(chunk: index, source: bytes)
-        }
-      }
+    let (scan, scales) = try look.over(source, layout: layout, takesScales: needsScales)
+    if let found = scan.firstNonFinite {
+      guard choice.nonFinite == .raw else { throw ValueScan.nonFinite(found, tensor: choice.name) }
+      return FirstPass(scales: nil, reason: .nonFinite, scan: scan)
     }
     if let found = scan.firstNegative, !layout.scheme.signed {
       guard choice.negativeFallsBack else { throw ValueScan.negative(found, tensor: choice.name) }
       return FirstPass(scales: nil, reason: .negative, scan: scan)
     }
-    return FirstPass(scales: pass.finish(), reason: .none, scan: scan)
+    return FirstPass(scales: scales, reason: .none, scan: scan)
+  }
+}
+
+/// How a tensor is looked over: by how many threads, and in what memory.
+struct Look {
+  let threads: Int
+  let pool: BufferPool
+
+  /// What the values of a tensor are like, and its scale vector where it has one and it is asked for; the vector counts
+  /// for nothing where a value is not finite.
+  ///
+  /// - Parameter divisors: in the update domain what the elements of a chunk are divided by.
+  func over(
+    _ source: any TensorSource, layout: TensorLayout, takesScales: Bool,
+    divisors: @escaping @Sendable (Int) throws(QCodecError) -> [Float] = { (_) throws(QCodecError) in [] }
+  ) throws(QCodecError) -> (scan: ValueScan, scales: [Float]) {
+    let parts = try inParts(of: layout.codeChunkCount) { chunks throws(QCodecError) in
+      var scan = ValueScan()
+      let pass = takesScales ? ScalePass(layout: layout) : nil
+      for index in chunks where scan.firstNonFinite == nil {
+        let first = layout.elements(ofChunk: index).lowerBound
+        let divisors = takesScales ? try divisors(index) : []
+        try unsafe source.withChunk(index, of: layout, pool: pool) { bytes throws(QCodecError) in
+          unsafe scan.scan(source: bytes, dtype: layout.dtype, startingAt: first)
+          // A poisoned scale would reach every element.
+          guard scan.firstNonFinite == nil else { return }
+          try unsafe pass?.accumulate(chunk: index, source: bytes, divisors: divisors)
+        }
+      }
+      return (scan: scan, pass: pass)
+    }
+    let pass = takesScales ? ScalePass(layout: layout) : nil
+    var scan = ValueScan()
+    for part in parts {
+      scan.append(part.scan)
+      if let later = part.pass { pass?.merge(later) }
+    }
+    return (scan, pass?.finish() ?? [])
+  }
+
+  /// Results of parts of `count` chunks, in order.
+  private func inParts<Result: Sendable>(
+    of count: Int, _ body: @escaping @Sendable (Range<Int>) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> [Result] {
+    let parts = min(threads, count)
+    guard parts > 0 else { return [] }
+    let results = ResultSlots<Result>(count: parts)
+    try parallelFor(count: parts, threads: threads) { part throws(QCodecError) in
+      results[part] = try body(count * part / parts..<count * (part + 1) / parts)
+    }
+    return results.inOrder
+  }
+}
+
+extension TensorSource {
+  /// Calls `body` with the source of a code chunk.
+  func withChunk<Result>(
+    _ index: Int, of layout: TensorLayout, pool: BufferPool,
+    _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> Result {
+    let offset = layout.elements(ofChunk: index).lowerBound * UInt64(layout.dtype.bitWidth / 8)
+    return try unsafe withBytes(at: offset, count: layout.sourceByteCount(ofChunk: index), pool: pool, body)
   }
 }

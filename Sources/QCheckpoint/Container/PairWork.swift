@@ -1,11 +1,12 @@
 import QCodec
 
 /// A pair to be written: what its values make of the schemes that were asked for.
-struct PairWork {
+struct PairWork: Sendable {
   let first: TensorDescription
   let second: TensorDescription
   let sources: (first: any TensorSource, second: any TensorSource)
   let nonFinite: NonFinitePolicy
+  let look: Look
   private(set) var firstLayout: TensorLayout?
   private(set) var secondLayout: TensorLayout?
   private(set) var firstReason = FallbackReason.none
@@ -16,23 +17,25 @@ struct PairWork {
 
   init(
     first: TensorDescription, second: TensorDescription,
-    sources: (first: any TensorSource, second: any TensorSource), nonFinite: NonFinitePolicy
+    sources: (first: any TensorSource, second: any TensorSource), nonFinite: NonFinitePolicy, look: Look
   ) {
     self.first = first
     self.second = second
     self.sources = sources
     self.nonFinite = nonFinite
+    self.look = look
   }
 
   /// Looks both tensors over and takes every decision that depends on their values.
   mutating func settle(
-    _ first: Moment, _ second: Moment, layouts: (first: TensorLayout?, second: TensorLayout?), fallback: TensorLayout?
+    _ first: NewTensor, _ second: NewTensor, layouts: (first: TensorLayout?, second: TensorLayout?),
+    fallback: TensorLayout?
   ) throws(QCodecError) {
     (firstReason, secondReason) = (first.encoding.reason, second.encoding.reason)
     secondLayout = layouts.second
     if let layout = layouts.second {
       let choice = FallbackChoice(name: second.name, nonFinite: nonFinite, negativeFallsBack: second.negativeFallsBack)
-      let pass = try FirstPass.run(sources.second, layout: layout, choice: choice, isWhole: true)
+      let pass = try FirstPass.run(sources.second, layout: layout, choice: choice, isWhole: true, by: look)
       if let scales = pass.scales { secondScales = scales } else { (secondLayout, secondReason) = (nil, pass.reason) }
       secondScan = pass.scan
     }
@@ -42,23 +45,18 @@ struct PairWork {
     }
     guard let layout = firstLayout, layout.scheme.domain == .value else { return }
     let choice = FallbackChoice(name: first.name, nonFinite: nonFinite, negativeFallsBack: first.negativeFallsBack)
-    let pass = try FirstPass.run(sources.first, layout: layout, choice: choice)
+    let pass = try FirstPass.run(sources.first, layout: layout, choice: choice, by: look)
     if let scales = pass.scales { firstScales = scales } else { (firstLayout, firstReason) = (nil, pass.reason) }
   }
 
   /// Why the first moment cannot be in the update domain; nil if it can, its scales then found.
   private mutating func refusal(of layout: TensorLayout?) throws(QCodecError) -> FallbackReason? {
     guard let layout, let second = secondLayout, second.scheme.isReferable else { return .secondMomentNotUsable }
-    var scan = ValueScan()
-    for index in 0..<layout.codeChunkCount {
-      let bytes = try sources.first.chunk(index, of: layout)
-      let start = layout.elements(ofChunk: index).lowerBound
-      unsafe bytes.withUnsafeBytes { unsafe scan.scan(source: $0, dtype: layout.dtype, startingAt: start) }
-      if let found = scan.firstNonFinite {
-        // The value domain has what to do with it: an error, or the tensor lossless.
-        if nonFinite == .raw { return .updateNotFinite }
-        throw ValueScan.nonFinite(found, tensor: first.name)
-      }
+    let scan = try look.over(sources.first, layout: layout, takesScales: false).scan
+    if let found = scan.firstNonFinite {
+      // The value domain has what to do with it: an error, or the tensor lossless.
+      if nonFinite == .raw { return .updateNotFinite }
+      throw ValueScan.nonFinite(found, tensor: first.name)
     }
     let decoder = try ChunkDecoder(layout: second, scales: secondScales)
     let encoder = try ChunkEncoder(layout: second, name: self.second.name, scales: secondScales)
@@ -78,16 +76,11 @@ struct PairWork {
     ofChunk index: Int, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) -> [Float] {
     let layout = encoder.layout
-    let bytes = try sources.second.chunk(index, of: layout)
-    var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
-    _ = try unsafe bytes.withBytes { bytes throws(QCodecError) in
-      try unsafe payload.withMutableBytes { payload throws(QCodecError) in
-        try unsafe encoder.encode(chunk: index, source: bytes, into: payload)
-      }
+    let payload = look.pool.buffer(layout.payloadByteCount(ofChunk: index))
+    _ = try unsafe sources.second.withChunk(index, of: layout, pool: look.pool) { bytes throws(QCodecError) in
+      try unsafe encoder.encode(chunk: index, source: bytes, into: payload.bytes)
     }
-    return try unsafe payload.withBytes { payload throws(QCodecError) in
-      try unsafe decoder.divisors(chunk: index, payload: payload)
-    }
+    return try unsafe decoder.divisors(chunk: index, payload: payload.contents)
   }
 
   /// The scale vector of the quotients, where the scaling has one; throws `updateNotFinite` for one that overflows.
@@ -95,15 +88,10 @@ struct PairWork {
     _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) {
     guard ScalePass.isNeeded(for: layout) else { return }
-    let pass = ScalePass(layout: layout)
-    for index in 0..<layout.codeChunkCount {
-      let divisors = try divisors(ofChunk: index, encoder: encoder, decoder: decoder)
-      let bytes = try sources.first.chunk(index, of: layout)
-      try unsafe bytes.withBytes { bytes throws(QCodecError) in
-        try unsafe pass.accumulate(chunk: index, source: bytes, divisors: divisors)
-      }
-    }
-    firstScales = pass.finish()
+    let pair = self
+    firstScales = try look.over(sources.first, layout: layout, takesScales: true) { index throws(QCodecError) in
+      try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)
+    }.scales
     guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
   }
 
@@ -124,14 +112,13 @@ struct PairWork {
     _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) {
     let first = try ChunkEncoder(layout: layout, name: first.name, scales: firstScales)
-    for index in 0..<layout.codeChunkCount {
-      let divisors = try divisors(ofChunk: index, encoder: encoder, decoder: decoder)
-      let bytes = try sources.first.chunk(index, of: layout)
-      var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
-      _ = try unsafe bytes.withBytes { bytes throws(QCodecError) in
-        try unsafe payload.withMutableBytes { payload throws(QCodecError) in
-          try unsafe first.encode(chunk: index, source: bytes, divisors: divisors, into: payload)
-        }
+    let pair = self
+    try parallelFor(count: layout.codeChunkCount, threads: look.threads) { index throws(QCodecError) in
+      let divisors = try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)
+      let payload = pair.look.pool.buffer(layout.payloadByteCount(ofChunk: index))
+      _ = try unsafe pair.sources.first.withChunk(index, of: layout, pool: pair.look.pool) {
+        bytes throws(QCodecError) in
+        try unsafe first.encode(chunk: index, source: bytes, divisors: divisors, into: payload.bytes)
       }
     }
   }

@@ -2,32 +2,50 @@ import QCodec
 
 /// A chunk ready to be written.
 struct PreparedChunk: Sendable {
-  let stored: [UInt8]
+  let stored: PooledBuffer
   let rawLength: Int
   let compression: Compression
   let kind: ChunkKind
   let hash: UInt64
-  var statistics = TensorStatistics()
+  let statistics: TensorStatistics
 
-  /// Puts a payload through the lossless stage; a lossless payload is transposed by its element size first.
-  init(_ payload: [UInt8], kind: ChunkKind, planes: Int = 1, options: WriterOptions) throws(QCodecError) {
-    let source = options.compression == .none ? payload : BytePlanes.split(payload, planes: planes)
-    let compressed = try options.compression.compress(source, level: options.zstdLevel)
-    stored = compressed ?? payload
-    compression = compressed == nil ? .none : options.compression
+  /// A chunk of a payload that `compressed`, where there is one, holds after the lossless stage.
+  init(
+    _ payload: PooledBuffer, kind: ChunkKind, compressed: (bytes: PooledBuffer, by: Compression)?,
+    statistics: TensorStatistics = TensorStatistics()
+  ) {
+    stored = compressed?.bytes ?? payload
+    compression = compressed?.by ?? .none
     rawLength = payload.count
     self.kind = kind
-    hash = xxh3(stored)
+    self.statistics = statistics
+    hash = unsafe xxh3(stored.contents)
   }
 }
 
-/// Makes the data chunks of one tensor out of its source bytes, in any order and on any thread.
+/// Makes the chunks of one tensor, in any order and on any thread.
 struct ChunkPreparation: Sendable {
   let plan: ChunkPlan
   /// nil for lossless tensors.
   let encoder: ChunkEncoder?
   let planes: Int
   let options: WriterOptions
+  let pool: BufferPool
+
+  init(
+    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], options: WriterOptions, pool: BufferPool
+  ) throws(QCodecError) {
+    let elements = try TensorLayout.elementCount(of: tensor.shape)
+    plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
+    encoder = try layout.map { layout throws(QCodecError) in
+      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
+    }
+    planes = tensor.dtype.planeCount
+    self.pool = pool
+    var own = options
+    own.compression = tensor.compression ?? options.compression
+    self.options = own
+  }
 
   /// Where the source of data chunk `index` lies in the tensor.
   func sourceRange(ofChunk index: Int) -> Range<UInt64> {
@@ -40,43 +58,63 @@ struct ChunkPreparation: Sendable {
     return elements.lowerBound * size..<elements.upperBound * size
   }
 
-  /// The bytes of the source that data chunk `index` holds.
-  func source(ofChunk index: Int, from source: any TensorSource) throws(QCodecError) -> [UInt8] {
+  /// Calls `body` with the bytes of the source that data chunk `index` holds.
+  func withSource<Result>(
+    ofChunk index: Int, from source: any TensorSource,
+    _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> Result {
     let range = sourceRange(ofChunk: index)
-    return try source.bytes(at: range.lowerBound, count: Int(range.upperBound - range.lowerBound))
+    return try unsafe source.withBytes(
+      at: range.lowerBound, count: Int(range.upperBound - range.lowerBound), pool: pool, body)
   }
 
-  /// A data chunk before the lossless stage, and what encoding did to it.
-  struct Payload {
-    let bytes: [UInt8]
-    let kind: ChunkKind
-    let statistics: TensorStatistics
+  /// One data chunk of a tensor of the value domain, or a lossless one, from its source bytes.
+  func prepare(_ index: Int, _ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
+    guard let encoder, let layout = plan.layout else { return try unsafe lossless(source) }
+    let payload = pool.buffer(layout.payloadByteCount(ofChunk: index))
+    let statistics = try unsafe encoder.encode(chunk: index, source: source, into: payload.bytes)
+    return try finish(payload, kind: .codes, statistics: statistics)
   }
 
-  /// Encodes the source of one data chunk; `divisors` as `ChunkEncoder.encode` takes them.
-  func payload(_ index: Int, _ source: [UInt8], divisors: [Float] = []) throws(QCodecError) -> Payload {
-    guard let encoder, let layout = plan.layout else {
-      return Payload(bytes: source, kind: .lossless, statistics: TensorStatistics())
-    }
-    var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: index))
-    let statistics = try unsafe source.withBytes { source throws(QCodecError) in
-      try unsafe payload.withMutableBytes { payload throws(QCodecError) in
-        try unsafe encoder.encode(chunk: index, source: source, divisors: divisors, into: payload)
+  /// One chunk of the scale vector.
+  func prepare(scales: ArraySlice<Float>) throws(QCodecError) -> PreparedChunk {
+    let payload = pool.buffer(4 * scales.count)
+    unsafe scales.withUnsafeBytes { unsafe payload.bytes.copyMemory(from: $0) }
+    return try finish(payload, kind: .scales)
+  }
+
+  /// Compresses and hashes a payload.
+  func finish(
+    _ payload: PooledBuffer, kind: ChunkKind, statistics: TensorStatistics = TensorStatistics()
+  ) throws(QCodecError) -> PreparedChunk {
+    let compressed = try unsafe compress(payload.contents)
+    return PreparedChunk(payload, kind: kind, compressed: compressed, statistics: statistics)
+  }
+
+  private func lossless(_ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
+    let payload = pool.buffer(source.count)
+    if options.compression != .none, planes > 1 {
+      unsafe BytePlanes.split(source, planes: planes, into: payload.bytes)
+      if let compressed = try unsafe compress(payload.contents) {
+        return PreparedChunk(payload, kind: .lossless, compressed: compressed)
       }
+      // Planes alone gain nothing: what does not compress is stored as it came.
+      unsafe payload.bytes.copyMemory(from: source)
+      return PreparedChunk(payload, kind: .lossless, compressed: nil)
     }
-    return Payload(bytes: payload, kind: .codes, statistics: statistics)
+    unsafe payload.bytes.copyMemory(from: source)
+    return try finish(payload, kind: .lossless)
   }
 
-  /// Transposes, compresses and hashes what `payload` made.
-  func finish(_ payload: Payload) throws(QCodecError) -> PreparedChunk {
-    let planes = payload.kind == .lossless ? planes : 1
-    var chunk = try PreparedChunk(payload.bytes, kind: payload.kind, planes: planes, options: options)
-    chunk.statistics = payload.statistics
-    return chunk
-  }
-
-  /// One data chunk from its source bytes.
-  func prepare(_ index: Int, _ source: [UInt8]) throws(QCodecError) -> PreparedChunk {
-    try finish(try payload(index, source))
+  private func compress(
+    _ source: UnsafeRawBufferPointer
+  ) throws(QCodecError) -> (bytes: PooledBuffer, by: Compression)? {
+    guard options.compression != .none else { return nil }
+    let target = pool.buffer(options.compression.bound(source.count))
+    guard
+      let count = try unsafe options.compression.compress(source, level: options.zstdLevel, into: target.bytes)
+    else { return nil }
+    target.shrink(to: count)
+    return (target, options.compression)
   }
 }

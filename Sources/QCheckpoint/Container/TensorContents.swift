@@ -15,6 +15,9 @@ public struct TensorContents: TensorSource {
     /// nil for lossless tensors.
     let decoder: ChunkDecoder?
     let places: ChunkPlaces
+
+    /// Bytes that are read together; 1 where any are.
+    var elementSize: Int { decoder.map { $0.layout.dtype.bitWidth / 8 } ?? 1 }
   }
 
   /// Reads from `offset` on with the caller's thread alone; throws as `read(at:into:threads:)`.
@@ -32,71 +35,93 @@ public struct TensorContents: TensorSource {
     guard offset <= byteCount, UInt64(target.count) <= byteCount - offset else {
       throw QCodecError(.invalidArgument, "bytes from \(offset) of a tensor of \(byteCount)", tensor: name)
     }
-    guard target.count > 0 else { return }
-    let range = offset..<offset + UInt64(target.count)
-    do throws(QCodecError) {
-      if let decoder = own.decoder {
-        try unsafe readQuantized(range, decoder: decoder, into: target, threads: threads)
-      } else {
-        try unsafe readLossless(range, into: target, threads: threads)
-      }
-    } catch {
-      throw error.named(name)
-    }
-  }
-
-  private func readLossless(
-    _ range: Range<UInt64>, into target: UnsafeMutableRawBufferPointer, threads: Int
-  ) throws(QCodecError) {
-    let size = UInt64(Format.losslessChunk)
-    let chunks = Int(range.lowerBound / size)..<Int((range.upperBound + size - 1) / size)
-    // Safe: every chunk writes bytes of its own, and the buffer outlives the call.
+    // Safe: every piece writes bytes of its own, and the buffer outlives the call.
     nonisolated(unsafe) let target = unsafe target
-    try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
-      let chunk = chunks.lowerBound + index
-      let payload = try reader.payload(ofChunk: own.places.data(chunk))
-      let held = UInt64(chunk) * size..<UInt64(chunk) * size + UInt64(payload.count)
-      let wanted = held.clamped(to: range)
-      let to = Int(wanted.lowerBound - range.lowerBound)
-      let from = Int(wanted.lowerBound - held.lowerBound)
-      let count = Int(wanted.upperBound - wanted.lowerBound)
-      unsafe payload.withUnsafeBytes { bytes in
-        unsafe UnsafeMutableRawBufferPointer(rebasing: target[to..<to + count])
-          .copyMemory(from: .init(rebasing: bytes[from..<from + count]))
-      }
+    let pieces = try unsafe pieces(of: offset..<offset + UInt64(target.count))
+    try parallelFor(count: pieces.count, threads: threads) { index throws(QCodecError) in
+      try unsafe pieces.read(index, into: target)
     }
   }
 
-  private func readQuantized(
-    _ range: Range<UInt64>, decoder: ChunkDecoder, into target: UnsafeMutableRawBufferPointer, threads: Int
-  ) throws(QCodecError) {
-    let layout = decoder.layout
-    let size = UInt64(layout.dtype.bitWidth / 8)
+  /// A range as the parts of chunks that hold it, to be read each on its own.
+  ///
+  /// Throws `invalidArgument` for a range of a quantized tensor that begins or ends within an element.
+  func pieces(of range: Range<UInt64>) throws(QCodecError) -> Pieces {
+    let size = UInt64(own.elementSize)
     guard range.lowerBound % size == 0, range.upperBound % size == 0 else {
-      throw QCodecError(.invalidArgument, "bytes \(range) begin or end within an element")
+      throw QCodecError(.invalidArgument, "bytes \(range) begin or end within an element", tensor: name)
     }
-    let elements = range.lowerBound / size..<range.upperBound / size
-    let chunks = layout.chunks(holding: elements)
-    // Safe: every chunk writes bytes of its own, and the buffer outlives the call.
-    nonisolated(unsafe) let target = unsafe target
-    try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
-      let chunk = chunks.lowerBound + index
-      let held = layout.elements(ofChunk: chunk)
-      let wanted = held.clamped(to: elements)
-      let start = Int(wanted.lowerBound - held.lowerBound)
-      let count = Int(wanted.upperBound - wanted.lowerBound)
-      let to = Int((wanted.lowerBound - elements.lowerBound) * size)
-      let payload = try reader.payload(ofChunk: own.places.data(chunk))
-      let divisors = try divisors(ofChunk: chunk, elements: start..<start + count)
+    let chunk = own.decoder == nil ? UInt64(Format.losslessChunk) : UInt64(TensorLayout.chunkElements) * size
+    let chunks = range.isEmpty ? 0..<0 : Int(range.lowerBound / chunk)..<Int((range.upperBound + chunk - 1) / chunk)
+    return Pieces(contents: self, range: range, chunks: chunks, chunkBytes: chunk)
+  }
+
+  struct Pieces: Sendable {
+    let contents: TensorContents
+    fileprivate let range: Range<UInt64>
+    fileprivate let chunks: Range<Int>
+    fileprivate let chunkBytes: UInt64
+
+    var count: Int { chunks.count }
+
+    private func held(_ index: Int) -> Range<UInt64> {
+      let start = UInt64(chunks.lowerBound + index) * chunkBytes
+      return start..<min(start + chunkBytes, contents.byteCount)
+    }
+
+    /// Bytes of one piece.
+    func byteCount(of index: Int) -> Int { held(index).clamped(to: range).count }
+
+    /// Reads one piece to its place in `target`, which holds the whole range.
+    func read(_ index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+      let place = Int(held(index).clamped(to: range).lowerBound - range.lowerBound)
+      try unsafe read(
+        index, alone: UnsafeMutableRawBufferPointer(rebasing: target[place..<place + byteCount(of: index)]))
+    }
+
+    /// Reads one piece into exactly its bytes.
+    func read(_ index: Int, alone target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+      let (chunk, held) = (chunks.lowerBound + index, held(index))
+      let wanted = held.clamped(to: range)
+      let within = Int(wanted.lowerBound - held.lowerBound)..<Int(wanted.upperBound - held.lowerBound)
       do throws(QCodecError) {
-        try unsafe payload.withBytes { bytes throws(QCodecError) in
-          try unsafe decoder.decode(
-            chunk: chunk, payload: bytes, elements: start..<start + count, divisors: divisors,
-            into: UnsafeMutableRawBufferPointer(rebasing: target[to..<to + count * Int(size)]))
+        if let decoder = contents.own.decoder {
+          let size = contents.own.elementSize
+          try unsafe contents.decode(
+            chunk, elements: within.lowerBound / size..<within.upperBound / size, by: decoder, into: target)
+        } else {
+          try unsafe contents.copy(chunk, bytes: within, isWhole: wanted == held, into: target)
         }
       } catch {
+        throw error.named(contents.name)
+      }
+    }
+  }
+
+  /// Bytes of a lossless chunk.
+  private func copy(
+    _ chunk: Int, bytes: Range<Int>, isWhole: Bool, into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) {
+    let place = own.places.data(chunk)
+    if isWhole { return try unsafe reader.readPayload(ofChunk: place, into: target) }
+    try unsafe reader.withPayload(ofChunk: place) { payload in
+      unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: payload[bytes]))
+    }
+  }
+
+  /// Elements of a chunk of codes, counted from its first.
+  private func decode(
+    _ chunk: Int, elements: Range<Int>, by decoder: ChunkDecoder, into target: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) {
+    let place = own.places.data(chunk)
+    let divisors = try divisors(ofChunk: chunk, elements: elements)
+    try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
+      do throws(QCodecError) {
+        try unsafe decoder.decode(
+          chunk: chunk, payload: payload, elements: elements, divisors: divisors, into: target)
+      } catch {
         var located = error
-        located.offset = reader.chunk(own.places.data(chunk)).offset
+        located.offset = reader.chunk(place).offset
         throw located
       }
     }
@@ -106,14 +131,13 @@ public struct TensorContents: TensorSource {
   private func divisors(ofChunk chunk: Int, elements: Range<Int>) throws(QCodecError) -> [Float] {
     guard let second, let decoder = second.decoder else { return [] }
     let place = second.places.data(chunk)
-    let payload = try reader.payload(ofChunk: place)
-    do throws(QCodecError) {
-      return try unsafe payload.withBytes { bytes throws(QCodecError) in
-        try unsafe decoder.divisors(chunk: chunk, payload: bytes, elements: elements)
+    return try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
+      do throws(QCodecError) {
+        return try unsafe decoder.divisors(chunk: chunk, payload: payload, elements: elements)
+      } catch {
+        throw QCodecError(
+          error.code, error.message, offset: reader.chunk(place).offset, tensor: reader.tensorName(ofChunk: place))
       }
-    } catch {
-      throw QCodecError(
-        error.code, error.message, offset: reader.chunk(place).offset, tensor: reader.tensorName(ofChunk: place))
     }
   }
 }

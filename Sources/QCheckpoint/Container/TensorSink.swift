@@ -51,8 +51,12 @@ public final class TensorSink {
     let (group, first, chunks) = (pending, next, chunks)
     try writer.writeChunks(last - first, to: &tensor) { index throws(QCodecError) in
       let range = chunks.sourceRange(ofChunk: first + index)
-      return try chunks.prepare(
-        first + index, Array(group[Int(range.lowerBound - start)..<Int(range.upperBound - start)]))
+      return try unsafe group.withBytes { bytes throws(QCodecError) in
+        try unsafe chunks.prepare(
+          first + index,
+          UnsafeRawBufferPointer(
+            rebasing: bytes[Int(range.lowerBound - start)..<Int(range.upperBound - start)]))
+      }
     }
     pending.removeFirst(size)
     next = last

@@ -1,3 +1,4 @@
+import CQCodecKernels
 import QCodec
 import Synchronization
 
@@ -17,6 +18,10 @@ import Synchronization
 package final class OutputFile {
   private static let serial = Atomic<Int>(0)
   private static let bufferSize = 1 << 20
+  /// Bytes after which the system is asked to begin writing to the disk, so that little is left for the end.
+  private static let writebackStep: UInt64 = 8 << 20
+  /// Space that is reserved at a time; what is left over is given back.
+  private static let reservation: UInt64 = 64 << 20
 
   private var descriptor: Int32
   private let path: String?
@@ -24,6 +29,10 @@ package final class OutputFile {
   private var buffer: [UInt8] = []
   /// Bytes written so far.
   package private(set) var position: UInt64 = 0
+  /// Bytes handed to the system, those of them that it was asked to write to the disk, and the end of what is reserved.
+  private var handedOver: UInt64 = 0
+  private var writtenBack: UInt64 = 0
+  private var reserved: UInt64 = 0
 
   /// Prepares to replace the file at `path`, through a symbolic link if it is one, even to nothing; throws `io`.
   package init(path: String) throws(QCodecError) {
@@ -88,6 +97,8 @@ package final class OutputFile {
       descriptor = -1
       return
     }
+    // What was reserved beyond the end is no part of the file, but would keep its space.
+    guard reserved <= position || ftruncate(descriptor, off_t(position)) == 0 else { throw systemError("write") }
     guard fsync(descriptor) == 0 else { throw systemError("write to the disk") }
     let status = close(descriptor)
     descriptor = -1
@@ -128,6 +139,20 @@ package final class OutputFile {
       guard count >= 0 else { throw systemError("write") }
       done += count
     }
+    handedOver += UInt64(bytes.count)
+    if temporary != nil { helpDisk() }
+  }
+
+  /// Reserves space ahead and starts the disk on what is there. A full disk shows when it is written to.
+  private func helpDisk() {
+    guard handedOver - writtenBack >= Self.writebackStep else { return }
+    if handedOver + Self.writebackStep > reserved {
+      let start = max(reserved, handedOver)
+      qcodec_reserve(descriptor, start, Self.reservation)
+      reserved = start + Self.reservation
+    }
+    qcodec_begin_writeback(descriptor, writtenBack, handedOver - writtenBack)
+    writtenBack = handedOver
   }
 
   private static func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {

@@ -8,31 +8,126 @@ public protocol TensorSource: Sendable {
   var byteCount: UInt64 { get }
   /// Fills `target` from `offset` on; `target` never reaches beyond `byteCount`.
   func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError)
+  /// Calls `body` with the bytes of a range where they lie in memory, for its duration; returns false, without a call,
+  /// where they do not. The default is that they do not.
+  func withMemory(
+    at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) -> Bool
 }
 
-/// A tensor in memory.
+extension TensorSource {
+  /// That the bytes do not lie in memory.
+  public func withMemory(
+    at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) -> Bool {
+    false
+  }
+
+  /// Calls `body` with the bytes of a range: where they lie, or read into memory of the pool.
+  func withBytes<Result>(
+    at offset: UInt64, count: Int, pool: BufferPool,
+    _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
+  ) throws(QCodecError) -> Result {
+    var result: Result?
+    let isInMemory = try unsafe withMemory(at: offset, count: count) { bytes throws(QCodecError) in
+      result = try unsafe body(bytes)
+    }
+    if isInMemory, let result { return result }
+    let buffer = pool.buffer(count)
+    try unsafe read(at: offset, into: buffer.bytes)
+    return try unsafe body(buffer.contents)
+  }
+
+  /// The bytes of a range, which the caller knows to be small.
+  func bytes(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in try unsafe read(at: offset, into: buffer) }
+    return bytes
+  }
+}
+
+/// A tensor in an array, which is shared and not copied.
 public struct MemorySource: TensorSource {
-  private let bytes: [UInt8]
+  private enum Storage: Sendable {
+    case bytes([UInt8])
+    case floats([Float])
+  }
+
+  private let storage: Storage
+  /// Bytes in memory.
+  public let byteCount: UInt64
 
   /// The tensor whose bytes these are.
-  public init(bytes: [UInt8]) { self.bytes = bytes }
+  public init(bytes: [UInt8]) {
+    storage = .bytes(bytes)
+    byteCount = UInt64(bytes.count)
+  }
 
   /// An f32 tensor.
   public init(_ values: [Float]) {
-    bytes = unsafe values.withUnsafeBytes { unsafe [UInt8]($0) }
+    storage = .floats(values)
+    byteCount = UInt64(values.count) * 4
   }
-
-  /// Bytes in memory.
-  public var byteCount: UInt64 { UInt64(bytes.count) }
 
   /// Copies from `offset` on; throws `truncated` for more than the tensor has.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
-    guard offset <= byteCount, UInt64(target.count) <= byteCount - offset else {
+    _ = try unsafe withMemory(at: offset, count: target.count) { bytes in unsafe target.copyMemory(from: bytes) }
+  }
+
+  /// Calls `body` with bytes of the array; throws `truncated` for more than the tensor has.
+  public func withMemory(
+    at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) -> Bool {
+    let range = try range(at: offset, count: count)
+    switch storage {
+    case .bytes(let bytes):
+      try unsafe bytes.withBytes { all throws(QCodecError) in
+        try unsafe body(UnsafeRawBufferPointer(rebasing: all[range]))
+      }
+    case .floats(let floats):
+      try unsafe floats.withUnsafeBufferPointer { all throws(QCodecError) in
+        try unsafe body(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(all)[range]))
+      }
+    }
+    return true
+  }
+}
+
+extension TensorSource {
+  /// A range that the tensor has; throws `truncated` for others.
+  fileprivate func range(at offset: UInt64, count: Int) throws(QCodecError) -> Range<Int> {
+    guard offset <= byteCount, UInt64(count) <= byteCount - offset else {
       throw QCodecError(.truncated, "the tensor has \(byteCount) bytes", offset: offset)
     }
-    unsafe bytes.withUnsafeBytes { all in
-      unsafe target.copyMemory(from: .init(rebasing: all[Int(offset)..<Int(offset) + target.count]))
-    }
+    return Int(offset)..<Int(offset) + count
+  }
+}
+
+/// A tensor in memory that someone else owns and keeps, unchanged, for as long as the source is used.
+///
+/// Safe only as far as that promise goes, which is why making one is not.
+@safe public struct BorrowedSource: TensorSource, @unchecked Sendable {
+  private let bytes: UnsafeRawBufferPointer
+
+  /// The tensor whose bytes these are; the caller keeps them.
+  @unsafe public init(_ bytes: UnsafeRawBufferPointer) { unsafe self.bytes = bytes }
+
+  /// Bytes in memory.
+  public var byteCount: UInt64 { unsafe UInt64(bytes.count) }
+
+  /// Copies from `offset` on; throws `truncated` for more than the tensor has.
+  public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    let range = try range(at: offset, count: target.count)
+    unsafe target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[range]))
+  }
+
+  /// Calls `body` with bytes of the tensor; throws `truncated` for more than it has.
+  public func withMemory(
+    at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) -> Bool {
+    let range = try range(at: offset, count: count)
+    try unsafe body(UnsafeRawBufferPointer(rebasing: bytes[range]))
+    return true
   }
 }
 

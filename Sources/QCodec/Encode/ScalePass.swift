@@ -1,7 +1,7 @@
 /// The first pass over a tensor whose scales span chunks: tensor, row, column and rank1 scaling.
 ///
 /// Chunks are given once each, in order; the result is the scale vector. One pass over the source, O(elements × axes).
-public final class ScalePass {
+public final class ScalePass: @unchecked Sendable {
   private let layout: TensorLayout
   private let field: ScaleField
   private let scratch = SegmentScratch()
@@ -64,6 +64,13 @@ public final class ScalePass {
       unsafe extremes[0] = extreme
     } else {
       for i in 0..<count where unsafe x[i].magnitude > extremes[i].magnitude { unsafe extremes[i] = x[i] }
+    }
+  }
+
+  /// Takes in what a pass over later chunks of the same tensor found.
+  public func merge(_ later: ScalePass) {
+    for i in extremes.indices where later.extremes[i].magnitude > extremes[i].magnitude {
+      extremes[i] = later.extremes[i]
     }
   }
 

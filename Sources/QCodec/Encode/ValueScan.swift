@@ -25,6 +25,14 @@ public struct ValueScan: Sendable {
     withCodecEnvironment { unsafe scanAll(source: source, dtype: dtype, startingAt: index) }
   }
 
+  /// Takes in a scan of elements that follow in the tensor.
+  public mutating func append(_ later: ValueScan) {
+    firstNonFinite = firstNonFinite ?? later.firstNonFinite
+    firstNegative = firstNegative ?? later.firstNegative
+    greatestMagnitude = max(greatestMagnitude, later.greatestMagnitude)
+    leastNonzeroMagnitude = min(leastNonzeroMagnitude, later.leastNonzeroMagnitude)
+  }
+
   private mutating func scanAll(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {
     let size = dtype.bitWidth / 8
     let total = source.count / size

@@ -1,14 +1,6 @@
 import CQCodecKernels
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// The number of processors that the calling process may run on: its affinity mask, at least 1.
 public func availableThreads() -> Int {
   max(1, Int(qcodec_available_processors()))
@@ -46,40 +38,13 @@ private final class Loop: Sendable {
 
 /// Calls `body` with every index in `0..<count` on up to `threads` threads, the caller's among them.
 ///
-/// Threads are started for the call and joined before it returns: nothing is left that a fork of the host could break.
-/// Where the system grants fewer threads, fewer are used. Throws the error of the lowest failing index.
+/// Threads live for the call alone. Throws the error of the lowest failing index.
 package func parallelFor(
   count: Int, threads: Int, _ body: @escaping @Sendable (Int) throws(QCodecError) -> Void
 ) throws(QCodecError) {
   let loop = Loop(count: count, body: body)
-  var workers: [pthread_t] = []
-  // Any number may be asked for; beyond a thousand threads only cost.
-  for _ in 1..<max(1, min(threads, count, 1024)) {
-    guard let worker = startWorker(loop) else { break }
-    workers.append(worker)
-  }
+  let workers = Workers(threads: threads, count: count) { loop.work() }
   loop.work()
-  for worker in workers { pthread_join(worker, nil) }
+  workers.join()
   if let failure = loop.failure.withLock({ $0 }) { throw failure.error }
-}
-
-private func startWorker(_ loop: Loop) -> pthread_t? {
-  let retained = unsafe Unmanaged.passRetained(loop)
-  #if canImport(Darwin)
-    var thread: pthread_t?
-    let status = unsafe pthread_create(&thread, nil, { runWorker($0) }, retained.toOpaque())
-  #else
-    var thread = pthread_t()
-    let status = unsafe pthread_create(&thread, nil, { unsafe runWorker($0) }, retained.toOpaque())
-  #endif
-  guard status == 0 else {
-    unsafe retained.release()
-    return nil
-  }
-  return thread
-}
-
-private func runWorker(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-  if let context = unsafe context { unsafe Unmanaged<Loop>.fromOpaque(context).takeRetainedValue().work() }
-  return nil
 }

@@ -27,8 +27,8 @@ struct SyntheticTensor {
   var second: SyntheticTensorBox?
 
   /// One moment of a pair.
-  var moment: Moment {
-    Moment(name: name, dtype: dtype, role: .other, encoding: encoding, source: MemorySource(bytes: bytes))
+  var moment: NewTensor {
+    NewTensor(name: name, dtype: dtype, role: .other, encoding: encoding, source: MemorySource(bytes: bytes))
   }
 
   /// A quantized tensor of many magnitudes with zeros among them.

@@ -14,10 +14,15 @@ struct CompressionTests {
   func transposition(size: Int) {
     for count in 0...40 {
       let bytes = (0..<count * size).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 1) }
-      let split = BytePlanes.split(bytes, planes: size)
+      var split = [UInt8](repeating: 0xEE, count: bytes.count)
+      unsafe bytes.withBytes { source in
+        unsafe split.withMutableBytes { unsafe BytePlanes.split(source, planes: size, into: $0) }
+      }
       #expect(split == planes(bytes, size))
       var joined = [UInt8](repeating: 0xEE, count: bytes.count)
-      unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(split, planes: size, into: $0) }
+      unsafe split.withBytes { source in
+        unsafe joined.withMutableBytes { unsafe BytePlanes.join(source, planes: size, into: $0) }
+      }
       #expect(joined == bytes)
     }
   }
@@ -37,10 +42,7 @@ struct CompressionTests {
         let chunk = try opened(file).chunk(0)
         let content = Array(file[Int(chunk.offset)..<Int(chunk.offset) + chunk.storedLength])
         #expect(chunk.compression == (bytes == even ? compression : .none))
-        var raw = [UInt8](repeating: 0, count: chunk.rawLength)
-        try unsafe raw.withMutableBytes { target throws(QCodecError) in
-          try unsafe chunk.compression.decompress(content, into: target)
-        }
+        let raw = try chunk.compression.decompressed(content, count: chunk.rawLength)
         #expect(raw == (chunk.compression == .none ? bytes : planes(bytes, size)))
       }
     }

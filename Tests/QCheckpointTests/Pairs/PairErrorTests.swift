@@ -64,9 +64,9 @@ struct PairErrorTests {
       }
       let error = inputError {
         try writer.addPair(
-          first: Moment(
+          first: NewTensor(
             name: "m", dtype: .f32, role: .other, encoding: .quantized(updateScheme()), source: source("m", bytes.0)),
-          second: Moment(
+          second: NewTensor(
             name: "v", dtype: .f32, role: .other, encoding: .quantized(log8), source: source("v", bytes.1)),
           shape: [300_000])
       }

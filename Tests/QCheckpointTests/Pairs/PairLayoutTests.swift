@@ -136,10 +136,10 @@ struct PairLayoutTests {
     let file = try checkpoint(.init(compression: .none, threads: 1)) { writer in
       let source = (MemorySource(values.0), MemorySource(values.1))
       try writer.addPair(
-        first: Moment(
+        first: NewTensor(
           name: "m", dtype: .f32, role: .other, encoding: .quantized(updateScheme()), compression: .zstd,
           source: source.0),
-        second: Moment(
+        second: NewTensor(
           name: "v", dtype: .f32, role: .other, encoding: .quantized(log8), compression: .lz4, source: source.1),
         shape: [8192])
     }

@@ -58,9 +58,9 @@ struct Pair: Sendable {
 
   func add(to writer: CheckpointWriter) throws(QCodecError) {
     try writer.addPair(
-      first: Moment(
+      first: NewTensor(
         name: names.first, dtype: dtypes.first, role: .firstMoment, encoding: first, source: MemorySource(bytes: m)),
-      second: Moment(
+      second: NewTensor(
         name: names.second, dtype: dtypes.second, role: .secondMoment, encoding: second,
         negativeFallsBack: negativeFallsBack, source: MemorySource(bytes: v)),
       shape: shape, fallback: fallback, nonFinite: nonFinite, measuring: epsilon)

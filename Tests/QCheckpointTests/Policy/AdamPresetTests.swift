@@ -69,9 +69,9 @@ struct AdamPresetTests {
     let file = try checkpoint { writer in
       for (index, item) in planned.enumerated() where !planned.contains(where: { $0.partner == index }) {
         let plan = try #require(item.decision.plan)
-        func moment(_ index: Int) throws -> Moment {
+        func moment(_ index: Int) throws -> NewTensor {
           let plan = try #require(planned[index].decision.plan)
-          return Moment(
+          return NewTensor(
             name: tensors[index].name, dtype: .f32, role: planned[index].role, encoding: plan.encoding,
             negativeFallsBack: plan.negativeFallsBack, source: MemorySource(tensors[index].values))
         }

@@ -48,8 +48,8 @@ struct PairSample {
 func pairFile(_ pairs: [PairSample], others: [Sample] = []) throws -> [UInt8] {
   try checkpointBytes { writer in
     for pair in pairs {
-      func moment(_ sample: Sample, _ role: Role) -> Moment {
-        Moment(
+      func moment(_ sample: Sample, _ role: Role) -> NewTensor {
+        NewTensor(
           name: sample.name, dtype: sample.dtype, role: role,
           encoding: sample.scheme.map { .quantized($0) } ?? .lossless(reason: .none),
           source: MemorySource(bytes: sample.bytes))

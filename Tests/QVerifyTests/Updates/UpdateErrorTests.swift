@@ -63,8 +63,8 @@ struct UpdateErrorTests {
     let values = pairValues(600_000, seed: 73)
     let pair = PairSample(values)
     let file = try checkpointBytes { writer in
-      func moment(_ sample: Sample, _ role: Role) -> Moment {
-        Moment(
+      func moment(_ sample: Sample, _ role: Role) -> NewTensor {
+        NewTensor(
           name: sample.name, dtype: .f32, role: role, encoding: .quantized(sample.scheme ?? log8),
           source: MemorySource(bytes: sample.bytes))
       }

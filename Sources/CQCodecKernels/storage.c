@@ -1,0 +1,21 @@
+// glibc declares these calls for GNU sources alone, which is why Swift does not see them.
+#define _GNU_SOURCE
+#include <fcntl.h>
+
+#include "CQCodecKernels.h"
+
+void qcodec_reserve(int descriptor, uint64_t offset, uint64_t count) {
+#if defined(__linux__)
+  (void)fallocate(descriptor, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)count);
+#else
+  (void)descriptor, (void)offset, (void)count;
+#endif
+}
+
+void qcodec_begin_writeback(int descriptor, uint64_t offset, uint64_t count) {
+#if defined(__linux__)
+  (void)sync_file_range(descriptor, (off_t)offset, (off_t)count, SYNC_FILE_RANGE_WRITE);
+#else
+  (void)descriptor, (void)offset, (void)count;
+#endif
+}

@@ -1,0 +1,80 @@
+import QCodec
+
+extension CheckpointReader {
+  /// Reads whole tensors, each into exactly its `sourceBytes` bytes; chunks of all of them in parallel.
+  ///
+  /// Throws as `read(tensor:into:threads:)` for the tensors in the order given.
+  public func read(
+    _ tensors: [(tensor: Int, target: UnsafeMutableRawBufferPointer)], threads: Int = availableThreads()
+  ) throws(QCodecError) {
+    for unsafe(index, target) in unsafe tensors {
+      let size = directory.records[index].sourceBytes
+      guard UInt64(target.count) == size else {
+        throw QCodecError(
+          .shapeMismatch, "room for \(target.count) bytes where the tensor has \(size)", tensor: tensor(index).name)
+      }
+    }
+    // Safe: every piece writes bytes of its own, and the buffers outlive the call.
+    nonisolated(unsafe) let targets = unsafe tensors.map(\.target)
+    let pieces = try PieceList(unsafe tensors.map(\.tensor), of: self)
+    try parallelFor(count: pieces.count, threads: threads) { piece throws(QCodecError) in
+      let (place, index) = pieces.place(piece)
+      try unsafe pieces.tensors[place].read(index, into: targets[place])
+    }
+  }
+
+  /// Decodes tensors one after another and gives `body` their bytes, in order and in pieces, on the caller's thread;
+  /// decoding goes ahead on the others. Memory: a few chunks a thread, and scale vectors of some tensors.
+  ///
+  /// Throws as `read(tensor:into:threads:)`, and what `body` throws.
+  public func stream(
+    _ tensors: [Int], threads: Int = availableThreads(),
+    _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) throws(QCodecError) {
+    var start = 0
+    while start < tensors.count {
+      var (end, bytes) = (start, UInt64(0))
+      while end < tensors.count, end - start < Self.windowCount, bytes < Self.windowBytes {
+        bytes += directory.records[tensors[end]].sourceBytes
+        end += 1
+      }
+      let pieces = try PieceList(Array(tensors[start..<end]), of: self)
+      let pool = pool
+      try orderedPipeline(count: pieces.count, threads: threads) { piece throws(QCodecError) in
+        let (place, index) = pieces.place(piece)
+        let buffer = pool.buffer(pieces.tensors[place].byteCount(of: index))
+        try unsafe pieces.tensors[place].read(index, alone: buffer.bytes)
+        return buffer
+      } consume: { (buffer: PooledBuffer) throws(QCodecError) in
+        try unsafe body(buffer.contents)
+      }
+      start = end
+    }
+  }
+
+  /// Tensors whose scale vectors are held at a time.
+  private static var windowCount: Int { 4096 }
+  private static var windowBytes: UInt64 { 256 << 20 }
+}
+
+/// The pieces of several tensors, numbered one after another.
+private struct PieceList: Sendable {
+  let tensors: [TensorContents.Pieces]
+  private let starts: [Int]
+
+  init(_ indices: [Int], of reader: CheckpointReader) throws(QCodecError) {
+    tensors = try indices.map { index throws(QCodecError) in
+      let contents = try reader.contents(of: index)
+      return try contents.pieces(of: 0..<contents.byteCount)
+    }
+    starts = tensors.reduce(into: [0]) { $0.append($0[$0.count - 1] + $1.count) }
+  }
+
+  var count: Int { starts[starts.count - 1] }
+
+  /// Which tensor a piece is of, and which of its pieces.
+  func place(_ piece: Int) -> (tensor: Int, piece: Int) {
+    let tensor = starts.partitioningIndex { $0 > piece } - 1
+    return (tensor, piece - starts[tensor])
+  }
+}

@@ -1,0 +1,238 @@
+import QCodec
+
+extension CheckpointWriter {
+  /// Adds tensors and pairs of them, in order; chunks of all are made in parallel.
+  ///
+  /// Additions are looked over some 256 MiB at a time, before the first byte of any of these is written, wherever a
+  /// decision depends on their values; then their chunks are made and written. Memory: some chunks a thread.
+  ///
+  /// - Parameters:
+  ///   - nonFinite: what to do with NaN and ±∞ in a tensor to be quantized.
+  ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded for pairs in the update domain; nil
+  ///     does not measure.
+  ///   - added: called after each addition is written, with its place among `additions`.
+  ///
+  /// Throws `invalidName`, `duplicateName`, `invalidShape`, `limitExceeded`, `shapeMismatch`, `unsupportedScheme` before
+  /// anything is written, and nothing is added then; `nonFiniteValue`, `negativeValue` and `io`, which abort the file.
+  public func add(
+    _ additions: [Addition], nonFinite: NonFinitePolicy = .error, measuring epsilon: Double? = nil,
+    added: (Int) -> Void = { _ in }
+  ) throws(QCodecError) {
+    let layouts = try check(additions)
+    var start = 0
+    while start < additions.count {
+      var (end, bytes) = (start, UInt64(0))
+      while end < additions.count, end - start < Self.windowCount, bytes < Self.windowBytes {
+        bytes += additions[end].byteCount
+        end += 1
+      }
+      let settled = try settle(additions[start..<end], layouts: layouts[start..<end], nonFinite: nonFinite)
+      try write(settled, nonFinite: nonFinite, epsilon: epsilon) { added(start + $0) }
+      start = end
+    }
+  }
+
+  /// Additions that are looked over before the first of them is written.
+  private static var windowCount: Int { 4096 }
+  private static var windowBytes: UInt64 { 256 << 20 }
+  /// Additions of fewer bytes are each made by one thread.
+  private static var small: UInt64 { 2 << 20 }
+
+  // MARK: Checks
+
+  /// The layouts that a tensor or pair was asked to have.
+  private struct Layouts: Sendable {
+    let tensors: [TensorLayout?]
+    let fallback: TensorLayout?
+  }
+
+  private func check(_ additions: [Addition]) throws(QCodecError) -> [Layouts] {
+    var own: Set<[UInt8]> = []
+    return try additions.map { addition throws(QCodecError) in
+      let descriptions = addition.tensors.map { $0.description(shape: addition.shape) }
+      for (tensor, description) in zip(addition.tensors, descriptions) {
+        try check(description, source: tensor.source)
+        guard own.insert(Array(tensor.name.utf8)).inserted else {
+          throw QCodecError(.duplicateName, "two tensors to be added have this name", tensor: tensor.name)
+        }
+      }
+      let layouts = try zip(addition.tensors, descriptions).map { tensor, description throws(QCodecError) in
+        try layout(of: description, tensor.encoding)
+      }
+      guard case .pair(let first, _, _, let fallback) = addition else {
+        try refuseAlone(layouts[0], name: descriptions[0].name)
+        return Layouts(tensors: layouts, fallback: nil)
+      }
+      let scheme = fallback ?? layouts[1]?.scheme.updateFallback
+      let other = try scheme.flatMap { scheme throws(QCodecError) in try layout(of: descriptions[1], .quantized(scheme))
+      }
+      guard layouts[0]?.scheme.domain != .update, other?.scheme.domain != .update else {
+        throw QCodecError(
+          .unsupportedScheme, "a second moment and a fallback are of the value domain", tensor: first.name)
+      }
+      return Layouts(tensors: layouts, fallback: other)
+    }
+  }
+
+  // MARK: Decisions
+
+  /// Takes every decision that depends on values; large additions by all threads, small ones side by side.
+  private func settle(
+    _ additions: ArraySlice<Addition>, layouts: ArraySlice<Layouts>, nonFinite: NonFinitePolicy
+  ) throws(QCodecError) -> [SettledAddition] {
+    let (additions, layouts, pool, threads) = (Array(additions), Array(layouts), pool, options.threads)
+    let results = ResultSlots<Result<SettledAddition, QCodecError>>(count: additions.count)
+    let settle = { @Sendable (index: Int, threads: Int) -> Void in
+      let look = Look(threads: threads, pool: pool)
+      do throws(QCodecError) {
+        results[index] = .success(
+          try Self.settle(additions[index], layouts[index], nonFinite: nonFinite, by: look))
+      } catch {
+        results[index] = .failure(error)
+      }
+    }
+    let isSmall = additions.map { $0.byteCount < Self.small }
+    let small = additions.indices.filter { isSmall[$0] }
+    try parallelFor(count: small.count, threads: threads) { place in settle(small[place], 1) }
+    for index in additions.indices where !isSmall[index] { settle(index, threads) }
+    var settled: [SettledAddition] = []
+    for (addition, result) in zip(additions, results.inOrder) {
+      try writing(addition.tensors.map { $0.description(shape: addition.shape) }) { () throws(QCodecError) in
+        settled.append(try result.get())
+      }
+    }
+    return settled
+  }
+
+  private static func settle(
+    _ addition: Addition, _ layouts: Layouts, nonFinite: NonFinitePolicy, by look: Look
+  ) throws(QCodecError) -> SettledAddition {
+    switch addition {
+    case .tensor(let tensor, let shape):
+      var (layout, reason, scales) = (layouts.tensors[0], tensor.encoding.reason, [Float]())
+      if let quantized = layout {
+        let choice = FallbackChoice(
+          name: tensor.name, nonFinite: nonFinite, negativeFallsBack: tensor.negativeFallsBack)
+        let pass = try FirstPass.run(tensor.source, layout: quantized, choice: choice, by: look)
+        if let found = pass.scales { scales = found } else { (layout, reason) = (nil, pass.reason) }
+      }
+      let settled = SettledTensor(
+        description: tensor.description(shape: shape), layout: layout, reason: reason, scales: scales,
+        source: tensor.source)
+      return SettledAddition(tensors: [settled], isUpdate: false, sourceBytes: addition.byteCount)
+    case .pair(let first, let second, let shape, _):
+      var pair = PairWork(
+        first: first.description(shape: shape), second: second.description(shape: shape),
+        sources: (first.source, second.source), nonFinite: nonFinite, look: look)
+      try pair.settle(first, second, layouts: (layouts.tensors[1], layouts.tensors[0]), fallback: layouts.fallback)
+      return SettledAddition(
+        tensors: [
+          SettledTensor(
+            description: pair.second, layout: pair.secondLayout, reason: pair.secondReason,
+            scales: pair.secondScales, source: second.source),
+          SettledTensor(
+            description: pair.first, layout: pair.firstLayout, reason: pair.firstReason, scales: pair.firstScales,
+            source: first.source),
+        ], isUpdate: pair.firstLayout?.scheme.domain == .update, sourceBytes: addition.byteCount)
+    }
+  }
+
+  // MARK: Chunks
+
+  /// What one thread makes of an addition: everything, where it is small, else one part.
+  private struct Piece: Sendable {
+    let addition: Int
+    let made: AdditionWork.Made
+    let isFirst: Bool
+    let isLast: Bool
+  }
+
+  private func write(
+    _ settled: [SettledAddition], nonFinite: NonFinitePolicy, epsilon: Double?, added: (Int) -> Void
+  ) throws(QCodecError) {
+    // Where the pieces of each addition begin.
+    var starts: [Int] = [0]
+    var works: [AdditionWork?] = []
+    for addition in settled {
+      let isSmall = addition.sourceBytes < Self.small
+      let work = isSmall ? nil : try AdditionWork(addition, options: options, epsilon: epsilon, pool: pool)
+      works.append(work)
+      starts.append(starts[starts.count - 1] + (work?.stepCount ?? 1))
+    }
+    let (places, large, options, pool) = (starts, works, options, pool)
+    var current: [OpenTensor] = []
+    var update: UpdateError?
+    var reached = 0
+    do throws(QCodecError) {
+      try orderedPipeline(count: starts[settled.count], threads: options.threads) {
+        piece throws(QCodecError) in
+        let index = places.partitioningIndex { $0 > piece } - 1
+        let step = piece - places[index]
+        let made: AdditionWork.Made
+        if let work = large[index] {
+          made = try work.make(step)
+        } else {
+          made = try AdditionWork(settled[index], options: options, epsilon: epsilon, pool: pool).makeAll()
+        }
+        return Piece(addition: index, made: made, isFirst: step == 0, isLast: piece + 1 == places[index + 1])
+      } consume: { piece throws(QCodecError) in
+        let addition = settled[piece.addition]
+        reached = piece.addition
+        if piece.isFirst {
+          current = try open(addition)
+          update = epsilon.map { UpdateError(epsilon: $0) }
+        }
+        for (tensor, chunk) in piece.made.chunks { try take(chunk, into: &current[tensor]) }
+        withCodecEnvironment { for error in piece.made.updates { update?.append(error) } }
+        guard piece.isLast else { return }
+        close(addition, current, update: update)
+        reached += 1
+        added(piece.addition)
+      }
+    } catch {
+      let failed = settled[min(reached, settled.count - 1)]
+      try writing(failed.tensors.map(\.description)) { () throws(QCodecError) in
+        try Self.explain(error, of: failed, nonFinite: nonFinite, by: Look(threads: options.threads, pool: pool))
+      }
+    }
+  }
+
+  /// Throws what is wrong with a tensor that failed to encode: what is not finite counts wherever it stands, though the
+  /// encoder came to a negative element first.
+  private static func explain(
+    _ error: QCodecError, of addition: SettledAddition, nonFinite: NonFinitePolicy, by look: Look
+  ) throws(QCodecError) {
+    if error.code == .negativeValue, addition.tensors.count == 1, let layout = addition.tensors[0].layout {
+      let tensor = addition.tensors[0]
+      let choice = FallbackChoice(name: tensor.description.name, nonFinite: nonFinite, negativeFallsBack: false)
+      _ = try FirstPass.run(tensor.source, layout: layout, choice: choice, isWhole: true, by: look)
+    }
+    throw error
+  }
+
+  /// Begins the tensors of an addition.
+  private func open(_ addition: SettledAddition) throws(QCodecError) -> [OpenTensor] {
+    var opened: [OpenTensor] = []
+    for (index, tensor) in addition.tensors.enumerated() {
+      opened.append(
+        try open(
+          tensor.description, layout: tensor.layout, reason: tensor.reason, number: tensors.count + index))
+    }
+    if addition.isUpdate {
+      opened[1].record.reference = tensors.count
+      // Frames count tensors by their first chunks: with scales of its own the first moment begins.
+      opened[1].preamble.reference = nextOrdinal + (addition.tensors[1].scales.isEmpty ? 0 : 1)
+      if opened[1].record.elementCount > 0 {
+        for index in opened.indices { opened[index].record.stride = 2 }
+      }
+    }
+    return opened
+  }
+
+  private func close(_ addition: SettledAddition, _ opened: [OpenTensor], update: UpdateError?) {
+    if addition.isUpdate, opened[1].record.elementCount > 0, let update {
+      note(pair: tensors.count + 1, tensors.count, update)
+    }
+    for (tensor, open) in zip(addition.tensors, opened) { close(tensor.description, open.record) }
+  }
+}
