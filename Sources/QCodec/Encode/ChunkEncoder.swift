@@ -47,7 +47,7 @@ public struct ChunkEncoder: Sendable {
   /// chunk's, `updateNotFinite` where a quotient, a scale or a decoded value of the update domain is not finite.
   public func encode(
     chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float] = [],
-    into payload: UnsafeMutableRawBufferPointer
+    into payload: UnsafeMutableRawBufferPointer, measures: Bool = true
   ) throws(QCodecError) -> TensorStatistics {
     let total = source.count / layout.elementSize
     guard source.count == layout.sourceByteCount(ofChunk: index),
@@ -64,11 +64,16 @@ public struct ChunkEncoder: Sendable {
       let blocks = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[..<split])
       let codes = unsafe (payload.baseAddress.unsafelyUnwrapped + split).assumingMemoryBound(to: UInt8.self)
       let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
-      if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes) { return found }
-      guard let coder else {
-        return try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
+      if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes, measures: measures) {
+        return found
       }
-      return try unsafe encodeScaled(work, coder: coder, blocks: blocks, codes: codes)
+      let statistics =
+        if let coder {
+          try unsafe encodeScaled(work, coder: coder, blocks: blocks, codes: codes)
+        } else {
+          try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
+        }
+      return measures ? statistics : TensorStatistics()
     }
   }
 

@@ -34,7 +34,8 @@ struct ChunkKernels: Sendable {
 
   /// Encodes a chunk; nil where a value was found that the reference is to refuse.
   func encode(
-    _ work: ChunkWork, vector: [Float], blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>
+    _ work: ChunkWork, vector: [Float], blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>,
+    measures: Bool
   ) -> TensorStatistics? {
     var statistics = unsafe qcodec_statistics()
     unsafe statistics.slack = slack
@@ -55,6 +56,7 @@ struct ChunkKernels: Sendable {
         : unsafe encodeBlocks(work, x, from: start, count: count, size, scales: own, scratch, target, &statistics)
       guard found == 0 else { return nil }
     }
+    guard measures else { return TensorStatistics() }
     var result = unsafe ChunkStatistics(statistics)
     if table == nil { unsafe boundLog(blocks, &result) }
     return result.finish(slack: slack)
