@@ -118,7 +118,7 @@ struct AdditionWork: Sendable {
     pair =
       addition.isUpdate
       ? try PairPreparation(
-        first: addition.tensors[1], second: addition.tensors[0], chunks: (preparations[1], preparations[0]),
+        sources: (addition.tensors[1].source, addition.tensors[0].source), chunks: (preparations[1], preparations[0]),
         epsilon: epsilon) : nil
     let plans = preparations.map(\.plan)
     segments =

@@ -1,25 +1,35 @@
 import QCodec
 
 extension CheckpointReader {
-  /// Reads whole tensors, each into exactly its `sourceBytes` bytes; chunks of all of them in parallel.
+  /// Reads whole tensors, each into exactly its `sourceBytes` bytes; chunks of all of them in parallel, and the chunks
+  /// of a pair whose moments are both asked for decoded once for both.
   ///
-  /// Throws as `read(tensor:into:threads:)` for the tensors in the order given.
+  /// Throws as `read(tensor:into:threads:)`.
   public func read(
     _ tensors: [(tensor: Int, target: UnsafeMutableRawBufferPointer)], threads: Int = availableThreads()
   ) throws(QCodecError) {
-    for unsafe(index, target) in unsafe tensors {
+    for unsafe (index, target) in unsafe tensors {
       let size = directory.records[index].sourceBytes
       guard UInt64(target.count) == size else {
         throw QCodecError(
           .shapeMismatch, "room for \(target.count) bytes where the tensor has \(size)", tensor: tensor(index).name)
       }
     }
+    let numbers = unsafe tensors.map(\.tensor)
+    let places = Dictionary(numbers.enumerated().map { ($1, $0) }) { first, _ in first }
+    // By first moment, the place of its second moment in the list; what is asked for twice is read alone again.
+    let partners = numbers.indices.map { place in
+      places[numbers[place]] == place ? directory.records[numbers[place]].reference.flatMap { places[$0] } : nil
+    }
+    let joined = Set(partners.compactMap(\.self))
+    let alone = numbers.indices.filter { !joined.contains($0) }
+    let pieces = try PieceList(alone.map { numbers[$0] }, of: self)
     // Safe: every piece writes bytes of its own, and the buffers outlive the call.
     nonisolated(unsafe) let targets = unsafe tensors.map(\.target)
-    let pieces = try PieceList(unsafe tensors.map(\.tensor), of: self)
     try parallelFor(count: pieces.count, threads: threads) { piece throws(QCodecError) in
-      let (place, index) = pieces.place(piece)
-      try unsafe pieces.tensors[place].read(index, into: targets[place])
+      let (tensor, index) = pieces.place(piece)
+      let place = alone[tensor]
+      try unsafe pieces.tensors[tensor].read(index, into: targets[place], partners[place].map { unsafe targets[$0] })
     }
   }
 

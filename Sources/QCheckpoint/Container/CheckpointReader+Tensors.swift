@@ -60,12 +60,17 @@ extension CheckpointReader {
   public func contents(of index: Int) throws(QCodecError) -> TensorContents {
     let name = String(decoding: directory.name(index), as: UTF8.self)
     do throws(QCodecError) {
-      let second = try directory.records[index].reference.map { second throws(QCodecError) in
-        try part(of: second)
+      let own = try part(of: index)
+      let reference = directory.records[index].reference
+      let second = try reference.map { second throws(QCodecError) in try part(of: second) }
+      var pair: PairDecoder?
+      if let reference, let one = own.decoder, let other = second?.decoder {
+        let other = (decoder: other, name: String(decoding: directory.name(reference), as: UTF8.self))
+        pair = try PairDecoder(first: one, second: other.decoder, names: (name, other.name))
       }
       return TensorContents(
-        reader: self, name: name, byteCount: directory.records[index].sourceBytes, own: try part(of: index),
-        second: second)
+        reader: self, name: name, byteCount: directory.records[index].sourceBytes, own: own, second: second,
+        pair: pair)
     } catch {
       throw error.named(name)
     }

@@ -33,71 +33,35 @@ struct PairPreparation: Sendable {
 
   private let sources: (first: any TensorSource, second: any TensorSource)
   private let chunks: (first: ChunkPreparation, second: ChunkPreparation)
-  private let encoders: (first: ChunkEncoder, second: ChunkEncoder)
-  private let decoders: (first: ChunkDecoder, second: ChunkDecoder)
+  private let encoder: PairEncoder
   /// ε of the update that is measured; nil to measure none.
   private let epsilon: Double?
 
   /// Both tensors are quantized, the first in the update domain.
   init(
-    first: SettledTensor, second: SettledTensor, chunks: (first: ChunkPreparation, second: ChunkPreparation),
-    epsilon: Double?
+    sources: (first: any TensorSource, second: any TensorSource),
+    chunks: (first: ChunkPreparation, second: ChunkPreparation), epsilon: Double?
   ) throws(QCodecError) {
-    guard let one = chunks.first.encoder, let other = chunks.second.encoder else {
+    guard let first = chunks.first.encoder, let second = chunks.second.encoder else {
       preconditionFailure("a pair of the update domain is quantized")
     }
-    sources = (first.source, second.source)
+    self.sources = sources
     self.chunks = chunks
-    encoders = (one, other)
-    decoders = (
-      try ChunkDecoder(layout: one.layout, scales: first.scales),
-      try ChunkDecoder(layout: other.layout, scales: second.scales)
-    )
+    encoder = try PairEncoder(first: first, second: second)
     self.epsilon = epsilon
   }
 
   func prepare(_ index: Int) throws(QCodecError) -> Chunks {
-    try unsafe chunks.second.withSource(ofChunk: index, from: sources.second) { v throws(QCodecError) in
-      try unsafe chunks.first.withSource(ofChunk: index, from: sources.first) { m throws(QCodecError) in
-        try unsafe prepare(index, m: m, v: v)
-      }
-    }
-  }
-
-  private func prepare(
-    _ index: Int, m: UnsafeRawBufferPointer, v: UnsafeRawBufferPointer
-  ) throws(QCodecError) -> Chunks {
     let pool = chunks.first.pool
-    let first = pool.buffer(encoders.first.layout.payloadByteCount(ofChunk: index))
-    let second = pool.buffer(encoders.second.layout.payloadByteCount(ofChunk: index))
-    let secondStatistics = try unsafe encoders.second.encode(chunk: index, source: v, into: second.bytes)
-    let divisors = try unsafe decoders.second.divisors(chunk: index, payload: second.contents)
-    let firstStatistics = try unsafe encoders.first.encode(
-      chunk: index, source: m, divisors: divisors, into: first.bytes)
-    var error: UpdateError?
-    if let epsilon {
-      let (decodedM, decodedV) = (pool.buffer(m.count), pool.buffer(v.count))
-      try unsafe decoders.first.decode(
-        chunk: index, payload: first.contents, divisors: divisors, into: decodedM.bytes)
-      try unsafe decoders.second.decode(chunk: index, payload: second.contents, into: decodedV.bytes)
-      error = unsafe updateError(m, v, decodedM.contents, decodedV.contents, epsilon: epsilon)
+    let first = pool.buffer(encoder.first.layout.payloadByteCount(ofChunk: index))
+    let second = pool.buffer(encoder.second.layout.payloadByteCount(ofChunk: index))
+    let outcome = try unsafe chunks.second.withSource(ofChunk: index, from: sources.second) { v throws(QCodecError) in
+      try unsafe chunks.first.withSource(ofChunk: index, from: sources.first) { m throws(QCodecError) in
+        try unsafe encoder.encode(chunk: index, first: m, second: v, into: first.bytes, second.bytes, epsilon: epsilon)
+      }
     }
     return Chunks(
-      first: try chunks.first.finish(first, kind: .codes, statistics: firstStatistics),
-      second: try chunks.second.finish(second, kind: .codes, statistics: secondStatistics), error: error)
-  }
-
-  private func updateError(
-    _ m: UnsafeRawBufferPointer, _ v: UnsafeRawBufferPointer, _ decodedM: UnsafeRawBufferPointer,
-    _ decodedV: UnsafeRawBufferPointer, epsilon: Double
-  ) -> UpdateError {
-    let (first, second) = (encoders.first.layout.dtype, encoders.second.layout.dtype)
-    let (m, decodedM) = unsafe (first.floats(m), first.floats(decodedM))
-    let (v, decodedV) = unsafe (second.floats(v), second.floats(decodedV))
-    return withCodecEnvironment {
-      UpdateError(epsilon: epsilon, count: m.count) { index in
-        (Double(m[index]), Double(v[index]), Double(decodedM[index]), Double(decodedV[index]))
-      }
-    }
+      first: try chunks.first.finish(first, kind: .codes, statistics: outcome.first),
+      second: try chunks.second.finish(second, kind: .codes, statistics: outcome.second), error: outcome.update)
   }
 }

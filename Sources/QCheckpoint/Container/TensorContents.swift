@@ -7,8 +7,9 @@ public struct TensorContents: TensorSource {
   /// Bytes of the whole tensor in its dtype.
   public let byteCount: UInt64
   let own: Part
-  /// In the update domain what stands for the second moment.
+  /// In the update domain what stands for the second moment, and what decodes both.
   let second: Part?
+  let pair: PairDecoder?
 
   /// A tensor's chunks and what decodes them.
   struct Part: Sendable {
@@ -72,23 +73,40 @@ public struct TensorContents: TensorSource {
     /// Bytes of one piece.
     func byteCount(of index: Int) -> Int { held(index).clamped(to: range).count }
 
-    /// Reads one piece to its place in `target`, which holds the whole range.
-    func read(_ index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
-      let place = Int(held(index).clamped(to: range).lowerBound - range.lowerBound)
-      try unsafe read(
-        index, alone: UnsafeMutableRawBufferPointer(rebasing: target[place..<place + byteCount(of: index)]))
+    /// Reads one piece to its place in `target`, which holds the whole range, and in the update domain that of the
+    /// second moment to `secondTarget`, where it is wanted.
+    func read(
+      _ index: Int, into target: UnsafeMutableRawBufferPointer, _ secondTarget: UnsafeMutableRawBufferPointer? = nil
+    ) throws(QCodecError) {
+      let place = held(index).clamped(to: range).lowerBound - range.lowerBound
+      let own = unsafe rebased(target, place, index, size: contents.own.elementSize)
+      let second = unsafe secondTarget.map { target in
+        unsafe rebased(target, place, index, size: contents.second?.elementSize ?? 1)
+      }
+      try unsafe read(index, alone: own, second)
+    }
+
+    /// The part of a tensor's memory that a piece of this one's bytes corresponds to, of elements of another size.
+    private func rebased(
+      _ target: UnsafeMutableRawBufferPointer, _ place: UInt64, _ index: Int, size: Int
+    ) -> UnsafeMutableRawBufferPointer {
+      let own = contents.own.elementSize
+      let (start, count) = (Int(place) / own * size, byteCount(of: index) / own * size)
+      return unsafe UnsafeMutableRawBufferPointer(rebasing: target[start..<start + count])
     }
 
     /// Reads one piece into exactly its bytes.
-    func read(_ index: Int, alone target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    func read(
+      _ index: Int, alone target: UnsafeMutableRawBufferPointer, _ secondTarget: UnsafeMutableRawBufferPointer? = nil
+    ) throws(QCodecError) {
       let (chunk, held) = (chunks.lowerBound + index, held(index))
       let wanted = held.clamped(to: range)
       let within = Int(wanted.lowerBound - held.lowerBound)..<Int(wanted.upperBound - held.lowerBound)
       do throws(QCodecError) {
         if let decoder = contents.own.decoder {
           let size = contents.own.elementSize
-          try unsafe contents.decode(
-            chunk, elements: within.lowerBound / size..<within.upperBound / size, by: decoder, into: target)
+          let elements = within.lowerBound / size..<within.upperBound / size
+          try unsafe contents.decode(chunk, elements: elements, by: decoder, into: target, secondTarget)
         } else {
           try unsafe contents.copy(chunk, bytes: within, isWhole: wanted == held, into: target)
         }
@@ -109,35 +127,41 @@ public struct TensorContents: TensorSource {
     }
   }
 
-  /// Elements of a chunk of codes, counted from its first.
+  /// Elements of a chunk of codes, counted from its first; of a pair also the second moment's, where they are wanted.
   private func decode(
-    _ chunk: Int, elements: Range<Int>, by decoder: ChunkDecoder, into target: UnsafeMutableRawBufferPointer
+    _ chunk: Int, elements: Range<Int>, by decoder: ChunkDecoder, into target: UnsafeMutableRawBufferPointer,
+    _ secondTarget: UnsafeMutableRawBufferPointer?
   ) throws(QCodecError) {
     let place = own.places.data(chunk)
-    let divisors = try divisors(ofChunk: chunk, elements: elements)
-    try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
-      do throws(QCodecError) {
-        try unsafe decoder.decode(
-          chunk: chunk, payload: payload, elements: elements, divisors: divisors, into: target)
-      } catch {
-        var located = error
-        located.offset = reader.chunk(place).offset
-        throw located
+    guard let pair, let second else {
+      return try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
+        try locating(place) { () throws(QCodecError) in
+          try unsafe decoder.decode(chunk: chunk, payload: payload, elements: elements, into: target)
+        }
+      }
+    }
+    let secondPlace = second.places.data(chunk)
+    let secondName = reader.tensorName(ofChunk: secondPlace)
+    try unsafe reader.withPayload(ofChunk: secondPlace) { secondPayload throws(QCodecError) in
+      try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
+        do throws(QCodecError) {
+          try unsafe pair.decode(
+            chunk: chunk, first: payload, second: secondPayload, elements: elements, into: target, secondTarget)
+        } catch {
+          var located = error
+          located.offset = reader.chunk(error.tensor == secondName ? secondPlace : place).offset
+          throw located
+        }
       }
     }
   }
 
-  /// What elements of a chunk are divided by, from the same chunk of the second moment; none in the value domain.
-  private func divisors(ofChunk chunk: Int, elements: Range<Int>) throws(QCodecError) -> [Float] {
-    guard let second, let decoder = second.decoder else { return [] }
-    let place = second.places.data(chunk)
-    return try unsafe reader.withPayload(ofChunk: place) { payload throws(QCodecError) in
-      do throws(QCodecError) {
-        return try unsafe decoder.divisors(chunk: chunk, payload: payload, elements: elements)
-      } catch {
-        throw QCodecError(
-          error.code, error.message, offset: reader.chunk(place).offset, tensor: reader.tensorName(ofChunk: place))
-      }
+  /// Gives errors of `body` the place of a chunk.
+  private func locating(_ place: Int, _ body: () throws(QCodecError) -> Void) throws(QCodecError) {
+    do throws(QCodecError) { try body() } catch {
+      var located = error
+      located.offset = reader.chunk(place).offset
+      throw located
     }
   }
 }
