@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "CQCodecKernels.h"
@@ -27,15 +28,27 @@ static uint32_t count_below(const qcodec_table *t, float y) {
   return low;
 }
 
+typedef struct {
+  double radius;
+  int code;
+} ranked;
+
+// By radius, codes in order among equals.
+static int compare_ranked(const void *left, const void *right) {
+  const ranked *a = left, *b = right;
+  if (a->radius != b->radius) return a->radius < b->radius ? -1 : 1;
+  return a->code - b->code;
+}
+
 void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits) {
+  ranked order[256];
+  int count = 1 << bits;
   memset(result, 0, sizeof *result);
-  for (int c = 0; c < 1 << bits; c++) {
-    int rank = 0;
-    for (int other = 0; other < 1 << bits; other++) {
-      rank += radii[other] < radii[c] || (radii[other] == radii[c] && other < c);
-    }
-    result->rank[c] = (uint8_t)rank;
-    result->radii[rank] = radii[c];
+  for (int c = 0; c < count; c++) order[c] = (ranked){radii[c], c};
+  qsort(order, (size_t)count, sizeof *order, compare_ranked);
+  for (int rank = 0; rank < count; rank++) {
+    result->rank[order[rank].code] = (uint8_t)rank;
+    result->radii[rank] = order[rank].radius;
   }
 }
 

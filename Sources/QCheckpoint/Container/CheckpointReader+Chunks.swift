@@ -7,7 +7,7 @@ extension CheckpointReader {
   private func withStored<Result>(
     ofChunk index: Int, checked: Bool, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
   ) throws(QCodecError) -> Result {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     return try unsafe source.withBytes(
       at: record.offset, count: Int(record.storedLength), pool: pool
     ) { bytes throws(QCodecError) in
@@ -17,7 +17,7 @@ extension CheckpointReader {
   }
 
   private func check(_ stored: UnsafeRawBufferPointer, ofChunk index: Int) throws(QCodecError) {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     guard unsafe xxh3(stored) == record.hash else {
       throw QCodecError(
         .chunkCorrupt, "a chunk's checksum is wrong", offset: record.offset, tensor: tensorName(ofChunk: index))
@@ -35,7 +35,7 @@ extension CheckpointReader {
   func withPayload<Result>(
     ofChunk index: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
   ) throws(QCodecError) -> Result {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     if record.compression == .none {
       return try unsafe withStored(ofChunk: index, checked: verifiesChecksums, body)
     }
@@ -46,14 +46,14 @@ extension CheckpointReader {
 
   /// Puts the payload of a chunk into exactly its bytes; throws as `payload(ofChunk:)`.
   func readPayload(ofChunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     guard record.compression != .none else {
       // Straight to where it belongs: nothing is copied but by the system.
       try unsafe source.read(at: record.offset, into: target)
       if verifiesChecksums { try unsafe check(UnsafeRawBufferPointer(target), ofChunk: index) }
       return
     }
-    let planes = record.kind == .lossless ? directory.records[Int(record.tensor)].dtype.planeCount : 1
+    let planes = record.kind == .lossless ? directory.record(Int(record.tensor)).dtype.planeCount : 1
     try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { stored throws(QCodecError) in
       guard planes > 1 else { return try unsafe decompress(stored, ofChunk: index, into: target) }
       let split = pool.buffer(target.count)
@@ -65,7 +65,7 @@ extension CheckpointReader {
   private func decompress(
     _ stored: UnsafeRawBufferPointer, ofChunk index: Int, into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     do throws(QCodecError) { try unsafe record.compression.decompress(stored, into: target) } catch {
       throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
     }
@@ -75,7 +75,7 @@ extension CheckpointReader {
   ///
   /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and `io`.
   public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
-    var payload = [UInt8](repeating: 0, count: Int(directory.chunks[index].rawLength))
+    var payload = [UInt8](repeating: 0, count: Int(directory.chunk(index).rawLength))
     try unsafe payload.withMutableBytes { target throws(QCodecError) in
       try unsafe readPayload(ofChunk: index, into: target)
     }
@@ -83,7 +83,7 @@ extension CheckpointReader {
   }
 
   func tensorName(ofChunk index: Int) -> String {
-    String(decoding: directory.name(Int(directory.chunks[index].tensor)), as: UTF8.self)
+    String(decoding: directory.name(Int(directory.chunk(index).tensor)), as: UTF8.self)
   }
 
   /// The scale vector of a tensor: empty for lossless tensors and under block scaling.
@@ -113,7 +113,10 @@ extension CheckpointReader {
       try self.checkStored(ofChunk: index)
       try self.checkLead(ofChunk: index, ordinals: ordinals)
     }
-    if let last = directory.chunks.last { try checkPadding(from: last.offset + UInt64(last.storedLength)) }
+    if chunkCount > 0 {
+      let last = directory.chunk(chunkCount - 1)
+      try checkPadding(from: last.offset + UInt64(last.storedLength))
+    }
     _ = try metadata()
     try checkPadding(from: trailer.metadataOffset + trailer.metadataLength)
     try checkPadding(from: trailer.directoryOffset + trailer.directoryLength)
@@ -123,8 +126,10 @@ extension CheckpointReader {
   private func tensorOrdinals() -> [UInt32] {
     var ordinals = [UInt32](repeating: 0, count: tensorCount)
     var next: UInt32 = 0
-    for (index, chunk) in directory.chunks.enumerated() where directory.places(Int(chunk.tensor))[0] == index {
-      ordinals[Int(chunk.tensor)] = next
+    for index in 0..<chunkCount {
+      let tensor = Int(directory.chunk(index).tensor)
+      guard directory.tensor(tensor).firstChunk == UInt64(index) else { continue }
+      ordinals[tensor] = next
       next += 1
     }
     return ordinals
@@ -132,13 +137,13 @@ extension CheckpointReader {
 
   /// The bytes between a chunk and what comes before it are those that the directory implies.
   private func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
-    let chunk = directory.chunks[index]
+    let chunk = directory.chunk(index)
     let tensor = Int(chunk.tensor)
-    let record = directory.records[tensor]
+    let record = directory.record(tensor)
     let start =
       index == 0
       ? UInt64(Format.headerSize)
-      : directory.chunks[index - 1].offset + UInt64(directory.chunks[index - 1].storedLength)
+      : directory.chunk(index - 1).offset + UInt64(directory.chunk(index - 1).storedLength)
     // Places ascend with the number of the chunk.
     let places = directory.places(tensor)
     let place = UInt32(

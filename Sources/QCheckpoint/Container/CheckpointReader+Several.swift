@@ -8,8 +8,8 @@ extension CheckpointReader {
   public func read(
     _ tensors: [(tensor: Int, target: UnsafeMutableRawBufferPointer)], threads: Int = availableThreads()
   ) throws(QCodecError) {
-    for unsafe (index, target) in unsafe tensors {
-      let size = directory.records[index].sourceBytes
+    for unsafe(index, target) in unsafe tensors {
+      let size = directory.sourceBytes(index)
       guard UInt64(target.count) == size else {
         throw QCodecError(
           .shapeMismatch, "room for \(target.count) bytes where the tensor has \(size)", tensor: tensor(index).name)
@@ -19,7 +19,7 @@ extension CheckpointReader {
     let places = Dictionary(numbers.enumerated().map { ($1, $0) }) { first, _ in first }
     // By first moment, the place of its second moment in the list; what is asked for twice is read alone again.
     let partners = numbers.indices.map { place in
-      places[numbers[place]] == place ? directory.records[numbers[place]].reference.flatMap { places[$0] } : nil
+      places[numbers[place]] == place ? directory.tensor(numbers[place]).reference.flatMap { places[$0] } : nil
     }
     let joined = Set(partners.compactMap(\.self))
     let alone = numbers.indices.filter { !joined.contains($0) }
@@ -45,7 +45,7 @@ extension CheckpointReader {
     while start < tensors.count {
       var (end, bytes) = (start, UInt64(0))
       while end < tensors.count, end - start < Self.windowCount, bytes < Self.windowBytes {
-        bytes += directory.records[tensors[end]].sourceBytes
+        bytes += directory.sourceBytes(tensors[end])
         end += 1
       }
       let pieces = try PieceList(Array(tensors[start..<end]), of: self)

@@ -8,7 +8,7 @@ extension CheckpointReader {
   public func read(
     tensor index: Int, into target: UnsafeMutableRawBufferPointer, threads: Int = availableThreads()
   ) throws(QCodecError) {
-    let size = directory.records[index].sourceBytes
+    let size = directory.sourceBytes(index)
     guard UInt64(target.count) == size else {
       throw QCodecError(.shapeMismatch, "room for \(target.count) bytes where the tensor has \(size)")
     }
@@ -17,7 +17,7 @@ extension CheckpointReader {
 
   /// A whole tensor's bytes, in its dtype.
   public func bytes(ofTensor index: Int, threads: Int = availableThreads()) throws(QCodecError) -> [UInt8] {
-    let record = directory.records[index]
+    let record = directory.record(index)
     // The chunk table vouches for the size: its chunks were counted against the file.
     var bytes = [UInt8](repeating: 0, count: Int(record.sourceBytes))
     try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in
@@ -33,7 +33,7 @@ extension CheckpointReader {
     tensor index: Int, rows: Range<UInt64>, into target: UnsafeMutableRawBufferPointer,
     threads: Int = availableThreads()
   ) throws(QCodecError) {
-    let record = directory.records[index]
+    let record = directory.record(index)
     let elements = try TensorLayout.elements(
       ofRows: rows, shape: directory.shape(index), elementCount: record.elementCount)
     let offset = try record.dtype.byteCount(elements: elements.lowerBound)
@@ -61,7 +61,7 @@ extension CheckpointReader {
     let name = String(decoding: directory.name(index), as: UTF8.self)
     do throws(QCodecError) {
       let own = try part(of: index)
-      let reference = directory.records[index].reference
+      let reference = directory.tensor(index).reference
       let second = try reference.map { second throws(QCodecError) in try part(of: second) }
       var pair: PairDecoder?
       if let reference, let one = own.decoder, let other = second?.decoder {
@@ -69,7 +69,7 @@ extension CheckpointReader {
         pair = try PairDecoder(first: one, second: other.decoder, names: (name, other.name))
       }
       return TensorContents(
-        reader: self, name: name, byteCount: directory.records[index].sourceBytes, own: own, second: second,
+        reader: self, name: name, byteCount: directory.sourceBytes(index), own: own, second: second,
         pair: pair)
     } catch {
       throw error.named(name)
@@ -90,7 +90,7 @@ extension CheckpointReader {
       // The place within the vector says less than the chunk that holds it.
       let scale = Int((error.offset ?? 0) / 4)
       let chunk = directory.places(index)[scale / TensorLayout.chunkScales]
-      throw QCodecError(error.code, error.message, offset: directory.chunks[chunk].offset)
+      throw QCodecError(error.code, error.message, offset: directory.chunk(chunk).offset)
     }
   }
 }

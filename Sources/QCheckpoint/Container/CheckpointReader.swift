@@ -84,7 +84,7 @@ public final class CheckpointReader: Sendable {
     self.directory = directory
     verifiesChecksums = true
     formatVersion = (Format.major, Format.minor)
-    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.records.count))
+    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
   }
 
   // MARK: Directory
@@ -93,16 +93,16 @@ public final class CheckpointReader: Sendable {
   public var fileBytes: UInt64 { trailer.fileLength }
 
   /// Tensors of the directory.
-  public var tensorCount: Int { directory.records.count }
+  public var tensorCount: Int { directory.count }
 
   /// Chunks of all tensors, in the order of the file.
-  public var chunkCount: Int { directory.chunks.count }
+  public var chunkCount: Int { directory.chunkCount }
 
   /// A tensor's description; tensors are numbered in the order of their names' bytes.
   public func tensor(_ index: Int) -> TensorInfo {
-    let record = directory.records[index]
+    let record = directory.record(index)
     let places = directory.places(index)
-    let chunks = places.map { directory.chunks[$0] }
+    let chunks = places.map { directory.chunk($0) }
     let guarantee = record.statistics.guaranteedMaxAbsError
     return TensorInfo(
       name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
@@ -119,11 +119,11 @@ public final class CheckpointReader: Sendable {
   }
 
   /// The number of the tensor of a name, or nil; O(log tensors).
-  public func find(_ name: String) -> Int? { directory.find(Array(name.utf8)) }
+  public func find(_ name: String) -> Int? { directory.find(name) }
 
   /// A chunk's description, by its place in the file's chunk table.
   public func chunk(_ index: Int) -> ChunkInfo {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     return ChunkInfo(
       offset: record.offset, storedLength: Int(record.storedLength), rawLength: Int(record.rawLength),
       hash: record.hash, compression: record.compression, kind: record.kind, tensor: Int(record.tensor))

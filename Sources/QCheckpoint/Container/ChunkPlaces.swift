@@ -37,21 +37,19 @@ public struct ChunkPlaces: RandomAccessCollection, Sendable {
 extension Directory {
   /// The places of a tensor's chunks.
   func places(_ index: Int) -> ChunkPlaces {
-    let record = records[index]
+    let tensor = tensor(index)
     let scales = scaleChunkCount(index)
-    let first = Int(record.firstChunk)
+    let (first, count) = (Int(tensor.firstChunk), Int(tensor.chunkCount))
     var dataFirst = first + scales
-    if let second = record.reference, record.chunkCount > 0 {
-      dataFirst = Int(records[second].firstChunk) + scaleChunkCount(second) + 1
+    if let second = tensor.reference, count > 0 {
+      dataFirst = Int(self.tensor(second).firstChunk) + scaleChunkCount(second) + 1
     }
     return ChunkPlaces(
-      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(record.stride),
-      count: Int(record.chunkCount))
+      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(tensor.stride), count: count)
   }
 
   private func scaleChunkCount(_ index: Int) -> Int {
-    guard let scheme = records[index].scheme else { return 0 }
-    if case .block = scheme.scaling { return 0 }
+    guard let scheme = scheme(index), scheme.block == 0 else { return 0 }
     // The directory was checked: there is a layout.
     return (try? plan(index).scaleChunks) ?? 0
   }

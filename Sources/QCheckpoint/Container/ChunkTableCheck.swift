@@ -12,11 +12,32 @@ struct ChunkTableCheck {
   /// Where the chunks end: the metadata.
   let end: UInt64
 
-  /// What is known of a tensor while its chunks go by.
-  private struct Progress {
-    let plan: ChunkPlan
-    let places: ChunkPlaces
-    var seen = 0
+  /// The sizes of a tensor's chunks.
+  private enum Sizes {
+    /// Of a lossless tensor, or one under block scaling that is known to have a layout.
+    case lossless(bytes: UInt64)
+    case blocks(StoredScheme, elements: UInt64)
+    indirect case planned(ChunkPlan)
+
+    var count: UInt64 {
+      switch self {
+      case .lossless(let bytes): ChunkPlan.losslessCount(bytes)
+      case .blocks(_, let elements):
+        elements / UInt64(TensorLayout.chunkElements) + (elements % UInt64(TensorLayout.chunkElements) == 0 ? 0 : 1)
+      case .planned(let plan): plan.count
+      }
+    }
+
+    func chunk(_ index: Int) -> (kind: ChunkKind, rawLength: Int) {
+      switch self {
+      case .lossless(let bytes): return (.lossless, ChunkPlan.losslessLength(bytes, chunk: index))
+      case .blocks(let stored, let elements):
+        let rest = elements - UInt64(index) * UInt64(TensorLayout.chunkElements)
+        let count = Int(min(rest, UInt64(TensorLayout.chunkElements)))
+        return (.codes, TensorLayout.payloadByteCount(elements: count, scheme: stored.scheme))
+      case .planned(let plan): return plan.chunk(index)
+      }
+    }
   }
 
   private func refuse(_ message: String, _ chunk: Int, tensor: Int? = nil) -> QCodecError {
@@ -26,49 +47,48 @@ struct ChunkTableCheck {
   }
 
   func run() throws(QCodecError) {
-    try checkReferences()
-    var progress: [Progress] = []
-    progress.reserveCapacity(directory.records.count)
-    for (tensor, record) in directory.records.enumerated() {
-      let plan = try plan(of: tensor)
-      guard plan.count == record.chunkCount else {
+    let referred = try checkReferences()
+    // Schemes under block scaling of which a tensor had a layout: whether one has does not depend on its shape.
+    var known = [Bool](repeating: false, count: directory.schemes.count)
+    for tensor in 0..<directory.count {
+      let record = directory.tensor(tensor)
+      try checkStride(of: tensor, record, isReferred: !referred.isEmpty && referred[tensor])
+      let count = try sizes(of: tensor, known: &known).count
+      guard count == record.chunkCount else {
         throw refuse(
-          "\(record.chunkCount) chunks where shape and scheme make \(plan.count)", Int(record.firstChunk),
-          tensor: tensor)
+          "\(record.chunkCount) chunks where shape and scheme make \(count)", Int(record.firstChunk), tensor: tensor)
       }
-      progress.append(Progress(plan: plan, places: directory.places(tensor)))
     }
+    var seen = [UInt32](repeating: 0, count: directory.count)
     var next = UInt64(Format.headerSize)
-    for (index, chunk) in directory.chunks.enumerated() {
+    for index in 0..<directory.chunkCount {
+      let chunk = directory.chunk(index)
       let tensor = Int(chunk.tensor)
-      guard tensor < progress.count else { throw refuse("a chunk of tensor \(tensor)", index) }
+      guard tensor < seen.count else { throw refuse("a chunk of tensor \(tensor)", index) }
       // Where chunks alternate, places follow from the second moment's first chunk; the record is to say the same.
-      guard progress[tensor].seen < progress[tensor].places.count,
-        progress[tensor].places[progress[tensor].seen] == index,
-        progress[tensor].seen > 0 || directory.records[tensor].firstChunk == UInt64(index)
+      let (places, own) = (directory.places(tensor), Int(seen[tensor]))
+      guard own < places.count, places[own] == index,
+        own > 0 || directory.tensor(tensor).firstChunk == UInt64(index)
       else { throw refuse("a chunk that its tensor does not own", index, tensor: tensor) }
-      try check(chunk, index, of: tensor, progress[tensor], next: &next)
-      progress[tensor].seen += 1
+      try check(chunk, index, of: tensor, own, try sizes(of: tensor, known: &known), next: &next)
+      seen[tensor] += 1
     }
     guard Format.aligned(next) == end else {
-      throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", directory.chunks.count)
+      throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", directory.chunkCount)
     }
-    if let tensor = progress.firstIndex(where: { $0.seen < $0.places.count }) {
+    if let tensor = seen.indices.first(where: { UInt64(seen[$0]) < directory.tensor($0).chunkCount }) {
       throw refuse("a tensor without its chunks", 0, tensor: tensor)
     }
   }
 
   private func check(
-    _ chunk: ChunkRecord, _ index: Int, of tensor: Int, _ progress: Progress, next: inout UInt64
+    _ chunk: ChunkRecord, _ index: Int, of tensor: Int, _ own: Int, _ sizes: Sizes, next: inout UInt64
   ) throws(QCodecError) {
-    let (kind, rawLength) = progress.plan.chunk(progress.seen)
+    let (kind, rawLength) = sizes.chunk(own)
     guard chunk.kind == kind, Int(chunk.rawLength) == rawLength else {
       throw refuse("a chunk is not what shape and scheme make", index, tensor: tensor)
     }
-    let record = directory.records[tensor]
-    let preamble = Preamble.byteCount(
-      nameLength: Int(record.nameLength), dims: Int(record.dimCount), scheme: record.scheme)
-    let expected = Lead.storedOffset(after: next, preambleLength: progress.seen == 0 ? preamble : 0)
+    let expected = Lead.storedOffset(after: next, preambleLength: own == 0 ? preambleByteCount(tensor) : 0)
     guard chunk.offset == expected else {
       throw refuse("a chunk at byte \(chunk.offset), not \(expected)", index, tensor: tensor)
     }
@@ -80,15 +100,27 @@ struct ChunkTableCheck {
     guard next <= end else { throw refuse("a chunk reaches beyond the chunks' end", index, tensor: tensor) }
   }
 
-  /// The tensor's plan; a scheme that a writer would have resolved to another is refused.
-  private func plan(of tensor: Int) throws(QCodecError) -> ChunkPlan {
-    let record = directory.records[tensor]
+  private func preambleByteCount(_ tensor: Int) -> Int {
+    let record = directory.tensor(tensor)
+    let scheme = directory.scheme(tensor)
+    return Preamble.byteCount(
+      nameLength: Int(record.nameLength), dims: Int(record.dimCount), isUpdate: scheme?.isUpdate == true,
+      tableBytes: scheme?.tableBytes ?? 0)
+  }
+
+  /// The sizes of a tensor's chunks; a scheme that a writer would have resolved to another is refused.
+  private func sizes(of tensor: Int, known: inout [Bool]) throws(QCodecError) -> Sizes {
+    guard let stored = directory.scheme(tensor) else { return .lossless(bytes: directory.sourceBytes(tensor)) }
+    let number = Int(directory.schemeNumbers[tensor])
+    let elements = directory.elementCount(tensor)
+    if stored.block > 0, elements < 1 << 60, known[number] { return .blocks(stored, elements: elements) }
     do throws(QCodecError) {
       let plan = try directory.plan(tensor)
-      if let layout = plan.layout, layout.scheme != record.scheme {
+      guard plan.layout?.scheme == stored.scheme else {
         throw QCodecError(.invalidScheme, "a scaling that this shape cannot have")
       }
-      return plan
+      if stored.block > 0 { known[number] = true }
+      return .planned(plan)
     } catch {
       throw QCodecError(
         error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
@@ -102,32 +134,33 @@ struct ChunkTableCheck {
   // MARK: References
 
   /// A first moment of the update domain refers to a second moment of its shape that no other refers to; the chunks of
-  /// both alternate.
-  private func checkReferences() throws(QCodecError) {
-    var referred: Set<Int> = []
-    for (tensor, record) in directory.records.enumerated() {
-      guard let second = record.reference else { continue }
-      guard second < directory.records.count, second != tensor else {
+  /// both alternate. Returns which tensors are referred to; nothing where no tensor refers to another.
+  private func checkReferences() throws(QCodecError) -> [Bool] {
+    guard directory.schemes.contains(where: \.isUpdate) else { return [] }
+    var referred = [Bool](repeating: false, count: directory.count)
+    for tensor in 0..<directory.count {
+      guard let second = directory.tensor(tensor).reference else { continue }
+      guard second < directory.count, second != tensor else {
         throw refuse(reference: "a reference to tensor \(second)", of: tensor)
       }
-      let other = directory.records[second]
-      guard other.scheme?.isReferable == true else {
+      guard directory.scheme(second)?.isReferable == true else {
         throw refuse(reference: "a reference to a tensor that is no second moment to divide by", of: tensor)
       }
       guard directory.shape(second) == directory.shape(tensor) else {
         throw refuse(reference: "a reference to a tensor of another shape", of: tensor)
       }
-      guard referred.insert(second).inserted else {
-        throw refuse(reference: "a second reference to one tensor", of: tensor)
-      }
+      guard !referred[second] else { throw refuse(reference: "a second reference to one tensor", of: tensor) }
+      referred[second] = true
     }
-    for (tensor, record) in directory.records.enumerated() {
-      let isPaired = (record.reference != nil || referred.contains(tensor)) && record.elementCount > 0
-      guard record.stride == (isPaired ? 2 : 1) else {
-        throw QCodecError(
-          .invalidChunkTable, "a chunk stride of \(record.stride)", offset: place(of: tensor) + 53,
-          tensor: String(decoding: directory.name(tensor), as: UTF8.self))
-      }
+    return referred
+  }
+
+  private func checkStride(of tensor: Int, _ record: TensorFields, isReferred: Bool) throws(QCodecError) {
+    let isPaired = (isReferred || record.reference != nil) && directory.elementCount(tensor) > 0
+    guard record.stride == (isPaired ? 2 : 1) else {
+      throw QCodecError(
+        .invalidChunkTable, "a chunk stride of \(record.stride)", offset: place(of: tensor) + 53,
+        tensor: String(decoding: directory.name(tensor), as: UTF8.self))
     }
   }
 

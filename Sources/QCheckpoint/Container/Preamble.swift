@@ -32,9 +32,8 @@ struct Preamble: Equatable {
   }
 
   /// The length of `bytes`.
-  static func byteCount(nameLength: Int, dims: Int, scheme: Scheme?) -> Int {
-    fixedSize + dims * 8 + (scheme?.domain == .update ? 8 : 0) + (scheme?.customTable.map { $0.entries.count * 4 } ?? 0)
-      + nameLength
+  static func byteCount(nameLength: Int, dims: Int, isUpdate: Bool, tableBytes: Int) -> Int {
+    fixedSize + dims * 8 + (isUpdate ? 8 : 0) + tableBytes + nameLength
   }
 }
 

@@ -49,55 +49,55 @@ struct SchemeCodes {
 
 /// The scheme of a tensor record: bytes 40 to 52 and the seed.
 struct SchemeFields {
-  let fields: ByteFields
-  let at: Int
+  let tensor: TensorFields
   let base: UInt64
 
   private func refuse(_ message: String, _ offset: Int) -> QCodecError {
-    QCodecError(.invalidScheme, message, offset: base + UInt64(at + offset))
+    QCodecError(.invalidScheme, message, offset: base + UInt64(tensor.at + offset))
   }
 
-  /// The scheme, or nil for a lossless tensor; throws `invalidScheme`, `invalidMapTable`, `unsupportedFeature`.
-  func read(tables: inout TableSection) throws(QCodecError) -> Scheme? {
-    switch fields.bytes[at + 14] {
-    case 0:
-      guard fields.read(at + 40, as: UInt64.self) == 0 else { throw refuse("a lossless tensor has no scheme", 40) }
-      guard fields.read(at + 48, as: UInt32.self) == Format.noTable else {
-        throw refuse("a lossless tensor has no map table", 48)
-      }
-      if FallbackReason(rawValue: fields.bytes[at + 52])?.isOfUpdateDomain == true {
-        throw refuse("a lossless tensor has a reason of the update domain", 52)
-      }
-      return nil
-    case 1: return try quantized(tables: &tables)
-    default: throw refuse("unknown encoding \(fields.bytes[at + 14])", 14)
+  /// Checks what a lossless tensor leaves empty; throws `invalidScheme`.
+  func checkLossless() throws(QCodecError) {
+    guard tensor.fields.read(tensor.at + 40, as: UInt64.self) == 0 else {
+      throw refuse("a lossless tensor has no scheme", 40)
+    }
+    guard tensor.tableOffset == Format.noTable else { throw refuse("a lossless tensor has no map table", 48) }
+    if tensor.reason?.isOfUpdateDomain == true {
+      throw refuse("a lossless tensor has a reason of the update domain", 52)
     }
   }
 
-  private func quantized(tables: inout TableSection) throws(QCodecError) -> Scheme {
-    let codes = try SchemeCodes(fields, at: at + 40, place: base + UInt64(at + 40))
+  /// The error of an encoding that no version has.
+  var unknownEncoding: QCodecError { refuse("unknown encoding \(tensor.encoding)", 14) }
+
+  /// The scheme of a quantized tensor; throws `invalidScheme`, `invalidMapTable`, `unsupportedFeature`.
+  func read(tables: inout TableSection) throws(QCodecError) -> Scheme {
+    let codes = try SchemeCodes(tensor.fields, at: tensor.at + 40, place: base + UInt64(tensor.at + 40))
     let table = try table(codes, &tables)
     // The scheme must be one that a writer resolves to itself.
     if table?.isImport == true, codes.rounding != .unknown {
       throw refuse("an imported table with a known rounding", 46)
     }
-    guard let dtype = DType(rawValue: fields.bytes[at + 12]), dtype.isQuantizable else {
-      throw refuse("a quantized tensor of dtype \(fields.bytes[at + 12])", 12)
+    return codes.scheme(seed: tensor.fields.read(tensor.at + 64), table: table)
+  }
+
+  /// Checks what else goes with a scheme; throws `invalidScheme`.
+  func check(isUpdate: Bool) throws(QCodecError) {
+    guard let dtype = tensor.dtype, dtype.isQuantizable else {
+      throw refuse("a quantized tensor of dtype \(tensor.fields.bytes[tensor.at + 12])", 12)
     }
-    let reason = FallbackReason(rawValue: fields.bytes[at + 52])
-    guard reason == FallbackReason.none || (reason?.isOfUpdateDomain == true && codes.domain == .value) else {
+    let reason = tensor.reason
+    guard reason == FallbackReason.none || (reason?.isOfUpdateDomain == true && !isUpdate) else {
       throw refuse("a quantized tensor has no reason to be lossless", 52)
     }
-    return codes.scheme(seed: fields.read(at + 64), table: table)
   }
 
   /// The table that the codes index; the `log` map has none.
   private func table(_ codes: SchemeCodes, _ tables: inout TableSection) throws(QCodecError) -> MapTable? {
-    let offset: UInt32 = fields.read(at + 48)
     guard codes.map == .log else {
-      return try tables.table(at: offset, codes: codes, place: base + UInt64(at + 48))
+      return try tables.table(at: tensor.tableOffset, codes: codes, place: base + UInt64(tensor.at + 48))
     }
-    guard offset == Format.noTable else { throw refuse("the log map has no table", 48) }
+    guard tensor.tableOffset == Format.noTable else { throw refuse("the log map has no table", 48) }
     return nil
   }
 }

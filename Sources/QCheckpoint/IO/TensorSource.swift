@@ -38,10 +38,19 @@ extension TensorSource {
     return try unsafe body(buffer.contents)
   }
 
-  /// The bytes of a range, which the caller knows to be small.
+  /// The bytes of a range.
   func bytes(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in try unsafe read(at: offset, into: buffer) }
+    var failure: QCodecError?
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      // Large directories are read by this: zeros first would be another pass over their memory.
+      do throws(QCodecError) {
+        try unsafe read(at: offset, into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count))
+        initialized = count
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
     return bytes
   }
 }

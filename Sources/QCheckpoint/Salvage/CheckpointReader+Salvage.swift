@@ -44,7 +44,32 @@ private struct SalvagedDirectory {
       names += preamble.name
     }
     placeChunks()
-    return Directory(records: records, dims: dims, chunks: chunks, pairs: [], names: names)
+    return directory(dims: dims, names: names)
+  }
+
+  /// The bytes of the directory, without map tables: the schemes are given.
+  private func directory(dims: [UInt64], names: [UInt8]) -> Directory {
+    var writer = ByteWriter()
+    var sections = Directory.Sections(tensors: records.count, dims: dims.count, chunks: chunks.count)
+    writer.write(zeros: Format.directoryHeaderSize)
+    for record in records { record.write(to: &writer) }
+    sections.dimsStart = writer.bytes.count
+    for length in dims { writer.write(length) }
+    sections.chunksStart = writer.bytes.count
+    for chunk in chunks { chunk.write(to: &writer) }
+    (sections.pairsStart, sections.tablesStart) = (writer.bytes.count, writer.bytes.count)
+    sections.namesStart = writer.bytes.count
+    writer.write(contentsOf: names)
+    let quantized = records.compactMap(\.scheme)
+    var next: Int32 = -1
+    let numbers = records.map { record -> Int32 in
+      if record.scheme == nil { return -1 }
+      next += 1
+      return next
+    }
+    return Directory(
+      fields: ByteFields(bytes: writer.bytes), sections: sections, schemes: quantized.map { StoredScheme($0) },
+      schemeNumbers: numbers, pairs: [])
   }
 
   /// Pairs first, their chunks alternating; then what is left. A second moment that several refer to serves each of them

@@ -92,8 +92,17 @@ extension TensorLayout {
   /// Bytes of a code chunk: block scales, if any, and codes.
   public func payloadByteCount(ofChunk index: Int) -> Int {
     let range = elements(ofChunk: index)
-    let count = Int(range.upperBound - range.lowerBound)
-    return blockByteCount(elements: count) + codeByteCount(elements: count)
+    return Self.payloadByteCount(elements: Int(range.upperBound - range.lowerBound), scheme: scheme)
+  }
+
+  /// Bytes of a chunk of `count` elements under a scheme: block scales, if any, and codes.
+  package static func payloadByteCount(elements count: Int, scheme: Scheme) -> Int {
+    blockByteCount(elements: count, scheme: scheme) + (scheme.bits == 8 ? count : (count + 1) / 2)
+  }
+
+  private static func blockByteCount(elements count: Int, scheme: Scheme) -> Int {
+    guard case .block(let size) = scheme.scaling else { return 0 }
+    return (count + size - 1) / size * (scheme.map == .log ? 8 : 4)
   }
 
   /// Bytes of a chunk's elements in the tensor's dtype.
@@ -121,15 +130,6 @@ extension TensorLayout {
     scaleCount * 4 + (index == 0 ? 0 : index * payloadByteCount(ofChunk: 0))
   }
 
-  /// Scales that stand before the codes of a chunk of `count` elements.
-  func blockScaleCount(elements count: Int) -> Int {
-    if case .block(let size) = scheme.scaling { (count + size - 1) / size } else { 0 }
-  }
-
   /// Bytes that stand before the codes of a chunk: a scale a block, or the two ends of a `log` block.
-  package func blockByteCount(elements count: Int) -> Int {
-    blockScaleCount(elements: count) * (scheme.map == .log ? 8 : 4)
-  }
-
-  func codeByteCount(elements count: Int) -> Int { scheme.bits == 8 ? count : (count + 1) / 2 }
+  package func blockByteCount(elements count: Int) -> Int { Self.blockByteCount(elements: count, scheme: scheme) }
 }

@@ -83,20 +83,19 @@ struct AdditionTests {
       try ["v1", "m5", "l2", "m5", "v5", "v5", "e3"].map { try reader.named($0).index }, [],
     ]
     for list in lists {
-      let targets = list.map { index in
-        unsafe UnsafeMutableRawBufferPointer.allocate(
-          byteCount: Int(reader.tensor(index).sourceBytes), alignment: 1)
+      let sizes = list.map { Int(reader.tensor($0).sourceBytes) }
+      let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: sizes.reduce(0, +), alignment: 1)
+      defer { unsafe memory.deallocate() }
+      var (place, requests) = unsafe (0, [(tensor: Int, target: UnsafeMutableRawBufferPointer)]())
+      for (tensor, size) in zip(list, sizes) {
+        unsafe requests.append((tensor, UnsafeMutableRawBufferPointer(rebasing: memory[place..<place + size])))
+        place += size
       }
-      defer { for target in unsafe targets { unsafe target.deallocate() } }
-      try unsafe reader.read(zip(list, targets).map { unsafe (tensor: $0, target: $1) }, threads: threads)
+      try unsafe reader.read(requests, threads: threads)
       var streamed: [UInt8] = []
       try unsafe reader.stream(list, threads: threads) { bytes in unsafe streamed.append(contentsOf: bytes) }
-      var expected: [UInt8] = []
-      for unsafe (index, target) in zip(list, targets) {
-        let bytes = try reader.bytes(ofTensor: index, threads: 1)
-        #expect(unsafe Array(target) == bytes)
-        expected += bytes
-      }
+      let expected = try list.flatMap { try reader.bytes(ofTensor: $0, threads: 1) }
+      #expect(unsafe Array(memory) == expected)
       #expect(streamed == expected)
     }
   }
@@ -104,7 +103,7 @@ struct AdditionTests {
   @Test("Room of another size than the tensor's")
   func room() throws {
     let reader = try opened(try checkpoint { try $0.add([Self.additions[0]]) })
-    let target = unsafe UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 1)
+    let target = UnsafeMutableRawBufferPointer.allocate(byteCount: 8, alignment: 1)
     defer { unsafe target.deallocate() }
     let error = inputError { try unsafe reader.read([(tensor: 0, target: target)]) }
     #expect(error?.code == .shapeMismatch && error?.tensor == "t0")
