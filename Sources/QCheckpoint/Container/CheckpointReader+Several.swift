@@ -8,7 +8,7 @@ extension CheckpointReader {
   public func read(
     _ tensors: [(tensor: Int, target: UnsafeMutableRawBufferPointer)], threads: Int = availableThreads()
   ) throws(QCodecError) {
-    for unsafe (index, target) in unsafe tensors {
+    for unsafe(index, target) in unsafe tensors {
       let size = directory.records[index].sourceBytes
       guard UInt64(target.count) == size else {
         throw QCodecError(

@@ -92,7 +92,7 @@ struct AdditionTests {
       var streamed: [UInt8] = []
       try unsafe reader.stream(list, threads: threads) { bytes in unsafe streamed.append(contentsOf: bytes) }
       var expected: [UInt8] = []
-      for unsafe (index, target) in zip(list, targets) {
+      for unsafe(index, target) in zip(list, targets) {
         let bytes = try reader.bytes(ofTensor: index, threads: 1)
         #expect(unsafe Array(target) == bytes)
         expected += bytes
