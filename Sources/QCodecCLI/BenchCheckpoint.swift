@@ -51,13 +51,21 @@ struct BenchCheckpoint {
     }
     schemes = (first, second)
     self.threads = threads
-    path = "\(folder)/qcodec-bench-\(getpid()).qckpt"
+    path = Self.path(in: folder)
     arrays = try (0..<2 * Self.pairs).map { tensor in
       let array = try BenchMemory(byteCount: 4 * BenchMoments.columns * rows)
       array.fill(repeating: tensor % 2 == 0 ? moments.first : moments.second)
       return array
     }
   }
+
+  /// Refuses a folder that no file can be written to, before minutes are spent on measuring.
+  static func check(_ folder: String) throws {
+    let path = path(in: folder)
+    try concerning(path) { try CheckpointWriter(path: path).abort() }
+  }
+
+  private static func path(in folder: String) -> String { "\(folder)/qcodec-bench-\(getpid()).qckpt" }
 
   private var byteCount: Int { arrays.reduce(0) { unsafe $0 + $1.bytes.count } }
 

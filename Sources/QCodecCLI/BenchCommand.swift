@@ -57,6 +57,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     let levels = try levels()
+    if let checkpoint { try BenchCheckpoint.check(checkpoint) }
     let (elements, runs) = (elements ?? (quick ? 1 << 18 : 1 << 24), runs ?? (quick ? 3 : 7))
     let report = try concerning(file ?? "made-up moments") {
       let moments =
