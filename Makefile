@@ -1,6 +1,7 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
-# `make test` runs every test. All install what they need first: Debian packages through apt (as root or with sudo),
-# Python packages into .build/venv. Nothing else on the machine is touched.
+# `make bench` measures speed beside other codecs and formats, `make test` runs every test. All install what they need
+# first: Debian packages through apt (as root or with sudo), Python packages into .build. Nothing else on the machine is
+# touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,10 +10,11 @@ SHELL := /bin/bash
 PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv
 BUILD := .build
 VENV := $(BUILD)/venv
+BENCH_VENV := $(BUILD)/venv-bench
 QCODEC := $(BUILD)/release/qcodec
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build demo compare test lint python-test deps clean
+.PHONY: build demo compare bench bench-smoke test lint deps clean
 
 build: deps
 	mkdir -p $(BUILD)
@@ -32,18 +34,23 @@ deps:
 	fi
 	command -v swift >/dev/null || { echo "swift 6.3 is not on PATH: see https://www.swift.org/install"; exit 1; }
 
+# The build of torch without CUDA, which is far smaller, lies on PyTorch's own index unless a mirror has it; the other two
+# would bring what they need on a GPU.
+define install-torch
+$(1)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
+  || $(1)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
+    --extra-index-url https://download.pytorch.org/whl/cpu \
+  || $(1)/bin/pip install -q --disable-pip-version-check torch==2.13.0
+$(1)/bin/pip install -q --disable-pip-version-check --no-deps bitsandbytes==0.50.2 torchao==0.18.0
+endef
+
 # A stamp beside the environment, so that an interrupted installation is done again.
 $(VENV)/.complete: Tests/Python/requirements.txt Spec/Reference/requirements.txt
 	@echo "installing Python packages into $(VENV)"
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r Spec/Reference/requirements.txt -r Tests/Python/requirements.txt
-	# The build without CUDA, which is far smaller, lies on PyTorch's own index unless a mirror has it.
-	$(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
-	  || $(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0+cpu \
-	    --extra-index-url https://download.pytorch.org/whl/cpu \
-	  || $(VENV)/bin/pip install -q --disable-pip-version-check torch==2.13.0
-	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps bitsandbytes==0.50.2 torchao==0.18.0
+	$(call install-torch,$(VENV))
 	touch $@
 
 demo: build
@@ -67,6 +74,23 @@ compare: build $(VENV)/.complete
 	@for state in $(STATE); do
 	  $(VENV)/bin/python Tests/Benchmarks/update_error.py $$state --qcodec $(QCODEC)
 	done
+
+# An environment of its own: what is compared with is not what tests need.
+$(BENCH_VENV)/.complete: Tests/Benchmarks/requirements.txt
+	@echo "installing Python packages into $(BENCH_VENV)"
+	rm -rf $(BENCH_VENV)
+	python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install -q --disable-pip-version-check -r Tests/Benchmarks/requirements.txt
+	$(call install-torch,$(BENCH_VENV))
+	touch $@
+
+# Speed beside other codecs and formats, into Tests/Benchmarks/RESULTS.md; more options by make bench BENCH=--allow-missing
+bench: build $(BENCH_VENV)/.complete
+	@$(BENCH_VENV)/bin/python Tests/Benchmarks/compare.py --qcodec $(QCODEC) --json $(BUILD)/bench.json $(BENCH)
+
+# That the benchmark works (`make test` runs this among the others); its figures are no test.
+bench-smoke: build $(VENV)/.complete
+	QCODEC_BINARY="$(CURDIR)/$(QCODEC)" $(VENV)/bin/python -m pytest -q -ra Tests/Python/test_bench.py
 
 lint: deps
 	swift format lint --strict -r Package.swift Sources Tests

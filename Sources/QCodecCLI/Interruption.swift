@@ -13,7 +13,8 @@ enum Interruption {
 
   /// Has a file removed by the signals that end a command; nil where there is none.
   ///
-  /// Called once, for a command writes one file. Once the file was renamed its old name means nothing.
+  /// A command has one file at a time: the one named before is forgotten. Once a file was renamed its old name means
+  /// nothing.
   static func removeWhenInterrupted(_ temporary: String?) {
     guard let temporary else { return }
     unsafe path = strdup(temporary)

@@ -21,7 +21,9 @@ struct QCodecCommand: ParsableCommand {
       4 the system failed.
       """,
     version: "qcodec 0.1.0 (format 0.1)",
-    subcommands: [EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self])
+    subcommands: [
+      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, BenchCommand.self,
+    ])
 
   static func main() {
     // A reader that goes away and a limit on file sizes are errors to report, not reasons to die.

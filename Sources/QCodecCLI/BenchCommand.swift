@@ -1,0 +1,88 @@
+import ArgumentParser
+import QCheckpoint
+import QCodec
+
+/// `qcodec bench`: how fast this machine encodes and decodes, beside how fast it copies memory.
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench", abstract: "Measure encoding and decoding beside memcpy, on this machine.",
+    discussion: """
+      Memory is there before the first run; speeds are bytes of float32 a second, 1e9 to the GB, medians of the runs. \
+      Encoding is measured with and without its statistics. memcpy runs between the rows, on as many threads.
+
+      Without FILE the moments are made up: seeded and heavy-tailed. With it they are those of its Adam pairs, repeated \
+      where they are fewer than --elements.
+
+      Examples:
+        qcodec bench
+        qcodec bench optimizer.safetensors --kernels avx2,avx512 --json
+        qcodec bench --threads 2 --checkpoint /dev/shm --size 1073741824
+      """)
+
+  @Argument(help: "A file of moments, as encode takes it; '-' is standard input.")
+  var file: String?
+
+  @Option(help: ArgumentHelp("Kernel levels, by commas, or all of this machine's.", valueName: "level,…"))
+  var kernels: String?
+
+  @Option(help: "Threads to use for copying, encoding and decoding.")
+  var threads = 1
+
+  @Option(help: "Elements of each moment, a multiple of 4096.")
+  var elements: Int?
+
+  @Option(help: "Runs of which the median is taken.")
+  var runs: Int?
+
+  @Flag(help: "Few elements and runs: 2^18 and 3 unless they are given.")
+  var quick = false
+
+  @Option(help: ArgumentHelp("Save and load a checkpoint in this folder, too.", valueName: "folder"))
+  var checkpoint: String?
+
+  @Option(help: ArgumentHelp("Bytes of the moments that are saved.", valueName: "bytes"))
+  var size = 1 << 30
+
+  @Flag(help: "Print one JSON document.")
+  var json = false
+
+  func validate() throws {
+    if !(1...1024).contains(threads) { throw ValidationError("--threads is to be 1 to 1024") }
+    if let elements, !(1 << 12...1 << 32).contains(elements) || elements % BenchMoments.columns != 0 {
+      throw ValidationError("--elements is to be a multiple of 4096, up to 2^32")
+    }
+    if let runs, !(1...1000).contains(runs) { throw ValidationError("--runs is to be 1 to 1000") }
+    if !(1 << 18...1 << 40).contains(size) { throw ValidationError("--size is to be 2^18 to 2^40") }
+  }
+
+  func run() throws {
+    let levels = try levels()
+    if let checkpoint { try BenchCheckpoint.check(checkpoint) }
+    let (elements, runs) = (elements ?? (quick ? 1 << 18 : 1 << 24), runs ?? (quick ? 3 : 7))
+    let report = try concerning(file ?? "made-up moments") {
+      let moments =
+        try file.map { try BenchMoments.file($0, elements: elements) }
+        ?? BenchMoments.synthetic(elements: elements, threads: availableThreads())
+      let rows = try BenchRows(moments, levels: levels, threads: threads, runs: runs)
+      let saved = try checkpoint.map { folder in
+        try BenchCheckpoint(moments, size: size, folder: folder, threads: threads).run(runs: runs)
+      }
+      return BenchReport(elements: elements, levels: levels, threads: threads, measured: rows, checkpoint: saved)
+    }
+    if json { return Terminal.print(report.json.serialized(pretty: true)) }
+    for line in report.lines(width: Terminal.width) { Terminal.print(line) }
+  }
+
+  private func levels() throws -> [KernelLevel] {
+    guard let kernels else { return [.selected] }
+    if kernels == "all" { return KernelLevel.allCases.filter(\.isSupported) }
+    return try kernels.split(separator: ",", omittingEmptySubsequences: false).map { name in
+      guard let level = KernelLevel(name: String(name)) else {
+        let names = KernelLevel.allCases.map(\.name).joined(separator: ", ")
+        throw Failure("there are no kernels '\(name)'; levels are \(names)", status: .usage)
+      }
+      guard level.isSupported else { throw Failure("this machine does not run '\(name)' kernels", status: .usage) }
+      return level
+    }
+  }
+}
