@@ -22,7 +22,9 @@ struct BenchCommand: ParsableCommand {
   @Argument(help: "A file of moments, as encode takes it; '-' is standard input.")
   var file: String?
 
-  @Option(help: ArgumentHelp("Kernel levels, by commas, or all of this machine's.", valueName: "level,…"))
+  @Option(
+    help: ArgumentHelp(
+      "Kernel levels, by commas, or all of this machine's; the scalar one takes minutes.", valueName: "level,…"))
   var kernels: String?
 
   @Option(help: "Threads to use for copying, encoding and decoding.")

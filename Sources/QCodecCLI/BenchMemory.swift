@@ -11,6 +11,9 @@ import QCodec
 
 /// Memory fresh from the system, whose pages are not there until they are touched.
 ///
+/// Of the system's usual pages: where huge ones must be made room for, touching memory takes seconds a GiB or none, by
+/// chance.
+///
 /// Safe: unmapped with the object; whoever works on it from several threads works on parts that do not overlap.
 @safe final class BenchMemory: @unchecked Sendable {
   let bytes: UnsafeMutableRawBufferPointer
@@ -21,10 +24,6 @@ import QCodec
     guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
       throw Failure("cannot allocate \(ByteSize.text(UInt64(byteCount)))", status: .system)
     }
-    #if !canImport(Darwin)
-      // As NumPy has its large arrays, so that both pay the same for their pages.
-      unsafe madvise(mapped, byteCount, MADV_HUGEPAGE)
-    #endif
     unsafe bytes = UnsafeMutableRawBufferPointer(start: mapped, count: byteCount)
   }
 
