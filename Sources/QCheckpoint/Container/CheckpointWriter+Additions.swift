@@ -18,7 +18,7 @@ extension CheckpointWriter {
     _ additions: [Addition], nonFinite: NonFinitePolicy = .error, measuring epsilon: Double? = nil,
     added: (Int) -> Void = { _ in }
   ) throws(QCodecError) {
-    let layouts = try check(additions)
+    try check(additions)
     var start = 0
     while start < additions.count {
       var (end, bytes) = (start, UInt64(0))
@@ -26,7 +26,7 @@ extension CheckpointWriter {
         bytes += additions[end].byteCount
         end += 1
       }
-      let settled = try settle(additions[start..<end], layouts: layouts[start..<end], nonFinite: nonFinite)
+      let settled = try settle(Array(additions[start..<end]), nonFinite: nonFinite)
       try write(settled, nonFinite: nonFinite, epsilon: epsilon) { added(start + $0) }
       start = end
     }
@@ -46,47 +46,52 @@ extension CheckpointWriter {
     let fallback: TensorLayout?
   }
 
-  private func check(_ additions: [Addition]) throws(QCodecError) -> [Layouts] {
+  private func check(_ additions: [Addition]) throws(QCodecError) {
     var own: Set<[UInt8]> = []
-    return try additions.map { addition throws(QCodecError) in
-      let descriptions = addition.tensors.map { $0.description(shape: addition.shape) }
-      for (tensor, description) in zip(addition.tensors, descriptions) {
-        try check(description, source: tensor.source)
+    for addition in additions {
+      for tensor in addition.tensors {
+        try check(tensor.description(shape: addition.shape), source: tensor.source)
         guard own.insert(Array(tensor.name.utf8)).inserted else {
           throw QCodecError(.duplicateName, "two tensors to be added have this name", tensor: tensor.name)
         }
       }
-      let layouts = try zip(addition.tensors, descriptions).map { tensor, description throws(QCodecError) in
-        try layout(of: description, tensor.encoding)
-      }
-      guard case .pair(let first, _, _, let fallback) = addition else {
-        try refuseAlone(layouts[0], name: descriptions[0].name)
-        return Layouts(tensors: layouts, fallback: nil)
-      }
-      let scheme = fallback ?? layouts[1]?.scheme.updateFallback
-      let other = try scheme.flatMap { scheme throws(QCodecError) in try layout(of: descriptions[1], .quantized(scheme))
-      }
-      guard layouts[0]?.scheme.domain != .update, other?.scheme.domain != .update else {
-        throw QCodecError(
-          .unsupportedScheme, "a second moment and a fallback are of the value domain", tensor: first.name)
-      }
-      return Layouts(tensors: layouts, fallback: other)
+      _ = try Self.layouts(of: addition)
     }
+  }
+
+  /// Lays out the tensors of an addition, made anew where they are wanted: a million of them are much memory.
+  private static func layouts(of addition: Addition) throws(QCodecError) -> Layouts {
+    let layouts = try addition.tensors.map { tensor throws(QCodecError) in
+      try layout(of: tensor.description(shape: addition.shape), tensor.encoding)
+    }
+    guard case .pair(let first, _, let shape, let fallback) = addition else {
+      try refuseAlone(layouts[0], name: addition.tensors[0].name)
+      return Layouts(tensors: layouts, fallback: nil)
+    }
+    let scheme = fallback ?? layouts[1]?.scheme.updateFallback
+    let other = try scheme.flatMap { scheme throws(QCodecError) in
+      try layout(of: first.description(shape: shape), .quantized(scheme))
+    }
+    guard layouts[0]?.scheme.domain != .update, other?.scheme.domain != .update else {
+      throw QCodecError(
+        .unsupportedScheme, "a second moment and a fallback are of the value domain", tensor: first.name)
+    }
+    return Layouts(tensors: layouts, fallback: other)
   }
 
   // MARK: Decisions
 
   /// Takes every decision that depends on values; large additions by all threads, small ones side by side.
   private func settle(
-    _ additions: ArraySlice<Addition>, layouts: ArraySlice<Layouts>, nonFinite: NonFinitePolicy
+    _ additions: [Addition], nonFinite: NonFinitePolicy
   ) throws(QCodecError) -> [SettledAddition] {
-    let (additions, layouts, pool, threads) = (Array(additions), Array(layouts), pool, options.threads)
+    let (pool, threads) = (pool, options.threads)
     let results = ResultSlots<Result<SettledAddition, QCodecError>>(count: additions.count)
     let settle = { @Sendable (index: Int, threads: Int) -> Void in
       let look = Look(threads: threads, pool: pool)
       do throws(QCodecError) {
         results[index] = .success(
-          try Self.settle(additions[index], layouts[index], nonFinite: nonFinite, by: look))
+          try Self.settle(additions[index], nonFinite: nonFinite, by: look))
       } catch {
         results[index] = .failure(error)
       }
@@ -105,8 +110,9 @@ extension CheckpointWriter {
   }
 
   private static func settle(
-    _ addition: Addition, _ layouts: Layouts, nonFinite: NonFinitePolicy, by look: Look
+    _ addition: Addition, nonFinite: NonFinitePolicy, by look: Look
   ) throws(QCodecError) -> SettledAddition {
+    let layouts = try layouts(of: addition)
     switch addition {
     case .tensor(let tensor, let shape):
       var (layout, reason, scales) = (layouts.tensors[0], tensor.encoding.reason, [Float]())
@@ -150,16 +156,21 @@ extension CheckpointWriter {
   private func write(
     _ settled: [SettledAddition], nonFinite: NonFinitePolicy, epsilon: Double?, added: (Int) -> Void
   ) throws(QCodecError) {
+    let (options, pool) = (options, pool)
     // Where the pieces of each addition begin.
     var starts: [Int] = [0]
     var works: [AdditionWork?] = []
     for addition in settled {
-      let isSmall = addition.sourceBytes < Self.small
-      let work = isSmall ? nil : try AdditionWork(addition, options: options, epsilon: epsilon, pool: pool)
+      var work: AdditionWork?
+      if addition.sourceBytes >= Self.small {
+        try writing(addition.tensors.map(\.description)) { () throws(QCodecError) in
+          work = try AdditionWork(addition, options: options, epsilon: epsilon, pool: pool)
+        }
+      }
       works.append(work)
       starts.append(starts[starts.count - 1] + (work?.stepCount ?? 1))
     }
-    let (places, large, options, pool) = (starts, works, options, pool)
+    let (places, large) = (starts, works)
     var current: [OpenTensor] = []
     var update: UpdateError?
     var reached = 0

@@ -121,13 +121,13 @@ public final class CheckpointWriter {
   ) throws(QCodecError) {
     let tensor = TensorDescription(name: name, dtype: dtype, shape: shape, role: role, compression: nil)
     _ = try check(tensor)
-    let layout = try layout(of: tensor, encoding)
+    let layout = try Self.layout(of: tensor, encoding)
     if let layout, ScalePass.isNeeded(for: layout) {
       throw QCodecError(
         .unsupportedScheme, "\(layout.scheme.scaling.name) scaling reads a tensor twice; what is pushed is read once",
         tensor: name)
     }
-    try refuseAlone(layout, name: name)
+    try Self.refuseAlone(layout, name: name)
     try writing([tensor]) { () throws(QCodecError) in
       let chunks = try ChunkPreparation(tensor, layout: layout, scales: [], options: options, pool: pool)
       let sink = TensorSink(
@@ -209,14 +209,14 @@ public final class CheckpointWriter {
     }
   }
 
-  func refuseAlone(_ layout: TensorLayout?, name: String) throws(QCodecError) {
+  static func refuseAlone(_ layout: TensorLayout?, name: String) throws(QCodecError) {
     guard layout?.scheme.domain != .update else {
       throw QCodecError(
         .unsupportedScheme, "a first moment in the update domain is added with its second moment", tensor: name)
     }
   }
 
-  func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
+  static func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
     guard case .quantized(let scheme, _) = encoding else { return nil }
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown else {
       throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: tensor.name)
