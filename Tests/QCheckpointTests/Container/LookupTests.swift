@@ -7,7 +7,10 @@ import Testing
 struct LookupTests {
   /// Names that are prefixes of one another, differ late, and hold bytes above 127.
   private static let names: [String] = (0..<400).flatMap { index in
-    ["layers.\(index)", "layers.\(index).weight", "layers.\(index).weight.exp_avg", "schicht.\(index).größe", "\(index)"]
+    [
+      "layers.\(index)", "layers.\(index).weight", "layers.\(index).weight.exp_avg", "schicht.\(index).größe",
+      "\(index)",
+    ]
   }
 
   private func reader() throws -> CheckpointReader {
