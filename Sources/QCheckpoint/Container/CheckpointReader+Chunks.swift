@@ -5,7 +5,7 @@ extension CheckpointReader {
   ///
   /// Throws `chunkCorrupt` with the chunk's place and tensor.
   func storedBytes(ofChunk index: Int, checked: Bool) throws(QCodecError) -> [UInt8] {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     let bytes = try source.bytes(at: record.offset, count: Int(record.storedLength))
     guard !checked || xxh3(bytes) == record.hash else {
       throw QCodecError(
@@ -18,7 +18,7 @@ extension CheckpointReader {
   ///
   /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and `io`.
   public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     let stored = try storedBytes(ofChunk: index, checked: verifiesChecksums)
     if record.compression == .none { return stored }
     var raw = [UInt8](repeating: 0, count: Int(record.rawLength))
@@ -29,7 +29,7 @@ extension CheckpointReader {
     } catch {
       throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
     }
-    let planes = directory.records[Int(record.tensor)].dtype.planeCount
+    let planes = directory.dtype(Int(record.tensor)).planeCount
     guard record.kind == .lossless, planes > 1 else { return raw }
     var joined = [UInt8](repeating: 0, count: raw.count)
     unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(raw, planes: planes, into: $0) }
@@ -37,7 +37,7 @@ extension CheckpointReader {
   }
 
   func tensorName(ofChunk index: Int) -> String {
-    String(decoding: directory.name(Int(directory.chunks[index].tensor)), as: UTF8.self)
+    String(decoding: directory.name(Int(directory.storedChunk(index).tensor)), as: UTF8.self)
   }
 
   /// The scale vector of a tensor: empty for lossless tensors and under block scaling.
@@ -68,7 +68,7 @@ extension CheckpointReader {
       _ = try self.storedBytes(ofChunk: index, checked: true)
       try self.checkLead(ofChunk: index, ordinals: ordinals)
     }
-    if let last = directory.chunks.last { try checkPadding(from: last.offset + UInt64(last.storedLength)) }
+    if chunkCount > 0 { try checkPadding(from: endOfChunk(chunkCount - 1)) }
     _ = try metadata()
     try checkPadding(from: trailer.metadataOffset + trailer.metadataLength)
     try checkPadding(from: trailer.directoryOffset + trailer.directoryLength)
@@ -78,22 +78,26 @@ extension CheckpointReader {
   private func tensorOrdinals() -> [UInt32] {
     var ordinals = [UInt32](repeating: 0, count: tensorCount)
     var next: UInt32 = 0
-    for (index, chunk) in directory.chunks.enumerated() where directory.places(Int(chunk.tensor))[0] == index {
-      ordinals[Int(chunk.tensor)] = next
+    for index in 0..<chunkCount {
+      let tensor = Int(directory.storedChunk(index).tensor)
+      guard directory.places(tensor)[0] == index else { continue }
+      ordinals[tensor] = next
       next += 1
     }
     return ordinals
   }
 
+  private func endOfChunk(_ index: Int) -> UInt64 {
+    let chunk = directory.storedChunk(index)
+    return chunk.offset + UInt64(chunk.storedLength)
+  }
+
   /// The bytes between a chunk and what comes before it are those that the directory implies.
   private func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
-    let chunk = directory.chunks[index]
+    let chunk = directory.chunk(index)
     let tensor = Int(chunk.tensor)
-    let record = directory.records[tensor]
-    let start =
-      index == 0
-      ? UInt64(Format.headerSize)
-      : directory.chunks[index - 1].offset + UInt64(directory.chunks[index - 1].storedLength)
+    let record = directory.record(tensor)
+    let start = index == 0 ? UInt64(Format.headerSize) : endOfChunk(index - 1)
     // Places ascend with the number of the chunk.
     let places = directory.places(tensor)
     let place = UInt32(

@@ -8,7 +8,7 @@ extension CheckpointReader {
   public func read(
     tensor index: Int, into target: UnsafeMutableRawBufferPointer, threads: Int = availableThreads()
   ) throws(QCodecError) {
-    let size = directory.records[index].sourceBytes
+    let size = directory.sourceBytes(index)
     guard UInt64(target.count) == size else {
       throw QCodecError(.shapeMismatch, "room for \(target.count) bytes where the tensor has \(size)")
     }
@@ -17,9 +17,8 @@ extension CheckpointReader {
 
   /// A whole tensor's bytes, in its dtype.
   public func bytes(ofTensor index: Int, threads: Int = availableThreads()) throws(QCodecError) -> [UInt8] {
-    let record = directory.records[index]
     // The chunk table vouches for the size: its chunks were counted against the file.
-    var bytes = [UInt8](repeating: 0, count: Int(record.sourceBytes))
+    var bytes = [UInt8](repeating: 0, count: Int(directory.sourceBytes(index)))
     try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in
       try unsafe read(tensor: index, into: buffer, threads: threads)
     }
@@ -33,7 +32,7 @@ extension CheckpointReader {
     tensor index: Int, rows: Range<UInt64>, into target: UnsafeMutableRawBufferPointer,
     threads: Int = availableThreads()
   ) throws(QCodecError) {
-    let record = directory.records[index]
+    let record = directory.record(index)
     let elements = try TensorLayout.elements(
       ofRows: rows, shape: directory.shape(index), elementCount: record.elementCount)
     let offset = try record.dtype.byteCount(elements: elements.lowerBound)
@@ -60,11 +59,11 @@ extension CheckpointReader {
   public func contents(of index: Int) throws(QCodecError) -> TensorContents {
     let name = String(decoding: directory.name(index), as: UTF8.self)
     do throws(QCodecError) {
-      let second = try directory.records[index].reference.map { second throws(QCodecError) in
+      let second = try directory.tensor(index).reference.map { second throws(QCodecError) in
         try part(of: second)
       }
       return TensorContents(
-        reader: self, name: name, byteCount: directory.records[index].sourceBytes, own: try part(of: index),
+        reader: self, name: name, byteCount: directory.sourceBytes(index), own: try part(of: index),
         second: second)
     } catch {
       throw error.named(name)
@@ -85,7 +84,7 @@ extension CheckpointReader {
       // The place within the vector says less than the chunk that holds it.
       let scale = Int((error.offset ?? 0) / 4)
       let chunk = directory.places(index)[scale / TensorLayout.chunkScales]
-      throw QCodecError(error.code, error.message, offset: directory.chunks[chunk].offset)
+      throw QCodecError(error.code, error.message, offset: directory.storedChunk(chunk).offset)
     }
   }
 }

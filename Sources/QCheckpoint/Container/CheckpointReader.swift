@@ -53,11 +53,11 @@ public final class CheckpointReader: Sendable {
       throw error.code == .truncated ? Self.listingSalvage(error, source) : error
     }
     // Checksums of the directory are not optional: everything else is found through it.
-    let bytes = try source.bytes(at: trailer.directoryOffset, count: Int(trailer.directoryLength))
-    guard xxh3(bytes) == trailer.directoryHash else {
-      throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: trailer.directoryOffset)
-    }
     let places = trailer
+    let bytes = try source.bytes(at: places.directoryOffset, count: Int(places.directoryLength))
+    guard xxh3(bytes) == places.directoryHash else {
+      throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: places.directoryOffset)
+    }
     directory = try withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
         bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
@@ -83,7 +83,7 @@ public final class CheckpointReader: Sendable {
     self.directory = directory
     verifiesChecksums = true
     formatVersion = (Format.major, Format.minor)
-    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.records.count))
+    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
   }
 
   // MARK: Directory
@@ -92,24 +92,29 @@ public final class CheckpointReader: Sendable {
   public var fileBytes: UInt64 { trailer.fileLength }
 
   /// Tensors of the directory.
-  public var tensorCount: Int { directory.records.count }
+  public var tensorCount: Int { directory.count }
 
   /// Chunks of all tensors, in the order of the file.
-  public var chunkCount: Int { directory.chunks.count }
+  public var chunkCount: Int { directory.chunkCount }
 
   /// A tensor's description; tensors are numbered in the order of their names' bytes.
   public func tensor(_ index: Int) -> TensorInfo {
-    let record = directory.records[index]
+    let record = directory.record(index)
     let places = directory.places(index)
-    let chunks = places.map { directory.chunks[$0] }
+    var (storedBytes, compressions) = (UInt64(0), Compressions())
+    for place in places {
+      let chunk = directory.storedChunk(place)
+      storedBytes += UInt64(chunk.storedLength)
+      compressions.insert(chunk.compressionCode)
+    }
     let guarantee = record.statistics.guaranteedMaxAbsError
     return TensorInfo(
       name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
       elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
       statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
       guaranteedMaxRelError: record.scheme?.hasRelativeBound == true ? record.guaranteedRelative : nil,
-      sourceBytes: record.sourceBytes, storedBytes: chunks.reduce(0) { $0 + UInt64($1.storedLength) },
-      chunks: places, compressions: Set(chunks.map(\.compression)), reference: record.reference)
+      sourceBytes: record.sourceBytes, storedBytes: storedBytes, chunks: places, compressions: compressions.set,
+      reference: record.reference)
   }
 
   /// What encoding did to the updates of pairs of moments, where it was measured: by first moment, in order.
@@ -118,11 +123,11 @@ public final class CheckpointReader: Sendable {
   }
 
   /// The number of the tensor of a name, or nil; O(log tensors).
-  public func find(_ name: String) -> Int? { directory.find(Array(name.utf8)) }
+  public func find(_ name: String) -> Int? { directory.find(name) }
 
   /// A chunk's description, by its place in the file's chunk table.
   public func chunk(_ index: Int) -> ChunkInfo {
-    let record = directory.chunks[index]
+    let record = directory.chunk(index)
     return ChunkInfo(
       offset: record.offset, storedLength: Int(record.storedLength), rawLength: Int(record.rawLength),
       hash: record.hash, compression: record.compression, kind: record.kind, tensor: Int(record.tensor))
@@ -149,4 +154,16 @@ public final class CheckpointReader: Sendable {
         .metadataCorrupt, error.message, offset: trailer.metadataOffset + (error.offset ?? 0))
     }
   }
+}
+
+/// Lossless stages of a tensor's chunks. There are so few that their sets are made once, not one for each tensor.
+private struct Compressions {
+  private var codes = 0
+  private static let sets = (0..<1 << Compression.allCases.count).map { codes in
+    Set(Compression.allCases.filter { codes >> $0.rawValue & 1 == 1 })
+  }
+
+  mutating func insert(_ code: UInt8) { codes |= 1 << code }
+
+  var set: Set<Compression> { Self.sets[codes] }
 }

@@ -37,20 +37,19 @@ public struct ChunkPlaces: RandomAccessCollection, Sendable {
 extension Directory {
   /// The places of a tensor's chunks.
   func places(_ index: Int) -> ChunkPlaces {
-    let record = records[index]
+    let stored = tensor(index)
     let scales = scaleChunkCount(index)
-    let first = Int(record.firstChunk)
+    let (first, count) = (Int(stored.firstChunk), Int(stored.chunkCount))
     var dataFirst = first + scales
-    if let second = record.reference, record.chunkCount > 0 {
-      dataFirst = Int(records[second].firstChunk) + scaleChunkCount(second) + 1
+    if let second = stored.reference, count > 0 {
+      dataFirst = Int(tensor(second).firstChunk) + scaleChunkCount(second) + 1
     }
     return ChunkPlaces(
-      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(record.stride),
-      count: Int(record.chunkCount))
+      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(stored.stride), count: count)
   }
 
   private func scaleChunkCount(_ index: Int) -> Int {
-    guard let scheme = records[index].scheme else { return 0 }
+    guard let scheme = scheme(index)?.scheme else { return 0 }
     if case .block = scheme.scaling { return 0 }
     // The directory was checked: there is a layout.
     return (try? plan(index).scaleChunks) ?? 0

@@ -11,7 +11,7 @@ struct ChunkPlan: Sendable {
 
   var dataChunks: UInt64 {
     if let layout { return UInt64(layout.codeChunkCount) }
-    return sourceBytes / UInt64(Format.losslessChunk) + (sourceBytes % UInt64(Format.losslessChunk) == 0 ? 0 : 1)
+    return Self.losslessCount(sourceBytes)
   }
 
   var count: UInt64 { UInt64(scaleChunks) + dataChunks }
@@ -22,7 +22,16 @@ struct ChunkPlan: Sendable {
       if index < scaleChunks { return (.scales, layout.scales(ofChunk: index).count * 4) }
       return (.codes, layout.payloadByteCount(ofChunk: index - scaleChunks))
     }
-    let from = UInt64(index) * UInt64(Format.losslessChunk)
-    return (.lossless, Int(min(UInt64(Format.losslessChunk), sourceBytes - from)))
+    return (.lossless, Self.losslessLength(sourceBytes, chunk: index))
+  }
+
+  /// Chunks of a lossless tensor of so many bytes.
+  static func losslessCount(_ bytes: UInt64) -> UInt64 {
+    bytes / UInt64(Format.losslessChunk) + (bytes % UInt64(Format.losslessChunk) == 0 ? 0 : 1)
+  }
+
+  /// Bytes of one of them.
+  static func losslessLength(_ bytes: UInt64, chunk index: Int) -> Int {
+    Int(min(UInt64(Format.losslessChunk), bytes - UInt64(index) * UInt64(Format.losslessChunk)))
   }
 }

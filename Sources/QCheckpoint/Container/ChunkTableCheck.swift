@@ -2,7 +2,7 @@ import QCodec
 
 /// Checks the chunk table in one pass over the file's order: no holes, no overlaps, no strangers.
 ///
-/// Between chunks stand only leads, whose lengths follow from names and shapes.
+/// Between chunks stand only leads, whose lengths follow from names and shapes. Memory: 4 bytes a tensor.
 struct ChunkTableCheck {
   let directory: Directory
   /// Where the tensor records stand in the file.
@@ -11,89 +11,114 @@ struct ChunkTableCheck {
   let base: UInt64
   /// Where the chunks end: the metadata.
   let end: UInt64
-
-  /// What is known of a tensor while its chunks go by.
-  private struct Progress {
-    let plan: ChunkPlan
-    let places: ChunkPlaces
-    var seen = 0
-  }
+  /// Whether any tensor refers to another or has chunks that alternate.
+  let hasPairs: Bool
 
   private func refuse(_ message: String, _ chunk: Int, tensor: Int? = nil) -> QCodecError {
     QCodecError(
-      .invalidChunkTable, message, offset: base + UInt64(chunk * Format.chunkRecordSize),
-      tensor: tensor.map { String(decoding: directory.name($0), as: UTF8.self) })
+      .invalidChunkTable, message, offset: base + UInt64(chunk * Format.chunkRecordSize), tensor: tensor.map(name))
   }
 
+  private func name(_ tensor: Int) -> String { String(decoding: directory.name(tensor), as: UTF8.self) }
+
   func run() throws(QCodecError) {
-    try checkReferences()
-    var progress: [Progress] = []
-    progress.reserveCapacity(directory.records.count)
-    for (tensor, record) in directory.records.enumerated() {
-      let plan = try plan(of: tensor)
-      guard plan.count == record.chunkCount else {
-        throw refuse(
-          "\(record.chunkCount) chunks where shape and scheme make \(plan.count)", Int(record.firstChunk),
-          tensor: tensor)
-      }
-      progress.append(Progress(plan: plan, places: directory.places(tensor)))
-    }
+    if hasPairs { try checkStrides(referred: checkReferences()) }
+    try checkCounts()
+    var seen = [UInt32](repeating: 0, count: directory.count)
     var next = UInt64(Format.headerSize)
-    for (index, chunk) in directory.chunks.enumerated() {
+    for index in 0..<directory.chunkCount {
+      let chunk = directory.storedChunk(index)
       let tensor = Int(chunk.tensor)
-      guard tensor < progress.count else { throw refuse("a chunk of tensor \(tensor)", index) }
-      // Where chunks alternate, places follow from the second moment's first chunk; the record is to say the same.
-      guard progress[tensor].seen < progress[tensor].places.count,
-        progress[tensor].places[progress[tensor].seen] == index,
-        progress[tensor].seen > 0 || directory.records[tensor].firstChunk == UInt64(index)
+      guard tensor < seen.count else { throw refuse("a chunk of tensor \(tensor)", index) }
+      let (stored, own) = (directory.tensor(tensor), Int(seen[tensor]))
+      guard own < stored.chunkCount, place(of: own, tensor, stored) == index,
+        own > 0 || stored.firstChunk == UInt64(index)
       else { throw refuse("a chunk that its tensor does not own", index, tensor: tensor) }
-      try check(chunk, index, of: tensor, progress[tensor], next: &next)
-      progress[tensor].seen += 1
+      try check(chunk, index, of: tensor, stored, own, next: &next)
+      seen[tensor] += 1
     }
     guard Format.aligned(next) == end else {
-      throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", directory.chunks.count)
+      throw refuse("the chunks end at byte \(next), the metadata begin at \(end)", directory.chunkCount)
     }
-    if let tensor = progress.firstIndex(where: { $0.seen < $0.places.count }) {
+    if let tensor = seen.indices.first(where: { UInt64(seen[$0]) < directory.tensor($0).chunkCount }) {
       throw refuse("a tensor without its chunks", 0, tensor: tensor)
     }
   }
 
+  /// Where chunk `own` of a tensor is to stand in the table.
+  @inline(__always)
+  private func place(of own: Int, _ tensor: Int, _ stored: StoredTensor) -> Int {
+    // Where chunks alternate, places follow from the second moment's first chunk; the record is to say the same.
+    stored.stride == 1 && stored.reference == nil ? Int(stored.firstChunk) + own : directory.places(tensor)[own]
+  }
+
+  @inline(__always)
   private func check(
-    _ chunk: ChunkRecord, _ index: Int, of tensor: Int, _ progress: Progress, next: inout UInt64
+    _ chunk: StoredChunk, _ index: Int, of tensor: Int, _ stored: StoredTensor, _ own: Int, next: inout UInt64
   ) throws(QCodecError) {
-    let (kind, rawLength) = progress.plan.chunk(progress.seen)
-    guard chunk.kind == kind, Int(chunk.rawLength) == rawLength else {
+    let (kind, rawLength) = try size(of: own, tensor, stored)
+    guard chunk.kindCode == kind.rawValue, Int(chunk.rawLength) == rawLength else {
       throw refuse("a chunk is not what shape and scheme make", index, tensor: tensor)
     }
-    let record = directory.records[tensor]
     let preamble = Preamble.byteCount(
-      nameLength: Int(record.nameLength), dims: Int(record.dimCount), scheme: record.scheme)
-    let expected = Lead.storedOffset(after: next, preambleLength: progress.seen == 0 ? preamble : 0)
+      nameLength: stored.nameLength, dims: stored.dimCount, schemeBytes: directory.scheme(tensor)?.preambleBytes ?? 0)
+    let expected = Lead.storedOffset(after: next, preambleLength: own == 0 ? preamble : 0)
     guard chunk.offset == expected else {
       throw refuse("a chunk at byte \(chunk.offset), not \(expected)", index, tensor: tensor)
     }
-    let plain = chunk.compression == .none
-    guard plain ? chunk.storedLength == chunk.rawLength : chunk.storedLength < chunk.rawLength else {
+    let isPlain = chunk.compressionCode == Compression.none.rawValue
+    guard isPlain ? chunk.storedLength == chunk.rawLength : chunk.storedLength < chunk.rawLength else {
       throw refuse("\(chunk.storedLength) stored bytes for \(chunk.rawLength)", index, tensor: tensor)
     }
     next = chunk.offset + UInt64(chunk.storedLength)
     guard next <= end else { throw refuse("a chunk reaches beyond the chunks' end", index, tensor: tensor) }
   }
 
+  // MARK: Sizes
+
+  /// Each tensor has as many chunks as dtype, shape and scheme imply.
+  private func checkCounts() throws(QCodecError) {
+    for tensor in 0..<directory.count {
+      let stored = directory.tensor(tensor)
+      let count = try count(tensor, stored)
+      guard count == stored.chunkCount else {
+        throw refuse(
+          "\(stored.chunkCount) chunks where shape and scheme make \(count)", Int(stored.firstChunk), tensor: tensor)
+      }
+    }
+  }
+
+  @inline(__always)
+  private func count(_ tensor: Int, _ stored: StoredTensor) throws(QCodecError) -> UInt64 {
+    guard let scheme = directory.scheme(tensor) else { return ChunkPlan.losslessCount(directory.sourceBytes(stored)) }
+    if let sizes = directory.sizes(stored, scheme) { return sizes.count }
+    return try plan(of: tensor).count
+  }
+
+  /// Kind and bytes before the lossless stage of chunk `own` of a tensor.
+  @inline(__always)
+  private func size(
+    of own: Int, _ tensor: Int, _ stored: StoredTensor
+  ) throws(QCodecError) -> (kind: ChunkKind, rawLength: Int) {
+    guard let scheme = directory.scheme(tensor) else {
+      return (.lossless, ChunkPlan.losslessLength(directory.sourceBytes(stored), chunk: own))
+    }
+    if let sizes = directory.sizes(stored, scheme) { return sizes.chunk(own) }
+    return try plan(of: tensor).chunk(own)
+  }
+
   /// The tensor's plan; a scheme that a writer would have resolved to another is refused.
   private func plan(of tensor: Int) throws(QCodecError) -> ChunkPlan {
-    let record = directory.records[tensor]
     do throws(QCodecError) {
       let plan = try directory.plan(tensor)
-      if let layout = plan.layout, layout.scheme != record.scheme {
+      if let layout = plan.layout, layout.scheme != directory.record(tensor).scheme {
         throw QCodecError(.invalidScheme, "a scaling that this shape cannot have")
       }
       return plan
     } catch {
       throw QCodecError(
         error.code == .unsupportedScheme ? .invalidScheme : error.code, error.message,
-        offset: place(of: tensor) + UInt64(TensorRecord.schemeOffset),
-        tensor: String(decoding: directory.name(tensor), as: UTF8.self))
+        offset: place(of: tensor) + UInt64(TensorRecord.schemeOffset), tensor: name(tensor))
     }
   }
 
@@ -102,38 +127,39 @@ struct ChunkTableCheck {
   // MARK: References
 
   /// A first moment of the update domain refers to a second moment of its shape that no other refers to; the chunks of
-  /// both alternate.
-  private func checkReferences() throws(QCodecError) {
-    var referred: Set<Int> = []
-    for (tensor, record) in directory.records.enumerated() {
-      guard let second = record.reference else { continue }
-      guard second < directory.records.count, second != tensor else {
+  /// both alternate. Returns which tensors are referred to.
+  private func checkReferences() throws(QCodecError) -> [Bool] {
+    var referred = [Bool](repeating: false, count: directory.count)
+    for tensor in 0..<directory.count {
+      guard let second = directory.tensor(tensor).reference else { continue }
+      guard second < directory.count, second != tensor else {
         throw refuse(reference: "a reference to tensor \(second)", of: tensor)
       }
-      let other = directory.records[second]
-      guard other.scheme?.isReferable == true else {
+      guard directory.scheme(second)?.isReferable == true else {
         throw refuse(reference: "a reference to a tensor that is no second moment to divide by", of: tensor)
       }
-      guard directory.shape(second) == directory.shape(tensor) else {
+      guard directory.haveSameShape(second, tensor) else {
         throw refuse(reference: "a reference to a tensor of another shape", of: tensor)
       }
-      guard referred.insert(second).inserted else {
-        throw refuse(reference: "a second reference to one tensor", of: tensor)
-      }
+      guard !referred[second] else { throw refuse(reference: "a second reference to one tensor", of: tensor) }
+      referred[second] = true
     }
-    for (tensor, record) in directory.records.enumerated() {
-      let isPaired = (record.reference != nil || referred.contains(tensor)) && record.elementCount > 0
-      guard record.stride == (isPaired ? 2 : 1) else {
+    return referred
+  }
+
+  private func checkStrides(referred: [Bool]) throws(QCodecError) {
+    for tensor in 0..<directory.count {
+      let stored = directory.tensor(tensor)
+      let isReferring = stored.reference != nil || referred[tensor]
+      guard stored.stride == (isReferring && directory.elementCount(stored) > 0 ? 2 : 1) else {
         throw QCodecError(
-          .invalidChunkTable, "a chunk stride of \(record.stride)", offset: place(of: tensor) + 53,
-          tensor: String(decoding: directory.name(tensor), as: UTF8.self))
+          .invalidChunkTable, "a chunk stride of \(stored.stride)", offset: place(of: tensor) + 53,
+          tensor: name(tensor))
       }
     }
   }
 
   private func refuse(reference message: String, of tensor: Int) -> QCodecError {
-    QCodecError(
-      .invalidReference, message, offset: place(of: tensor) + 56,
-      tensor: String(decoding: directory.name(tensor), as: UTF8.self))
+    QCodecError(.invalidReference, message, offset: place(of: tensor) + 56, tensor: name(tensor))
   }
 }

@@ -32,7 +32,7 @@ public struct TensorLayout: Sendable {
     self.shape = shape
     table = try scheme.resolvedTable()
     self.scheme = try scheme.resolved(shape: shape, elementCount: elementCount)
-    let scales = Self.scaleCount(self.scheme.scaling, shape: shape, elementCount: elementCount)
+    let scales = Self.scaleCount(self.scheme.scaling, shape: shape.span, elementCount: elementCount)
     guard elementCount < 1 << 60, scales < 1 << 60 else {
       throw QCodecError(.limitExceeded, "the shape \(shape) exceeds 2^63 bytes")
     }
@@ -51,7 +51,8 @@ public struct TensorLayout: Sendable {
     return count
   }
 
-  private static func scaleCount(_ scaling: Scheme.Scaling, shape: [UInt64], elementCount: UInt64) -> UInt64 {
+  /// float32 values in the scale vector of a tensor whose shape suits the scaling.
+  package static func scaleCount(_ scaling: Scheme.Scaling, shape: Span<UInt64>, elementCount: UInt64) -> UInt64 {
     // A tensor without elements has no chunks at all.
     guard elementCount > 0 else { return 0 }
     switch scaling {
@@ -59,7 +60,7 @@ public struct TensorLayout: Sendable {
     case .tensor: return 1
     case .row: return shape[0]
     case .column: return shape[shape.count - 1]
-    case .rank1: return rank1Axes(of: shape).reduce(0, +)
+    case .rank1: return shape.indices.reduce(0) { $0 + (shape[$1] == 1 ? 0 : shape[$1]) }
     }
   }
 
@@ -92,8 +93,17 @@ extension TensorLayout {
   /// Bytes of a code chunk: block scales, if any, and codes.
   public func payloadByteCount(ofChunk index: Int) -> Int {
     let range = elements(ofChunk: index)
-    let count = Int(range.upperBound - range.lowerBound)
-    return blockByteCount(elements: count) + codeByteCount(elements: count)
+    return Self.payloadByteCount(elements: Int(range.upperBound - range.lowerBound), scheme: scheme)
+  }
+
+  /// Bytes of a chunk of `count` elements under a scheme: block scales, if any, and codes.
+  package static func payloadByteCount(elements count: Int, scheme: Scheme) -> Int {
+    blockByteCount(elements: count, scheme: scheme) + (scheme.bits == 8 ? count : (count + 1) / 2)
+  }
+
+  private static func blockByteCount(elements count: Int, scheme: Scheme) -> Int {
+    guard case .block(let size) = scheme.scaling else { return 0 }
+    return (count + size - 1) / size * (scheme.map == .log ? 8 : 4)
   }
 
   /// Bytes of a chunk's elements in the tensor's dtype.
@@ -121,15 +131,6 @@ extension TensorLayout {
     scaleCount * 4 + (index == 0 ? 0 : index * payloadByteCount(ofChunk: 0))
   }
 
-  /// Scales that stand before the codes of a chunk of `count` elements.
-  func blockScaleCount(elements count: Int) -> Int {
-    if case .block(let size) = scheme.scaling { (count + size - 1) / size } else { 0 }
-  }
-
   /// Bytes that stand before the codes of a chunk: a scale a block, or the two ends of a `log` block.
-  package func blockByteCount(elements count: Int) -> Int {
-    blockScaleCount(elements: count) * (scheme.map == .log ? 8 : 4)
-  }
-
-  func codeByteCount(elements count: Int) -> Int { scheme.bits == 8 ? count : (count + 1) / 2 }
+  package func blockByteCount(elements count: Int) -> Int { Self.blockByteCount(elements: count, scheme: scheme) }
 }
