@@ -54,7 +54,9 @@ public final class CheckpointReader: Sendable {
     }
     // Checksums of the directory are not optional: everything else is found through it.
     let places = trailer
-    let bytes = try source.bytes(at: places.directoryOffset, count: Int(places.directoryLength))
+    let bytes = try unsafe [UInt8](count: Int(places.directoryLength)) { target throws(QCodecError) in
+      try unsafe source.read(at: places.directoryOffset, into: target)
+    }
     guard xxh3(bytes) == places.directoryHash else {
       throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: places.directoryOffset)
     }
