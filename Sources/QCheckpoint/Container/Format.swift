@@ -43,6 +43,9 @@ public enum ChunkKind: UInt8, Sendable {
 struct ByteWriter {
   private(set) var bytes: [UInt8] = []
 
+  /// A writer with room for what will be written, where that is known.
+  init(capacity: Int = 0) { bytes.reserveCapacity(capacity) }
+
   mutating func write<Value: FixedWidthInteger>(_ value: Value) {
     // Safe: integers have no padding.
     unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
