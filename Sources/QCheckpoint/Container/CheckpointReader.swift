@@ -4,6 +4,7 @@ import QCodec
 ///
 /// Opening reads header, trailer and directory and checks all of the directory; nothing that a hostile file says is
 /// trusted before it is checked against the bytes that are there. To be shared between threads freely.
+/// Memory: the bytes of the directory, and 4 for each tensor.
 public final class CheckpointReader: Sendable {
   let source: any TensorSource
   let directory: Directory

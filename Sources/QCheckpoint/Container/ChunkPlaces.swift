@@ -49,9 +49,9 @@ extension Directory {
   }
 
   private func scaleChunkCount(_ index: Int) -> Int {
-    guard let scheme = scheme(index)?.scheme else { return 0 }
-    if case .block = scheme.scaling { return 0 }
-    // The directory was checked: there is a layout.
+    guard let scheme = scheme(index) else { return 0 }
+    if let sizes = sizes(tensor(index), scheme) { return Int(sizes.scaleChunks) }
+    // A salvaged scheme may be one that its shape resolves to another.
     return (try? plan(index).scaleChunks) ?? 0
   }
 }

@@ -160,27 +160,22 @@ struct DirectoryParser {
     }
   }
 
+  @inline(__always)
   private func checkErrors(
     _ stored: StoredTensor, at: Int, elements: UInt64, scheme: StoredScheme
   ) throws(QCodecError) {
-    let errors = stored.statistics
-    func check(error value: Double, _ offset: Int) throws(QCodecError) {
+    // Four errors, then two counts.
+    for word in 9..<13 {
+      let value = stored.double(word)
       guard value >= 0, value.isFinite else {
-        throw refuse(.invalidDirectory, "a recorded error of \(value)", at + offset)
+        throw refuse(.invalidDirectory, "a recorded error of \(value)", at + word * 8)
       }
     }
-    try check(error: errors.maxAbsError, 72)
-    try check(error: errors.maxScaledError, 80)
-    try check(error: errors.squaredError, 88)
-    try check(error: errors.squaredSource, 96)
-    guard errors.zerosCreated <= elements else {
-      throw refuse(.invalidDirectory, "\(errors.zerosCreated) of \(elements) elements", at + 104)
-    }
-    guard errors.signChanges <= elements else {
-      throw refuse(.invalidDirectory, "\(errors.signChanges) of \(elements) elements", at + 112)
+    for word in 13..<15 where stored.words[word] > elements {
+      throw refuse(.invalidDirectory, "\(stored.words[word]) of \(elements) elements", at + word * 8)
     }
     // Only imports come without a guarantee; a relative one is of the log map and the update domain.
-    let guarantee = errors.guaranteedMaxAbsError
+    let guarantee = stored.double(15)
     guard scheme.scheme.rounding == .unknown ? guarantee.isNaN : guarantee >= 0 && guarantee.isFinite else {
       throw refuse(.invalidDirectory, "a guarantee of \(guarantee)", at + 120)
     }

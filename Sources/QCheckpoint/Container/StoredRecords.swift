@@ -2,7 +2,7 @@ import QCodec
 
 /// A tensor's record as it lies in the directory, 17 words of which fields are taken when they are asked for.
 struct StoredTensor {
-  private let words: InlineArray<17, UInt64>
+  let words: InlineArray<17, UInt64>
 
   @inline(__always)
   init(_ fields: ByteFields, at offset: Int) { words = fields.words(offset) }
@@ -53,7 +53,7 @@ struct StoredTensor {
   private func byte(_ word: Int, _ index: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: words[word] >> (index * 8)) }
 
   @inline(__always)
-  private func double(_ word: Int) -> Double { Double(bitPattern: words[word]) }
+  func double(_ word: Int) -> Double { Double(bitPattern: words[word]) }
 }
 
 /// A chunk's record as it lies in the directory, four words.

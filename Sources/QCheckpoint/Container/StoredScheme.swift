@@ -45,7 +45,7 @@ final class StoredScheme: Sendable {
     private static let chunkScales = UInt64(TensorLayout.chunkScales)
     private static let chunkElements = UInt64(TensorLayout.chunkElements)
 
-    private var scaleChunks: UInt64 { (scales + Self.chunkScales - 1) / Self.chunkScales }
+    var scaleChunks: UInt64 { (scales + Self.chunkScales - 1) / Self.chunkScales }
 
     var count: UInt64 { scaleChunks + (elements + Self.chunkElements - 1) / Self.chunkElements }
 
