@@ -38,7 +38,7 @@ struct InspectCommand: ParsableCommand {
       Terminal.print(summary.json(indices: indices, histograms: histograms).serialized(pretty: true))
     } else {
       for line in summary.lines(file: file) { Terminal.print(line) }
-      for line in summary.table(indices: indices) { Terminal.print(line) }
+      Terminal.print(lines: summary.table(indices: indices))
       for index in indices {
         guard let histogram = histograms[index] else { continue }
         for line in HistogramText.lines(histogram, name: reader.tensor(index).name) { Terminal.print(line) }

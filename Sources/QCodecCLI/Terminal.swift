@@ -19,6 +19,13 @@ enum Terminal {
     }
   }
 
+  /// Prints lines on standard output, many at a time; as `print(_:)`.
+  static func print(lines: [String]) {
+    for start in stride(from: 0, to: lines.count, by: 1024) {
+      print(lines[start..<min(lines.count, start + 1024)].joined(separator: "\n"))
+    }
+  }
+
   /// Prints a line on standard error.
   static func error(_ text: String) {
     // Nowhere is left to complain about standard error itself.
@@ -55,14 +62,17 @@ enum Terminal {
   }
 
   private static func write(_ text: String, to descriptor: Int32) -> Bool {
-    var rest = Array(text.utf8)[...]
-    while !rest.isEmpty {
-      let count = unsafe rest.withUnsafeBytes { unsafe systemWrite(descriptor, $0.baseAddress, $0.count) }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { return false }
-      rest = rest.dropFirst(count)
+    var text = text
+    return text.withUTF8 { bytes in
+      var done = 0
+      while done < bytes.count {
+        let count = unsafe systemWrite(descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done)
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return false }
+        done += count
+      }
+      return true
     }
-    return true
   }
 
   private static func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {

@@ -78,6 +78,18 @@ def test_a_hundred_thousand_tensors(reader, qcodec, crowd, tmp_path, policy):
         assert checkpoint.read(t) == decoded[t.name].data, t.name
 
 
+def test_opening_takes_little_more_memory_than_the_directory_has_bytes(binary, qcodec, crowd, tmp_path):
+    target, none = tmp_path / "crowd.qckpt", tmp_path / "none.qckpt"
+    qcodec("encode", crowd[0], "-o", target, "--policy", "adam8")
+    (tmp_path / "none.safetensors").write_bytes(tensorfile.dump({}))
+    qcodec("encode", tmp_path / "none.safetensors", "-o", none)
+    directory = int.from_bytes(target.read_bytes()[-88:-80], "little")
+    peaks = [peak_bytes(binary, "inspect", target, "--tensor", "layers.0.weight/step"), peak_bytes(binary, "inspect", none)]
+    assert directory > 15_000_000
+    # The directory itself, a few bytes for each tensor, and what memory comes in.
+    assert peaks[0] - peaks[1] < 1.5 * directory, (peaks, directory)
+
+
 # 600 MB
 
 LARGE = 75_000_000

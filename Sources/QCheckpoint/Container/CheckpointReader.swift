@@ -4,6 +4,7 @@ import QCodec
 ///
 /// Opening reads header, trailer and directory and checks all of the directory; nothing that a hostile file says is
 /// trusted before it is checked against the bytes that are there. To be shared between threads freely.
+/// Memory: the bytes of the directory, and 4 for each tensor.
 public final class CheckpointReader: Sendable {
   let source: any TensorSource
   let directory: Directory
@@ -54,11 +55,13 @@ public final class CheckpointReader: Sendable {
       throw error.code == .truncated ? Self.listingSalvage(error, source) : error
     }
     // Checksums of the directory are not optional: everything else is found through it.
-    let bytes = try source.bytes(at: trailer.directoryOffset, count: Int(trailer.directoryLength))
-    guard xxh3(bytes) == trailer.directoryHash else {
-      throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: trailer.directoryOffset)
-    }
     let places = trailer
+    let bytes = try unsafe [UInt8](count: Int(places.directoryLength)) { target throws(QCodecError) in
+      try unsafe source.read(at: places.directoryOffset, into: target)
+    }
+    guard xxh3(bytes) == places.directoryHash else {
+      throw QCodecError(.directoryCorrupt, "the directory's checksum is wrong", offset: places.directoryOffset)
+    }
     directory = try withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
         bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
@@ -102,15 +105,20 @@ public final class CheckpointReader: Sendable {
   public func tensor(_ index: Int) -> TensorInfo {
     let record = directory.record(index)
     let places = directory.places(index)
-    let chunks = places.map { directory.chunk($0) }
+    var (storedBytes, compressions) = (UInt64(0), Compressions())
+    for place in places {
+      let chunk = directory.storedChunk(place)
+      storedBytes += UInt64(chunk.storedLength)
+      compressions.insert(chunk.compressionCode)
+    }
     let guarantee = record.statistics.guaranteedMaxAbsError
     return TensorInfo(
       name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
       elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
       statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
       guaranteedMaxRelError: record.scheme?.hasRelativeBound == true ? record.guaranteedRelative : nil,
-      sourceBytes: record.sourceBytes, storedBytes: chunks.reduce(0) { $0 + UInt64($1.storedLength) },
-      chunks: places, compressions: Set(chunks.map(\.compression)), reference: record.reference)
+      sourceBytes: record.sourceBytes, storedBytes: storedBytes, chunks: places, compressions: compressions.set,
+      reference: record.reference)
   }
 
   /// What encoding did to the updates of pairs of moments, where it was measured: by first moment, in order.
@@ -150,4 +158,16 @@ public final class CheckpointReader: Sendable {
         .metadataCorrupt, error.message, offset: trailer.metadataOffset + (error.offset ?? 0))
     }
   }
+}
+
+/// Lossless stages of a tensor's chunks. There are so few that their sets are made once, not one for each tensor.
+private struct Compressions {
+  private var codes = 0
+  private static let sets = (0..<1 << Compression.allCases.count).map { codes in
+    Set(Compression.allCases.filter { codes >> $0.rawValue & 1 == 1 })
+  }
+
+  mutating func insert(_ code: UInt8) { codes |= 1 << code }
+
+  var set: Set<Compression> { Self.sets[codes] }
 }

@@ -37,20 +37,21 @@ public struct ChunkPlaces: RandomAccessCollection, Sendable {
 extension Directory {
   /// The places of a tensor's chunks.
   func places(_ index: Int) -> ChunkPlaces {
-    let tensor = tensor(index)
+    let stored = tensor(index)
     let scales = scaleChunkCount(index)
-    let (first, count) = (Int(tensor.firstChunk), Int(tensor.chunkCount))
+    let (first, count) = (Int(stored.firstChunk), Int(stored.chunkCount))
     var dataFirst = first + scales
-    if let second = tensor.reference, count > 0 {
-      dataFirst = Int(self.tensor(second).firstChunk) + scaleChunkCount(second) + 1
+    if let second = stored.reference, count > 0 {
+      dataFirst = Int(tensor(second).firstChunk) + scaleChunkCount(second) + 1
     }
     return ChunkPlaces(
-      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(tensor.stride), count: count)
+      first: first, scaleCount: scales, dataFirst: dataFirst, stride: Int(stored.stride), count: count)
   }
 
   private func scaleChunkCount(_ index: Int) -> Int {
-    guard let scheme = scheme(index), scheme.block == 0 else { return 0 }
-    // The directory was checked: there is a layout.
+    guard let scheme = scheme(index) else { return 0 }
+    if let sizes = sizes(tensor(index), scheme) { return Int(sizes.scaleChunks) }
+    // A salvaged scheme may be one that its shape resolves to another.
     return (try? plan(index).scaleChunks) ?? 0
   }
 }

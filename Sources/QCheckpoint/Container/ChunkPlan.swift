@@ -10,7 +10,8 @@ struct ChunkPlan: Sendable {
   var scaleChunks: Int { layout?.scaleChunkCount ?? 0 }
 
   var dataChunks: UInt64 {
-    layout.map { UInt64($0.codeChunkCount) } ?? Self.losslessCount(sourceBytes)
+    if let layout { return UInt64(layout.codeChunkCount) }
+    return Self.losslessCount(sourceBytes)
   }
 
   var count: UInt64 { UInt64(scaleChunks) + dataChunks }

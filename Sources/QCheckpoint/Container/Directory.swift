@@ -8,46 +8,25 @@ import QCodec
   import Darwin
 #endif
 
-/// The directory of a checkpoint: its bytes, which were checked, and what is looked up in them when it is asked for.
+/// The directory of a checkpoint: its bytes, which were checked in full, and what is taken from them when it is asked for.
 ///
-/// Nothing is unpacked beforehand but map tables and pairs: a file may hold a million tensors of which one is wanted.
+/// Only map tables, schemes and pairs are unpacked beforehand: a file may hold a million tensors of which one is wanted.
 final class Directory: Sendable {
-  /// Where the sections begin, and what they hold.
-  struct Sections: Sendable {
-    var tensors = 0
-    var dims = 0
-    var chunks = 0
-    var pairs = 0
-    var dimsStart = 0
-    var chunksStart = 0
-    var pairsStart = 0
-    var tablesStart = 0
-    var namesStart = 0
-
-    /// The product of dims; nil where it exceeds 64 bits.
-    func elementCount(_ fields: ByteFields, _ dims: Range<Int>) -> UInt64? {
-      var product: UInt64 = 1
-      var (isOverflown, isEmpty) = (false, false)
-      for index in dims {
-        let length: UInt64 = fields.read(dimsStart + index * 8)
-        isEmpty = isEmpty || length == 0
-        let (next, overflow) = product.multipliedReportingOverflow(by: length)
-        isOverflown = isOverflown || overflow
-        product = next
-      }
-      return isEmpty ? 0 : isOverflown ? nil : product
-    }
-  }
-
-  let fields: ByteFields
-  let sections: Sections
-  /// The schemes of the tensors, each once, and which of them each tensor has; negative for lossless tensors.
-  let schemes: [StoredScheme]
-  let schemeNumbers: [Int32]
+  private let fields: ByteFields
+  private let sections: DirectorySections
+  /// The schemes of quantized tensors, each once.
+  private let schemes: [StoredScheme]
+  /// For each tensor the place of its scheme; `Self.lossless` where it has none.
+  private let schemeNumbers: [UInt32]
   let pairs: [PairRecord]
 
+  /// The number in the place of a lossless tensor's scheme.
+  static let lossless = UInt32.max
+
+  /// A directory of bytes that were checked or just built.
   init(
-    fields: ByteFields, sections: Sections, schemes: [StoredScheme], schemeNumbers: [Int32], pairs: [PairRecord]
+    fields: ByteFields, sections: DirectorySections, schemes: [StoredScheme], schemeNumbers: [UInt32],
+    pairs: [PairRecord]
   ) {
     self.fields = fields
     self.sections = sections
@@ -64,182 +43,167 @@ final class Directory: Sendable {
 
   // MARK: Tensors
 
-  func tensor(_ index: Int) -> TensorFields {
-    precondition(index >= 0 && index < count, "tensor \(index) of \(count)")
-    return TensorFields(fields: fields, at: Format.directoryHeaderSize + index * Format.tensorRecordSize)
+  /// The fields of a tensor's record.
+  @inline(__always)
+  func tensor(_ index: Int) -> StoredTensor {
+    precondition(index >= 0 && index < count, "no tensor of that number")
+    return StoredTensor(fields, at: sections.tensorStart(index))
   }
 
   /// The scheme of a tensor; nil for a lossless one.
+  @inline(__always)
   func scheme(_ index: Int) -> StoredScheme? {
-    let number = Int(schemeNumbers[index])
-    return number < 0 ? nil : schemes[number]
-  }
-
-  func name(_ index: Int) -> ArraySlice<UInt8> {
-    let tensor = tensor(index)
-    let start = sections.namesStart + Int(tensor.nameOffset)
-    return fields.bytes[start..<start + Int(tensor.nameLength)]
-  }
-
-  func shape(_ index: Int) -> [UInt64] {
-    let tensor = tensor(index)
-    let start = sections.dimsStart + Int(tensor.dimsIndex) * 8
-    return (0..<Int(tensor.dimCount)).map { fields.read(start + $0 * 8) }
-  }
-
-  func elementCount(_ index: Int) -> UInt64 {
-    let tensor = tensor(index)
-    let first = Int(tensor.dimsIndex)
-    return sections.elementCount(fields, first..<first + Int(tensor.dimCount)) ?? .max
-  }
-
-  /// Bytes of a tensor as given, of which the directory was checked.
-  func sourceBytes(_ index: Int) -> UInt64 {
-    let elements = elementCount(index)
-    // Bits beyond 64 were refused.
-    return (tensor(index).dtype.map { elements &* UInt64($0.bitWidth) } ?? 0) / 8
+    let number = schemeNumbers[index]
+    return number == Self.lossless ? nil : schemes[Int(number)]
   }
 
   /// All that the directory says of a tensor.
   func record(_ index: Int) -> TensorRecord {
-    let tensor = tensor(index)
-    guard let dtype = tensor.dtype, let role = tensor.role, let reason = tensor.reason else {
-      preconditionFailure("the directory was checked")
+    let stored = tensor(index)
+    guard let role = Role(rawValue: stored.roleCode), let reason = FallbackReason(rawValue: stored.reasonCode) else {
+      preconditionFailure("a role or reason that no check let pass")
     }
-    var record = TensorRecord(dtype: dtype, role: role)
+    var record = TensorRecord(dtype: dtype(stored), role: role)
     record.reason = reason
-    (record.nameOffset, record.nameLength) = (tensor.nameOffset, tensor.nameLength)
-    (record.dimsIndex, record.dimCount) = (tensor.dimsIndex, tensor.dimCount)
-    (record.firstChunk, record.chunkCount) = (tensor.firstChunk, tensor.chunkCount)
-    (record.elementCount, record.sourceBytes) = (elementCount(index), sourceBytes(index))
+    (record.nameOffset, record.nameLength) = (stored.nameOffset, UInt32(stored.nameLength))
+    (record.dimsIndex, record.dimCount) = (stored.dimsIndex, UInt8(stored.dimCount))
+    (record.firstChunk, record.chunkCount) = (stored.firstChunk, stored.chunkCount)
+    (record.elementCount, record.sourceBytes) = (elementCount(stored), sourceBytes(stored))
     record.scheme = scheme(index)?.scheme
-    record.tableOffset = tensor.tableOffset
-    record.statistics = tensor.statistics
-    record.guaranteedRelative = tensor.guaranteedRelative
-    record.reference = tensor.reference
-    record.stride = tensor.stride
+    record.scheme?.seed = stored.seed
+    record.tableOffset = stored.tableOffset
+    (record.statistics, record.guaranteedRelative) = (stored.statistics, stored.guaranteedRelative)
+    (record.reference, record.stride) = (stored.reference, stored.stride)
     return record
   }
 
-  /// The chunks that a tensor's record implies; throws `invalidScheme` for what no scheme is.
-  func plan(_ index: Int) throws(QCodecError) -> ChunkPlan {
-    let bytes = sourceBytes(index)
-    guard let scheme = scheme(index)?.scheme, let dtype = tensor(index).dtype else {
-      return ChunkPlan(layout: nil, sourceBytes: bytes)
-    }
-    return ChunkPlan(layout: try TensorLayout(dtype: dtype, shape: shape(index), scheme: scheme), sourceBytes: bytes)
+  func dtype(_ index: Int) -> DType { dtype(tensor(index)) }
+
+  private func dtype(_ stored: StoredTensor) -> DType {
+    guard let dtype = DType(rawValue: stored.dtypeCode) else { preconditionFailure("a dtype that no check let pass") }
+    return dtype
   }
 
-  /// The place of a name by binary search, or nil; O(log tensors) comparisons.
+  func shape(_ index: Int) -> [UInt64] {
+    let stored = tensor(index)
+    return (0..<stored.dimCount).map { dim(stored, $0) }
+  }
+
+  /// Whether two tensors have the same shape.
+  func haveSameShape(_ one: Int, _ other: Int) -> Bool {
+    let (one, other) = (tensor(one), tensor(other))
+    return one.dimCount == other.dimCount && (0..<one.dimCount).allSatisfy { dim(one, $0) == dim(other, $0) }
+  }
+
+  private func dim(_ stored: StoredTensor, _ axis: Int) -> UInt64 {
+    fields.read(sections.dimsStart + (Int(stored.dimsIndex) + axis) * 8)
+  }
+
+  /// The elements of a tensor, which were counted within 64 bits.
+  func elementCount(_ index: Int) -> UInt64 { elementCount(tensor(index)) }
+
+  @inline(__always)
+  func elementCount(_ stored: StoredTensor) -> UInt64 { sections.elementCount(fields, stored) ?? .max }
+
+  /// Bytes of a tensor as given.
+  func sourceBytes(_ index: Int) -> UInt64 { sourceBytes(tensor(index)) }
+
+  /// The bits were counted within 64 bits too, and fill whole bytes.
+  @inline(__always)
+  func sourceBytes(_ stored: StoredTensor) -> UInt64 {
+    elementCount(stored) &* UInt64(dtype(stored).bitWidth) / 8
+  }
+
+  /// The chunks of a quantized tensor; nil where `plan` throws, or makes another scheme of its own.
+  @inline(__always)
+  func sizes(_ stored: StoredTensor, _ scheme: StoredScheme) -> StoredScheme.ChunkSizes? {
+    let elements = elementCount(stored)
+    let start = sections.dimsStart + Int(stored.dimsIndex) * 8
+    return unsafe fields.withBytes(start..<start + stored.dimCount * 8) { dims in
+      // Safe: dims are whole words, as files store them, at a multiple of 8 of an array's memory.
+      let shape = unsafe Span(_unsafeElements: dims.bindMemory(to: UInt64.self))
+      return scheme.sizes(shape: shape, elements: elements, seed: stored.seed)
+    }
+  }
+
+  /// The chunks that a tensor's record implies; throws `unsupportedScheme` for what no scheme is.
+  func plan(_ index: Int) throws(QCodecError) -> ChunkPlan {
+    let stored = tensor(index)
+    let bytes = sourceBytes(stored)
+    guard var scheme = scheme(index)?.scheme else { return ChunkPlan(layout: nil, sourceBytes: bytes) }
+    scheme.seed = stored.seed
+    let layout = try TensorLayout(dtype: dtype(stored), shape: shape(index), scheme: scheme)
+    return ChunkPlan(layout: layout, sourceBytes: bytes)
+  }
+
+  // MARK: Names
+
+  func name(_ index: Int) -> ArraySlice<UInt8> { fields.bytes[nameRange(tensor(index))] }
+
+  private func nameRange(_ stored: StoredTensor) -> Range<Int> {
+    let start = sections.namesStart + Int(stored.nameOffset)
+    return start..<start + stored.nameLength
+  }
+
+  /// The number of the tensor of a name by binary search, or nil; O(log tensors) comparisons.
   func find(_ name: String) -> Int? {
     var name = name
-    return name.withUTF8 { name in
+    return name.withUTF8 { wanted in
+      let wanted = UnsafeRawBufferPointer(wanted)
       var (low, high) = (0, count)
       while low < high {
-        let middle = (low + high) / 2
-        if unsafe compare(middle, UnsafeRawBufferPointer(name)) < 0 { low = middle + 1 } else { high = middle }
+        let middle = low + (high - low) / 2
+        let order = unsafe fields.withBytes(nameRange(tensor(middle))) { unsafe byteOrder($0, wanted) }
+        if order == 0 { return middle }
+        if order < 0 { low = middle + 1 } else { high = middle }
       }
-      return unsafe low < count && compare(low, UnsafeRawBufferPointer(name)) == 0 ? low : nil
-    }
-  }
-
-  /// How the name of a tensor stands to another by the order of bytes: negative before, zero equal, positive after.
-  private func compare(_ index: Int, _ other: UnsafeRawBufferPointer) -> Int {
-    let tensor = tensor(index)
-    let start = sections.namesStart + Int(tensor.nameOffset)
-    return unsafe fields.bytes.withUnsafeBytes { bytes in
-      unsafe order(UnsafeRawBufferPointer(rebasing: bytes[start..<start + Int(tensor.nameLength)]), other)
+      return nil
     }
   }
 
   // MARK: Chunks
 
+  @inline(__always)
+  func storedChunk(_ index: Int) -> StoredChunk {
+    precondition(index >= 0 && index < chunkCount, "no chunk of that number")
+    return StoredChunk(fields, at: sections.chunkStart(index))
+  }
+
   func chunk(_ index: Int) -> ChunkRecord {
-    precondition(index >= 0 && index < chunkCount, "chunk \(index) of \(chunkCount)")
-    guard let chunk = ChunkRecord(fields, at: sections.chunksStart + index * Format.chunkRecordSize) else {
-      preconditionFailure("the directory was checked")
+    let stored = storedChunk(index)
+    guard let compression = Compression(rawValue: stored.compressionCode),
+      let kind = ChunkKind(rawValue: stored.kindCode)
+    else { preconditionFailure("a compression or kind that no check let pass") }
+    return ChunkRecord(
+      offset: stored.offset, storedLength: stored.storedLength, rawLength: stored.rawLength, hash: stored.hash,
+      compression: compression, kind: kind, tensor: stored.tensor)
+  }
+}
+
+extension DirectorySections {
+  /// The elements of a tensor whose dims are there; nil where they exceed 64 bits.
+  @inline(__always)
+  func elementCount(_ fields: ByteFields, _ stored: StoredTensor) -> UInt64? {
+    var product: UInt64 = 1
+    var (isTooMany, isEmpty) = (false, false)
+    let start = dimsStart + Int(stored.dimsIndex) * 8
+    for axis in 0..<stored.dimCount {
+      let length: UInt64 = fields.read(start + axis * 8)
+      let (next, overflow) = product.multipliedReportingOverflow(by: length)
+      product = next
+      isTooMany = isTooMany || overflow
+      isEmpty = isEmpty || length == 0
     }
-    return chunk
+    // With a length of 0 there are none, whatever the others are.
+    return isEmpty ? 0 : isTooMany ? nil : product
   }
 }
 
-/// What tells the scheme of one tensor from that of another.
-struct SchemeKey: Hashable, Sendable {
-  /// The eight bytes of the scheme.
-  let codes: UInt64
-  let table: UInt32
-  let seed: UInt64
-}
-
-/// A scheme that tensors of a directory have, and what is asked of it again and again.
-final class StoredScheme: Sendable {
-  let scheme: Scheme
-  /// Elements of a block; 0 under other scalings.
-  let block: Int
-  let isUpdate: Bool
-  let isReferable: Bool
-  let hasRelativeBound: Bool
-  /// Bytes of a custom table's entries, which preambles hold.
-  let tableBytes: Int
-
-  init(_ scheme: Scheme) {
-    self.scheme = scheme
-    block = if case .block(let size) = scheme.scaling { size } else { 0 }
-    isUpdate = scheme.domain == .update
-    isReferable = scheme.isReferable
-    hasRelativeBound = scheme.hasRelativeBound
-    tableBytes = scheme.customTable.map { $0.entries.count * 4 } ?? 0
-  }
-}
-
-/// A tensor's record field by field, where it stands in the directory.
-struct TensorFields {
-  let fields: ByteFields
-  let at: Int
-
-  var nameOffset: UInt64 { fields.read(at) }
-  var nameLength: UInt32 { fields.read(at + 8) }
-  var dtype: DType? { DType(rawValue: fields.bytes[at + 12]) }
-  var role: Role? { Role(rawValue: fields.bytes[at + 13]) }
-  var encoding: UInt8 { fields.bytes[at + 14] }
-  var dimCount: UInt8 { fields.bytes[at + 15] }
-  var dimsIndex: UInt64 { fields.read(at + 16) }
-  var firstChunk: UInt64 { fields.read(at + 24) }
-  var chunkCount: UInt64 { fields.read(at + 32) }
-  var tableOffset: UInt32 { fields.read(at + 48) }
-  var reason: FallbackReason? { FallbackReason(rawValue: fields.bytes[at + 52]) }
-  var stride: UInt8 { fields.bytes[at + 53] }
-  var guaranteedRelative: Double { fields.double(at + 128) }
-
-  var reference: Int? {
-    let reference: UInt64 = fields.read(at + 56)
-    return reference == Format.noReference ? nil : Int(reference)
-  }
-
-  /// What tells the scheme of a quantized tensor from others.
-  var schemeKey: SchemeKey {
-    SchemeKey(codes: fields.read(at + 40), table: tableOffset, seed: fields.read(at + 64))
-  }
-
-  var statistics: TensorStatistics {
-    var result = TensorStatistics()
-    result.maxAbsError = fields.double(at + 72)
-    result.maxScaledError = fields.double(at + 80)
-    result.squaredError = fields.double(at + 88)
-    result.squaredSource = fields.double(at + 96)
-    result.zerosCreated = fields.read(at + 104)
-    result.signChanges = fields.read(at + 112)
-    result.guaranteedMaxAbsError = fields.double(at + 120)
-    return result
-  }
-}
-
-/// The order of two strings by their bytes: negative, zero or positive.
-func order(_ one: UnsafeRawBufferPointer, _ other: UnsafeRawBufferPointer) -> Int {
-  let shared = min(one.count, other.count)
-  if shared > 0, let a = one.baseAddress, let b = other.baseAddress {
-    let result = unsafe memcmp(a, b, shared)
-    if result != 0 { return Int(result) }
+/// How two strings stand by their bytes: negative if the first comes before, 0 if they are equal.
+func byteOrder(_ one: UnsafeRawBufferPointer, _ other: UnsafeRawBufferPointer) -> Int {
+  if let a = one.baseAddress, let b = other.baseAddress {
+    let order = unsafe memcmp(a, b, min(one.count, other.count))
+    if order != 0 { return Int(order) }
   }
   return one.count - other.count
 }

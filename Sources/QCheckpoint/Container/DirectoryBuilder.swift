@@ -19,33 +19,37 @@ struct DirectoryBuilder {
   mutating func build(
     tensors: [(name: [UInt8], dims: [UInt64], record: TensorRecord)], chunks: [ChunkRecord], pairs: [PairRecord]
   ) -> [UInt8] {
-    let order = tensors.indices.sorted { tensors[$0].name.lexicographicallyPrecedes(tensors[$1].name) }
+    let order = NameOrder.sorted(tensors.map(\.name))
     var rank = [UInt32](repeating: 0, count: tensors.count)
     for (position, index) in order.enumerated() { rank[index] = UInt32(position) }
-    var (records, dims, names) = (ByteWriter(), ByteWriter(), ByteWriter())
-    for index in order {
-      var record = tensors[index].record
-      record.nameOffset = UInt64(names.bytes.count)
-      record.nameLength = UInt32(tensors[index].name.count)
-      record.dimsIndex = UInt64(dims.bytes.count / 8)
-      record.reference = record.reference.map { Int(rank[$0]) }
-      if let scheme = record.scheme, let table = record.table {
-        record.tableOffset = offset(of: table, map: scheme.map)
+    // Tables stand behind the records, which say where; they stand in the order of their first use.
+    let offsets = order.map { index -> UInt32 in
+      guard let map = tensors[index].record.scheme?.map, let table = tensors[index].record.table else {
+        return Format.noTable
       }
-      record.write(to: &records)
-      for length in tensors[index].dims { dims.write(length) }
-      names.write(contentsOf: tensors[index].name)
+      return offset(of: table, map: map)
     }
-    var result = ByteWriter()
-    result.write(UInt64(tensors.count))
-    result.write(UInt64(chunks.count))
-    result.write(UInt64(dims.bytes.count / 8))
-    result.write(UInt64(tables.bytes.count))
-    result.write(UInt64(names.bytes.count))
-    result.write(UInt64(pairs.count))
+    let dimCount = tensors.reduce(0) { $0 + $1.dims.count }
+    let nameBytes = tensors.reduce(0) { $0 + $1.name.count }
+    let sections = DirectorySections(
+      tensors: tensors.count, dims: dimCount, chunks: chunks.count, pairs: pairs.count, tableBytes: tables.bytes.count)
+    var result = ByteWriter(capacity: sections.namesStart + nameBytes)
+    for count in [tensors.count, chunks.count, dimCount, tables.bytes.count, nameBytes, pairs.count] {
+      result.write(UInt64(count))
+    }
     result.write(zeros: 16)
-    result.write(contentsOf: records.bytes)
-    result.write(contentsOf: dims.bytes)
+    var (nameOffset, dimsIndex) = (UInt64(0), UInt64(0))
+    for (position, index) in order.enumerated() {
+      var record = tensors[index].record
+      (record.nameOffset, record.nameLength) = (nameOffset, UInt32(tensors[index].name.count))
+      record.dimsIndex = dimsIndex
+      record.reference = record.reference.map { Int(rank[$0]) }
+      record.tableOffset = offsets[position]
+      record.write(to: &result)
+      nameOffset += UInt64(record.nameLength)
+      dimsIndex += UInt64(tensors[index].dims.count)
+    }
+    for index in order { for length in tensors[index].dims { result.write(length) } }
     for var chunk in chunks {
       chunk.tensor = rank[Int(chunk.tensor)]
       chunk.write(to: &result)
@@ -53,7 +57,7 @@ struct DirectoryBuilder {
     let renumbered = pairs.map { PairRecord(first: rank[Int($0.first)], second: rank[Int($0.second)], error: $0.error) }
     for pair in renumbered.sorted(by: { $0.first < $1.first }) { pair.write(to: &result) }
     result.write(contentsOf: tables.bytes)
-    result.write(contentsOf: names.bytes)
+    for index in order { result.write(contentsOf: tensors[index].name) }
     return result.bytes
   }
 

@@ -43,6 +43,9 @@ public enum ChunkKind: UInt8, Sendable {
 struct ByteWriter {
   private(set) var bytes: [UInt8] = []
 
+  /// A writer with room for what will be written, where that is known.
+  init(capacity: Int = 0) { bytes.reserveCapacity(capacity) }
+
   mutating func write<Value: FixedWidthInteger>(_ value: Value) {
     // Safe: integers have no padding.
     unsafe withUnsafeBytes(of: value.littleEndian) { unsafe bytes.append(contentsOf: $0) }
@@ -71,4 +74,22 @@ struct ByteFields {
   }
 
   func double(_ offset: Int) -> Double { Double(bitPattern: read(offset)) }
+
+  /// A record of whole words, checked against the count once.
+  @inline(__always)
+  func words<let count: Int>(_ offset: Int) -> InlineArray<count, UInt64> {
+    let size = count * MemoryLayout<UInt64>.size
+    precondition(offset >= 0 && size <= bytes.count && offset <= bytes.count - size, "record outside the bytes")
+    // Safe: the range was checked above, and integers have no invalid bit patterns.
+    let stored = unsafe bytes.withUnsafeBytes {
+      unsafe $0.loadUnaligned(fromByteOffset: offset, as: InlineArray<count, UInt64>.self)
+    }
+    return InlineArray { UInt64(littleEndian: stored[$0]) }
+  }
+
+  /// Calls `body` with bytes of a range, which is checked against the count.
+  @inline(__always)
+  func withBytes<Result>(_ range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    unsafe bytes.withUnsafeBytes { unsafe body(UnsafeRawBufferPointer(rebasing: $0[range])) }
+  }
 }

@@ -31,9 +31,14 @@ struct Preamble: Equatable {
     return result.bytes
   }
 
-  /// The length of `bytes`.
-  static func byteCount(nameLength: Int, dims: Int, isUpdate: Bool, tableBytes: Int) -> Int {
-    fixedSize + dims * 8 + (isUpdate ? 8 : 0) + tableBytes + nameLength
+  /// The length of `bytes`; `schemeBytes` are 0 for a lossless tensor.
+  static func byteCount(nameLength: Int, dims: Int, schemeBytes: Int) -> Int {
+    fixedSize + dims * 8 + schemeBytes + nameLength
+  }
+
+  /// Bytes on account of a scheme: a second moment, and the entries of a custom table.
+  static func schemeBytes(_ scheme: Scheme) -> Int {
+    (scheme.domain == .update ? 8 : 0) + (scheme.customTable.map { $0.entries.count * 4 } ?? 0)
   }
 }
 

@@ -120,15 +120,3 @@ struct ChunkRecord: Sendable {
     writer.write(tensor)
   }
 }
-
-extension ChunkRecord {
-  /// The record at an offset, or nil where it holds an unknown compression or kind.
-  init?(_ fields: ByteFields, at: Int) {
-    guard let compression = Compression(rawValue: fields.bytes[at + 24]),
-      let kind = ChunkKind(rawValue: fields.bytes[at + 25])
-    else { return nil }
-    self.init(
-      offset: fields.read(at), storedLength: fields.read(at + 8), rawLength: fields.read(at + 12),
-      hash: fields.read(at + 16), compression: compression, kind: kind, tensor: fields.read(at + 28))
-  }
-}

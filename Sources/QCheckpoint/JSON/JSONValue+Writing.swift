@@ -38,15 +38,27 @@ extension JSONValue {
     let inner = indent.map { $0 + 1 }
     for (index, element) in list.enumerated() {
       if index > 0 { text += "," }
-      if let inner { text += "\n" + String(repeating: "  ", count: inner) }
+      if let inner { newLine(in: &text, indent: inner) }
       write(element, &text, inner)
     }
-    if let indent, !list.isEmpty { text += "\n" + String(repeating: "  ", count: indent) }
+    if let indent, !list.isEmpty { newLine(in: &text, indent: indent) }
     text += brackets.1
+  }
+
+  private static func newLine(in text: inout String, indent: Int) {
+    text += "\n"
+    for _ in 0..<indent { text += "  " }
   }
 
   /// Appends `string` in quotes; only what JSON demands is escaped.
   package static func write(string: String, into text: inout String) {
+    // Nearly no string needs an escape.
+    if string.utf8.allSatisfy({ $0 >= 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
+      text += "\""
+      text += string
+      text += "\""
+      return
+    }
     text += "\""
     for scalar in string.unicodeScalars {
       switch scalar {

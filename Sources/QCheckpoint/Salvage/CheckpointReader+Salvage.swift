@@ -25,13 +25,9 @@ private struct SalvagedDirectory {
   }
 
   mutating func build() -> Directory {
-    var (dims, names): ([UInt64], [UInt8]) = ([], [])
     for tensor in whole {
       let preamble = tensor.preamble
       var record = TensorRecord(dtype: preamble.dtype)
-      record.nameOffset = UInt64(names.count)
-      record.nameLength = UInt32(preamble.name.count)
-      record.dimsIndex = UInt64(dims.count)
       record.dimCount = UInt8(preamble.shape.count)
       record.chunkCount = tensor.plan.count
       record.elementCount = tensor.elements
@@ -40,36 +36,29 @@ private struct SalvagedDirectory {
       record.statistics.guaranteedMaxAbsError = preamble.scheme == nil ? 0 : .nan
       record.guaranteedRelative = .nan
       records.append(record)
-      dims += preamble.shape
-      names += preamble.name
     }
     placeChunks()
-    return directory(dims: dims, names: names)
+    return directory()
   }
 
-  /// The bytes of the directory, without map tables: the schemes are given.
-  private func directory(dims: [UInt64], names: [UInt8]) -> Directory {
-    var writer = ByteWriter()
-    var sections = Directory.Sections(tensors: records.count, dims: dims.count, chunks: chunks.count)
-    writer.write(zeros: Format.directoryHeaderSize)
-    for record in records { record.write(to: &writer) }
-    sections.dimsStart = writer.bytes.count
-    for length in dims { writer.write(length) }
-    sections.chunksStart = writer.bytes.count
-    for chunk in chunks { chunk.write(to: &writer) }
-    (sections.pairsStart, sections.tablesStart) = (writer.bytes.count, writer.bytes.count)
-    sections.namesStart = writer.bytes.count
-    writer.write(contentsOf: names)
-    let quantized = records.compactMap(\.scheme)
-    var next: Int32 = -1
-    let numbers = records.map { record -> Int32 in
-      if record.scheme == nil { return -1 }
-      next += 1
-      return next
+  /// The directory of what was found, with its schemes as they are: map tables are of no use to it.
+  private func directory() -> Directory {
+    var builder = DirectoryBuilder()
+    let tensors = zip(whole, records).map { ($0.preamble.name, $0.preamble.shape, $1) }
+    let fields = ByteFields(bytes: builder.build(tensors: tensors, chunks: chunks, pairs: []))
+    let sections = DirectorySections(
+      tensors: whole.count, dims: tensors.reduce(0) { $0 + $1.1.count }, chunks: chunks.count, pairs: 0, tableBytes: 0)
+    var schemes: [StoredScheme] = []
+    var numbers: [Scheme: UInt32] = [:]
+    let schemeNumbers = records.map { record in
+      guard let scheme = record.scheme else { return Directory.lossless }
+      if let number = numbers[scheme] { return number }
+      let number = UInt32(schemes.count)
+      schemes.append(StoredScheme(scheme))
+      numbers[scheme] = number
+      return number
     }
-    return Directory(
-      fields: ByteFields(bytes: writer.bytes), sections: sections, schemes: quantized.map { StoredScheme($0) },
-      schemeNumbers: numbers, pairs: [])
+    return Directory(fields: fields, sections: sections, schemes: schemes, schemeNumbers: schemeNumbers, pairs: [])
   }
 
   /// Pairs first, their chunks alternating; then what is left. A second moment that several refer to serves each of them

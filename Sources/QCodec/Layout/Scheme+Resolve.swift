@@ -36,7 +36,7 @@ extension Scheme {
       throw QCodecError(.unsupportedScheme, "a named map takes no table of its own")
     }
     var result = self
-    result.scaling = try resolvedScaling(shape: shape, elementCount: elementCount)
+    result.scaling = try resolvedScaling(shape: shape.span, elementCount: elementCount)
     // Row-and-column maxima are magnitudes.
     if result.scaling == .rank1, scaleRule == .signedExtreme { result.scaleRule = .absmax }
     if result.scaleRule == .signedExtreme, map != .custom, map.scaleRule(signed: signed) != .signedExtreme {
@@ -58,7 +58,8 @@ extension Scheme {
     }
   }
 
-  private func resolvedScaling(shape: [UInt64], elementCount: UInt64) throws(QCodecError) -> Scaling {
+  /// The scaling that a tensor of this shape really gets; throws `unsupportedScheme` for a block that cannot be.
+  package func resolvedScaling(shape: Span<UInt64>, elementCount: UInt64) throws(QCodecError) -> Scaling {
     switch scaling {
     case .tensor: return .tensor
     case .block(let size):
@@ -69,10 +70,13 @@ extension Scheme {
     case .row, .column:
       return shape.count < 2 ? .block(Self.defaultBlock(bits: bits)) : scaling
     case .rank1:
-      let axes = TensorLayout.rank1Axes(of: shape)
-      // The sum saturates: beside a length of 0 the others may be anything.
-      let maxima = axes.reduce(0 as UInt64) { $0 > .max - $1 ? .max : $0 + $1 }
-      return axes.count < 2 || maxima > elementCount / 32 ? .block(128) : .rank1
+      var (axes, maxima) = (0, UInt64(0))
+      for index in shape.indices where shape[index] != 1 {
+        axes += 1
+        // Saturates: beside a length of 0 the others may be anything.
+        maxima = shape[index] > .max - maxima ? .max : maxima + shape[index]
+      }
+      return axes < 2 || maxima > elementCount / 32 ? .block(128) : .rank1
     }
   }
 }

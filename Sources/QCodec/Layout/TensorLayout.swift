@@ -32,7 +32,7 @@ public struct TensorLayout: Sendable {
     self.shape = shape
     table = try scheme.resolvedTable()
     self.scheme = try scheme.resolved(shape: shape, elementCount: elementCount)
-    let scales = Self.scaleCount(self.scheme.scaling, shape: shape, elementCount: elementCount)
+    let scales = Self.scaleCount(self.scheme.scaling, shape: shape.span, elementCount: elementCount)
     guard elementCount < 1 << 60, scales < 1 << 60 else {
       throw QCodecError(.limitExceeded, "the shape \(shape) exceeds 2^63 bytes")
     }
@@ -51,7 +51,8 @@ public struct TensorLayout: Sendable {
     return count
   }
 
-  private static func scaleCount(_ scaling: Scheme.Scaling, shape: [UInt64], elementCount: UInt64) -> UInt64 {
+  /// float32 values in the scale vector of a tensor whose shape suits the scaling.
+  package static func scaleCount(_ scaling: Scheme.Scaling, shape: Span<UInt64>, elementCount: UInt64) -> UInt64 {
     // A tensor without elements has no chunks at all.
     guard elementCount > 0 else { return 0 }
     switch scaling {
@@ -59,7 +60,7 @@ public struct TensorLayout: Sendable {
     case .tensor: return 1
     case .row: return shape[0]
     case .column: return shape[shape.count - 1]
-    case .rank1: return rank1Axes(of: shape).reduce(0, +)
+    case .rank1: return shape.indices.reduce(0) { $0 + (shape[$1] == 1 ? 0 : shape[$1]) }
     }
   }
 
