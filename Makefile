@@ -84,13 +84,16 @@ $(BENCH_VENV)/.complete: Tests/Benchmarks/requirements.txt
 	$(call install-torch,$(BENCH_VENV))
 	touch $@
 
-# Speed beside other codecs and formats, into Tests/Benchmarks/RESULTS.md; more options by make bench BENCH=--allow-missing
+# Speed beside other codecs and formats, into Tests/Benchmarks/RESULTS.md and the README's table; more options by make
+# bench BENCH=--allow-missing
 bench: build $(BENCH_VENV)/.complete
-	@$(BENCH_VENV)/bin/python Tests/Benchmarks/compare.py --qcodec $(QCODEC) --json $(BUILD)/bench.json $(BENCH)
+	@$(BENCH_VENV)/bin/python Tests/Benchmarks/compare.py --qcodec $(QCODEC) --json $(BUILD)/bench.json \
+	  --readme README.md $(BENCH)
 
 # That the benchmark works (`make test` runs this among the others); its figures are no test.
 bench-smoke: build $(VENV)/.complete
-	QCODEC_BINARY="$(CURDIR)/$(QCODEC)" $(VENV)/bin/python -m pytest -q -ra Tests/Python/test_bench.py
+	QCODEC_BINARY="$(CURDIR)/$(QCODEC)" $(VENV)/bin/python -m pytest -q -ra Tests/Python/test_bench.py \
+	  Tests/Python/test_compare.py
 
 lint: deps
 	swift format lint --strict -r Package.swift Sources Tests

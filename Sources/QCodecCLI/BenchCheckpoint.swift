@@ -65,7 +65,8 @@ struct BenchCheckpoint {
     try concerning(path) { try CheckpointWriter(path: path).abort() }
   }
 
-  private static func path(in folder: String) -> String { "\(folder)/qcodec-bench-\(getpid()).qckpt" }
+  /// The file that is written, by one part of the benchmark at a time.
+  static func path(in folder: String) -> String { "\(folder)/qcodec-bench-\(getpid()).qckpt" }
 
   private var byteCount: Int { arrays.reduce(0) { unsafe $0 + $1.bytes.count } }
 

@@ -20,7 +20,7 @@ struct BenchCodec: @unchecked Sendable {
     let schemes: [Scheme] =
       if case .pair(let first, let second) = scheme.work { [first, second] } else { [scheme.scheme] }
     layouts = try schemes.map { try TensorLayout(dtype: .f32, shape: shape, scheme: $0) }
-    payloads = try layouts.map { try BenchMemory(byteCount: $0.streamByteCount - 4 * $0.scaleCount) }
+    payloads = try layouts.map { try BenchMemory(byteCount: $0.streamByteCount - 4 * $0.scaleCount, hugePages: true) }
     self.targets = targets
     for payload in payloads { payload.touch() }
   }

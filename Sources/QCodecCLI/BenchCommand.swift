@@ -10,13 +10,14 @@ struct BenchCommand: ParsableCommand {
       Memory is there before the first run; speeds are bytes of float32 a second, 1e9 to the GB, medians of the runs. \
       Encoding is measured with and without its statistics. memcpy runs between the rows, on as many threads.
 
-      Without FILE the moments are made up: seeded and heavy-tailed. With it they are those of its Adam pairs, repeated \
-      where they are fewer than --elements.
+      Without FILE the moments are made up: seeded and heavy-tailed. With it they are those of its Adam pairs, \
+      repeated where they are fewer than --elements.
 
       Examples:
         qcodec bench
         qcodec bench optimizer.safetensors --kernels avx2,avx512 --json
         qcodec bench --threads 2 --checkpoint /dev/shm --size 1073741824
+        qcodec bench --quick --open /dev/shm
       """)
 
   @Argument(help: "A file of moments, as encode takes it; '-' is standard input.")
@@ -45,6 +46,12 @@ struct BenchCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Bytes of the moments that are saved.", valueName: "bytes"))
   var size = 1 << 30
 
+  @Option(
+    help: ArgumentHelp(
+      "Open checkpoints of 100,000 and 1,000,000 tensors in this folder, too; of a hundredth with --quick.",
+      valueName: "folder"))
+  var open: String?
+
   @Flag(help: "Print one JSON document.")
   var json = false
 
@@ -59,7 +66,7 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     let levels = try levels()
-    if let checkpoint { try BenchCheckpoint.check(checkpoint) }
+    for folder in [checkpoint, open] { if let folder { try BenchCheckpoint.check(folder) } }
     let (elements, runs) = (elements ?? (quick ? 1 << 18 : 1 << 24), runs ?? (quick ? 3 : 7))
     let report = try concerning(file ?? "made-up moments") {
       let moments =
@@ -69,7 +76,12 @@ struct BenchCommand: ParsableCommand {
       let saved = try checkpoint.map { folder in
         try BenchCheckpoint(moments, size: size, folder: folder, threads: threads).run(runs: runs)
       }
-      return BenchReport(elements: elements, levels: levels, threads: threads, measured: rows, checkpoint: saved)
+      let opened = try open.map { folder in
+        let tensors = quick ? [1_000, 10_000] : [100_000, 1_000_000]
+        return try BenchOpen(folder: folder).run(tensors: tensors, runs: runs)
+      }
+      return BenchReport(
+        elements: elements, levels: levels, threads: threads, measured: rows, checkpoint: saved, opened: opened)
     }
     if json { return Terminal.print(report.json.serialized(pretty: true)) }
     for line in report.lines(width: Terminal.width) { Terminal.print(line) }

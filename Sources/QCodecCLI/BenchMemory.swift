@@ -11,20 +11,25 @@ import QCodec
 
 /// Memory fresh from the system, whose pages are not there until they are touched.
 ///
-/// Of the system's usual pages: where huge ones must be made room for, touching memory takes seconds a GiB or none, by
-/// chance.
+/// Of the system's usual pages unless huge ones are asked for: where the system must make room for these, touching
+/// memory takes seconds a GiB or none, by chance. What is touched before it is measured has nothing of that, and with
+/// usual pages would measure how the system finds them.
 ///
 /// Safe: unmapped with the object; whoever works on it from several threads works on parts that do not overlap.
 @safe final class BenchMemory: @unchecked Sendable {
   let bytes: UnsafeMutableRawBufferPointer
 
   /// Maps memory; throws a failure of the system where there is not enough.
-  init(byteCount: Int) throws {
+  init(byteCount: Int, hugePages: Bool = false) throws {
     let mapped = unsafe mmap(nil, max(byteCount, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | Self.anonymous, -1, 0)
     guard let mapped = unsafe mapped, unsafe mapped != MAP_FAILED else {
       throw Failure("cannot allocate \(ByteSize.text(UInt64(byteCount)))", status: .system)
     }
     unsafe bytes = UnsafeMutableRawBufferPointer(start: mapped, count: byteCount)
+    #if os(Linux)
+      // A wish: systems without them ignore it.
+      if hugePages { _ = unsafe madvise(mapped, max(byteCount, 1), MADV_HUGEPAGE) }
+    #endif
   }
 
   deinit { unsafe munmap(bytes.baseAddress, max(bytes.count, 1)) }

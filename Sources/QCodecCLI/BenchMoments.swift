@@ -20,8 +20,8 @@ struct BenchMoments {
 
   private init(elements: Int) throws {
     self.elements = elements
-    first = try BenchMemory(byteCount: 4 * elements)
-    second = try BenchMemory(byteCount: 4 * elements)
+    first = try BenchMemory(byteCount: 4 * elements, hugePages: true)
+    second = try BenchMemory(byteCount: 4 * elements, hugePages: true)
   }
 
   /// Heavy-tailed moments, the same for every machine up to its exp2: magnitudes spread over orders, m and √v alike.

@@ -10,6 +10,8 @@ struct BenchReport {
   let measured: BenchRows
   /// nil where none was asked for.
   let checkpoint: [BenchCheckpoint.Row]?
+  /// nil where it was not asked for.
+  let opened: [BenchOpen.Row]?
 
   var json: JSONValue {
     var members: [String: JSONValue] = [
@@ -18,6 +20,7 @@ struct BenchReport {
       "results": .array(measured.rows.map { $0.json(copySpeed: measured.copy.median) }),
     ]
     if let checkpoint { members["checkpoint"] = .array(checkpoint.map(\.json)) }
+    if let opened { members["open"] = .array(opened.map(\.json)) }
     return .object(members)
   }
 
@@ -34,6 +37,10 @@ struct BenchReport {
     if let checkpoint {
       lines.append("")
       lines += Self.table(checkpoint).lines(width: width, leading: 2)
+    }
+    if let opened {
+      lines.append("")
+      lines += Self.table(opened).lines(width: width, leading: 1)
     }
     return lines
   }
@@ -62,6 +69,19 @@ struct BenchReport {
         row.operation, row.compression.name, ByteSize.text(UInt64(row.bytes)), ByteSize.text(row.fileBytes),
         Decimal.text(samples.median, digits: 3), Decimal.text(samples.least, digits: 3),
         Decimal.text(samples.greatest, digits: 3), row.extraMemory.map { ByteSize.text($0) } ?? "",
+      ])
+    }
+    return table
+  }
+
+  private static func table(_ rows: [BenchOpen.Row]) -> TextTable {
+    var table = TextTable(["opening", "tensors", "file", "ms", "least", "most", "µs a name"])
+    for row in rows {
+      let samples = row.opening
+      table.add([
+        "open", String(row.tensors), ByteSize.text(row.fileBytes), Decimal.text(samples.median * 1e3, digits: 2),
+        Decimal.text(samples.least * 1e3, digits: 2), Decimal.text(samples.greatest * 1e3, digits: 2),
+        Decimal.text(row.finding.median * 1e6, digits: 2),
       ])
     }
     return table

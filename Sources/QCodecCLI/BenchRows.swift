@@ -31,9 +31,8 @@ struct BenchRows {
   let read: BenchSpeed
 
   init(_ moments: BenchMoments, levels: [KernelLevel], threads: Int, runs: Int) throws {
-    let bandwidth = BenchBandwidth(
-      source: moments.first, target: try BenchMemory(byteCount: 4 * moments.elements), threads: threads)
-    let targets = [bandwidth.target, try BenchMemory(byteCount: 4 * moments.elements)]
+    let targets = try (0..<2).map { _ in try BenchMemory(byteCount: 4 * moments.elements, hugePages: true) }
+    let bandwidth = BenchBandwidth(source: moments.first, target: targets[0], threads: threads)
     for target in targets { target.touch() }
     var (copies, reads, rows) = (BenchSamples(), BenchSamples(), [BenchRow]())
     try bandwidth.copy()

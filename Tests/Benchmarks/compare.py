@@ -1,13 +1,16 @@
 """How fast qcodec is beside other codecs and checkpoint formats, on this machine, in one run.
 
     python compare.py [--qcodec PATH] [--size BYTES] [--runs N] [--threads N] [--dir DIR] [--json FILE] [--results FILE]
+                      [--readme FILE] [--elements N] [--codec-threads N] [--quick] [--allow-missing]
 
-The state is made up, seeded and heavy-tailed: 16 tensors of 4096 columns, first and second moments in turn, of --size
-bytes in all. Codecs encode one of its first moments (qcodec: bench's rows on the same pair); checkpoint formats save and
-load all of it, in --dir. Peers and qcodec take turns, round by round, so that a busy machine slows all of them alike; a
-round before the first does not count. Saving ends with an fsync, loading with a touch of every page.
+Moments are made up, seeded and heavy-tailed. Codecs encode a first moment of --elements on --codec-threads (qcodec:
+bench's rows on the pair); checkpoint formats save and load a state of --size bytes on --threads, in --dir: 16 tensors
+of 4096 columns, first and second moments in turn. Peers and qcodec take turns, round by round, so that a busy machine
+slows all of them alike; a round before the first does not count. Saving ends with an fsync, loading with a touch of
+every page.
 
-A package that is missing is named; that ends the run with status 1 unless --allow-missing is given.
+A package that is missing is named; that ends the run with status 1 unless --allow-missing is given. --quick leaves out
+what needs torch and is small: it shows that the comparison works, not how fast anything is.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 
 # torchao and bitsandbytes say at length which kernels they do not find, and DCP that there is one process.
 logging.disable(logging.WARNING)
@@ -52,18 +56,28 @@ def moments(rows: int) -> tuple[np.ndarray, np.ndarray]:
 class QCodec:
     """The command's own benchmark, run once a round on the same pair of moments."""
 
+    # Four chunks of a moment: a state of them has no chunk that repeats itself, and codecs take no time.
+    CHECKPOINT_ELEMENTS = 1 << 20
+
     def __init__(self, binary: pathlib.Path, pair: pathlib.Path, options: argparse.Namespace, elements: int):
-        self.command = [
-            str(binary), "bench", str(pair), "--json", "--threads", str(options.threads), "--elements", str(elements),
-            "--runs", "3", "--checkpoint", str(options.dir), "--size", str(options.size),
+        common = [str(binary), "bench", str(pair), "--json", "--runs", "3"]
+        self.codec_command = [*common, "--threads", str(options.codec_threads), "--elements", str(elements)]
+        self.checkpoint_command = [
+            *common, "--threads", str(options.threads), "--elements", str(min(elements, self.CHECKPOINT_ELEMENTS)),
+            "--checkpoint", str(options.dir), "--size", str(options.size),
         ]
         self.rounds: list[dict] = []
 
     def run(self) -> None:
-        done = subprocess.run(self.command, capture_output=True)
+        self.rounds.append(self.output(self.codec_command) | {
+            "checkpoint": self.output(self.checkpoint_command)["checkpoint"]})
+
+    @staticmethod
+    def output(command: list[str]) -> dict:
+        done = subprocess.run(command, capture_output=True)
         if done.returncode != 0:
             sys.exit(f"compare.py: {done.stderr.decode(errors='replace').strip()}")
-        self.rounds.append(json.loads(done.stdout))
+        return json.loads(done.stdout)
 
     def codec_rows(self, elements: int) -> list[dict]:
         """Rows over all rounds; memcpy and reading first."""
@@ -131,15 +145,19 @@ def collect(factories: dict, arguments: tuple, missing: set[str]) -> list[peers.
     return found
 
 
-def measure(codec: list[peers.Measurement], checkpoint: list[peers.Measurement], qcodec: QCodec, runs: int) -> None:
-    """Rounds of everything in turn."""
+def measure(
+    groups: list[tuple[int, list[peers.Measurement]]], qcodec: QCodec, runs: int, set_threads: Callable[[int], object],
+) -> None:
+    """Rounds of everything in turn; each group on its number of threads."""
     for number in range(runs + 1):
         print(f"round {number} of {runs}", file=sys.stderr)
-        for measurement in codec + checkpoint:
-            start = time.perf_counter()
-            measurement.run()
-            if number > 0:
-                measurement.seconds.append(time.perf_counter() - start)
+        for threads, measurements in groups:
+            set_threads(threads)
+            for measurement in measurements:
+                start = time.perf_counter()
+                measurement.run()
+                if number > 0:
+                    measurement.seconds.append(time.perf_counter() - start)
         if number > 0:
             qcodec.run()
 
@@ -161,13 +179,15 @@ def markdown(document: dict) -> str:
         "# Results of the speed comparison", "",
         "Written by `make bench`; not to be edited.", "",
         f"{document['date']}; {machine['cpu']}, {machine['processors']} processors, {machine['os']}; qcodec kernels "
-        f"{', '.join(document['kernels'])}; {document['threads']} threads; medians of {document['runs']} rounds "
-        "(least and greatest); the rows of qcodec are, each round, medians of 3 runs.", "",
+        f"{', '.join(document['kernels'])}; codecs on {count(document['codec_threads'], 'thread')}, checkpoints on "
+        f"{count(document['threads'], 'thread')}; medians of {count(document['runs'], 'round')} (least and greatest); "
+        "the rows of qcodec are, each round, medians of 3 runs.", "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in document["versions"].items()) + ".",
     ]
     if document["missing"]:
         lines.append(f"Not measured, for their packages are missing: {', '.join(document['missing'])}.")
-    for operation, heading in (("copy", "Copying"), ("read", "Reading"), ("encode", "Encoding"), ("decode", "Decoding")):
+    headings = {"copy": "Copying", "read": "Reading", "encode": "Encoding", "decode": "Decoding"}
+    for operation, heading in headings.items():
         lines += ["", f"## {heading}", "", "| | GB/s of float32 | times memcpy | bits a value |", "|---|---|---|---|"]
         for r in sorted((r for r in document["codecs"] if r["operation"] == operation), key=lambda r: -r["gb_s"]):
             bits = f"{8 * r['file_bytes'] / document['elements']:.2f}" if r["file_bytes"] else ""
@@ -187,62 +207,123 @@ def markdown(document: dict) -> str:
     lines += [
         "", "## How to read and repeat this", "",
         "`make bench` builds everything and writes this file; `Tests/Benchmarks/compare.py --help` has the options. "
-        "Encoding and decoding are of one tensor of 4096 columns, a first moment except where the row says unsigned (u) "
-        "or pair; *times memcpy* is relative to copying on as many threads in the same run. Peers run as their "
-        "documentation calls them, into memory that exists where they take it. zfp and SZ3 are asked for an absolute "
-        "error of 1/100 of the root mean square, which says little of small values. Checkpoints lie in "
-        f"`{document['folder']}`; saving includes an fsync, loading goes into fresh memory and touches every page. "
-        "Other formats store float32 itself; `qcodec adam8` stores 8 bits.", ""]
+        f"Encoding and decoding are of one tensor of {document['elements']:,} elements, a first moment except where "
+        "the row says unsigned (u) or pair; *times memcpy* is relative to copying on as many threads in the same run. "
+        "Peers run as their documentation calls them, into memory that exists where they take it. zfp with a fixed "
+        "accuracy and SZ3 are asked for an absolute error of 1/100 of the root mean square, which says little of small "
+        f"values. Checkpoints lie in `{document['folder']}`; saving includes an fsync, loading goes into fresh memory "
+        "and touches every page. Other formats store float32 itself; `qcodec adam8` stores 8 bits.", ""]
     return "\n".join(lines)
+
+
+# What the README shows of codecs and of checkpoints; the rest is in RESULTS.md.
+README_CODECS = [
+    "qcodec dynamic s8 block256", "bitsandbytes dynamic 8-bit, block 256", "torchao 8-bit, block 256, compiled",
+    "qcodec normal s4 block128", "bitsandbytes nf4, block 128", "torchao 4-bit, block 128, compiled",
+    "qcodec log u8 block512", "qcodec linear-nozero u4 rank1", "qcodec adam8 pair", "qcodec adam4 pair",
+    "zfp, fixed accuracy", "SZ3",
+]
+README_CHECKPOINTS = [
+    "qcodec adam8, lz4", "safetensors.numpy", "torch.save, torch.load", "torch.distributed.checkpoint"]
+MARKS = ("<!-- Speed: written by make bench. -->", "<!-- End of speed. -->")
+
+
+def readme_table(document: dict) -> str:
+    """The ratios that the README shows: codecs to memcpy, checkpoint formats to qcodec."""
+    codecs = {(r["name"], r["operation"]): r["gb_s"] for r in document["codecs"]}
+    formats = {(r["name"], r["operation"]): r["seconds"] for r in document["checkpoints"]}
+    copy = next(r for r in document["codecs"] if r["name"].startswith("memcpy"))["gb_s"]
+    lines = [
+        f"{document['date']}, {document['machine']['cpu']}, kernels {', '.join(document['kernels'])}. "
+        f"{document['elements']:,} float32 on {count(document['codec_threads'], 'thread')}, without statistics; memcpy "
+        f"copies {copy:.1f} GB/s.", "",
+        "| times memcpy | encode | decode |", "|---|---|---|"]
+    for name in README_CODECS:
+        if (name, "encode") in codecs:
+            lines.append(f"| {name} | {codecs[name, 'encode'] / copy:.2f} | {codecs[name, 'decode'] / copy:.2f} |")
+    lines += [
+        "", f"{document['size'] / 2**30:.3g} GiB of moments in memory, {count(document['threads'], 'thread')}, to "
+        f"`{document['folder']}` with fsync, and into fresh memory.", "",
+        "| seconds (times that of qcodec) | save | load |", "|---|---|---|"]
+    for name in README_CHECKPOINTS:
+        if (name, "save") in formats:
+            save, load = (
+                f"{formats[name, what]:.2f} ({formats[name, what] / formats[README_CHECKPOINTS[0], what]:.2f})"
+                for what in ("save", "load"))
+            lines.append(f"| {name} | {save} | {load} |")
+    return "\n".join(lines)
+
+
+def renewed(text: str, table: str) -> str:
+    """A text whose part between the marks is the table."""
+    before, rest = text.split(MARKS[0])
+    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--qcodec", type=pathlib.Path, default=ROOT / ".build" / "release" / "qcodec")
-    parser.add_argument("--size", type=int, default=1 << 30, help="bytes of the state (default: 1 GiB)")
-    parser.add_argument("--runs", type=int, default=7, help="rounds that count (default: 7)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of every library that takes them (default: 2)")
+    parser.add_argument("--size", type=int, help="bytes of the state (default: 1 GiB)")
+    parser.add_argument("--elements", type=int, help="elements of the moment that codecs encode (default: 2^24)")
+    parser.add_argument("--runs", type=int, help="rounds that count (default: 7)")
+    parser.add_argument("--threads", type=int, default=2, help="threads that save and load (default: 2)")
+    parser.add_argument("--codec-threads", type=int, default=1, help="threads that encode and decode (default: 1)")
     parser.add_argument("--dir", type=pathlib.Path, default="/dev/shm", help="where checkpoints are saved")
     parser.add_argument("--json", type=pathlib.Path, help="a file for all figures")
     parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path(__file__).with_name("RESULTS.md"))
+    parser.add_argument("--readme", type=pathlib.Path, help="a file whose table of speed is to be renewed")
     parser.add_argument("--allow-missing", action="store_true", help="do without packages that are not installed")
+    parser.add_argument(
+        "--quick", action="store_true",
+        help="4 MiB, 2^16 elements and one round unless they are given, and nothing that needs torch")
     options = parser.parse_args()
-    if options.runs < 1 or options.threads < 1 or options.size < 1 << 20:
-        parser.error("--runs and --threads are to be 1 or more, --size 2^20 or more")
+    options.size = options.size or (4 << 20 if options.quick else 1 << 30)
+    options.elements = options.elements or 1 << (16 if options.quick else 24)
+    options.runs = options.runs or (1 if options.quick else 7)
+    if min(options.runs, options.threads, options.codec_threads) < 1 or options.size < 1 << 20:
+        parser.error("--runs and threads are to be 1 or more, --size 2^20 or more")
+    if options.elements < COLUMNS or options.elements % COLUMNS:
+        parser.error(f"--elements is to be a multiple of {COLUMNS}")
     return options
 
 
 def main() -> int:
     options = parse()
     # Before torch is imported; bitsandbytes asks OpenMP.
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    os.environ["OMP_NUM_THREADS"] = str(options.codec_threads)
     missing: set[str] = set()
-    try:
-        import torch
-
-        torch.set_num_threads(options.threads)
-    except ImportError:
-        missing.add("torch")
+    set_threads = (lambda threads: None) if options.quick else torch_threads(missing)
+    # What is compiled is compiled for a number of threads.
+    set_threads(options.codec_threads)
     rows = max(1, options.size // (4 * COLUMNS * 2 * PAIRS))
-    m, v = moments(rows)
-    state = {f"{pair}.{kind}": (m if kind == "exp_avg" else v).copy()
+    m, v = moments(max(rows, options.elements // COLUMNS))
+    state = {f"{pair}.{kind}": (m if kind == "exp_avg" else v)[:rows].copy()
              for pair in range(PAIRS) for kind in ("exp_avg", "exp_avg_sq")}
+    m, v = (x[:options.elements // COLUMNS] for x in (m, v))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="compare-", dir=options.dir))
     try:
-        codec = collect(peers.CODECS, (m, v), missing)
-        checkpoint = collect(peers.CHECKPOINTS, (state, folder), missing)
+        kinds = (peers.CODECS, peers.CHECKPOINTS)
+        if options.quick:
+            kinds = tuple({name: kind[name] for name in kind if name not in peers.TORCH} for kind in kinds)
+        codec = collect(kinds[0], (m, v), missing)
+        checkpoint = collect(kinds[1], (state, folder), missing)
         if missing and not options.allow_missing:
             print(f"compare.py: not installed: {', '.join(sorted(missing))}; see --allow-missing", file=sys.stderr)
             return 1
         pair = folder / "pair.npz"
         np.savez(pair, exp_avg=m, exp_avg_sq=v)
         qcodec = QCodec(options.qcodec, pair, options, m.size)
-        measure(codec, checkpoint, qcodec, options.runs)
+        measure([(options.codec_threads, codec), (options.threads, checkpoint)], qcodec, options.runs, set_threads)
         document = {
             "date": datetime.date.today().isoformat(), "machine": qcodec.rounds[0]["machine"],
             "kernels": qcodec.rounds[0]["kernels"], "versions": versions(options.qcodec), "missing": sorted(missing),
-            "threads": options.threads, "runs": options.runs, "size": 4 * m.size * 2 * PAIRS, "elements": m.size,
-            "folder": str(options.dir), "codecs": qcodec.codec_rows(m.size) + [peer_row(c) for c in codec],
+            "codec_threads": options.codec_threads, "threads": options.threads, "runs": options.runs,
+            "size": 4 * rows * COLUMNS * 2 * PAIRS, "elements": m.size, "folder": str(options.dir),
+            "codecs": qcodec.codec_rows(m.size) + [peer_row(c) for c in codec],
             "checkpoints": qcodec.checkpoint_rows() + [peer_row(c) for c in checkpoint],
         }
     finally:
@@ -250,7 +331,19 @@ def main() -> int:
     options.results.write_text(markdown(document))
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
+    if options.readme:
+        options.readme.write_text(renewed(options.readme.read_text(), readme_table(document)))
     return 0
+
+
+def torch_threads(missing: set[str]) -> Callable[[int], object]:
+    """What sets the threads of torch; without torch it is missing and there is nothing to set."""
+    try:
+        import torch
+    except ImportError:
+        missing.add("torch")
+        return lambda threads: None
+    return torch.set_num_threads
 
 
 def versions(binary: pathlib.Path) -> dict[str, str]:

@@ -109,13 +109,14 @@ def tolerance(m: np.ndarray) -> float:
 
 
 def zfp_codec(m: np.ndarray, v: np.ndarray) -> Iterator[Measurement]:
-    """zfp with a fixed accuracy; its Python binding has one thread."""
+    """zfp with a fixed accuracy, and at the size of 8-bit codes; its Python binding has one thread."""
     import zfpy
 
-    bound, name = tolerance(m), "zfp, fixed accuracy"
-    coded = zfpy.compress_numpy(m, tolerance=bound)
-    yield Measurement(name, "encode", m.nbytes, lambda: zfpy.compress_numpy(m, tolerance=bound), lambda: len(coded))
-    yield Measurement(name, "decode", m.nbytes, lambda: zfpy.decompress_numpy(coded))
+    for name, mode in (("zfp, fixed accuracy", {"tolerance": tolerance(m)}), ("zfp, 8 bits a value", {"rate": 8})):
+        coded = zfpy.compress_numpy(m, **mode)
+        yield Measurement(
+            name, "encode", m.nbytes, lambda mode=mode: zfpy.compress_numpy(m, **mode), lambda coded=coded: len(coded))
+        yield Measurement(name, "decode", m.nbytes, lambda coded=coded: zfpy.decompress_numpy(coded))
 
 
 def sz3_codec(m: np.ndarray, v: np.ndarray) -> Iterator[Measurement]:
@@ -181,6 +182,25 @@ def safetensors_checkpoint(arrays: dict[str, np.ndarray], folder: pathlib.Path) 
     yield Measurement("safetensors.numpy", "load", size, lambda: touch(list(load_file(path).values())))
 
 
+def safetensors_torch_checkpoint(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Iterator[Measurement]:
+    """save_file and load_file of safetensors.torch; what it loads is a map of the file until it is touched."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    path, tensors = folder / "torch.safetensors", {name: torch.from_numpy(array) for name, array in arrays.items()}
+    size = sum(array.nbytes for array in arrays.values())
+
+    def save() -> None:
+        save_file(tensors, path)
+        sync(path)
+
+    def load() -> None:
+        touch([tensor.numpy() for tensor in load_file(path).values()])
+
+    yield Measurement("safetensors.torch", "save", size, save, lambda: path.stat().st_size)
+    yield Measurement("safetensors.torch", "load", size, load)
+
+
 def distributed_checkpoint(arrays: dict[str, np.ndarray], folder: pathlib.Path) -> Iterator[Measurement]:
     """torch.distributed.checkpoint without a process group; its writer syncs by itself."""
     import torch
@@ -205,5 +225,8 @@ def distributed_checkpoint(arrays: dict[str, np.ndarray], folder: pathlib.Path) 
 
 
 CHECKPOINTS: dict[str, Callable[[dict[str, np.ndarray], pathlib.Path], Iterator[Measurement]]] = {
-    "torch": torch_checkpoint, "safetensors": safetensors_checkpoint, "torch.distributed": distributed_checkpoint,
+    "torch": torch_checkpoint, "safetensors": safetensors_checkpoint, "safetensors.torch": safetensors_torch_checkpoint,
+    "torch.distributed": distributed_checkpoint,
 }
+# Of both, what needs torch, which is large.
+TORCH = {"bitsandbytes", "torchao", "torch", "safetensors.torch", "torch.distributed"}

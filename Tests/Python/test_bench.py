@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 FLOATS = {"gb_s", "gb_s_min", "gb_s_max", "times_memcpy"}
-KEYS = FLOATS | {"operation", "map", "bits", "signed", "scaling", "block", "domain", "stats", "kernels", "threads", "runs"}
+KEYS = FLOATS | {
+    "operation", "map", "bits", "signed", "scaling", "block", "domain", "stats", "kernels", "threads", "runs"}
 SCHEMES = {
     ("dynamic", 8, True, "block", 256, "value"), ("dynamic", 8, False, "block", 256, "value"),
     ("linear", 8, True, "block", 256, "value"), ("cubic", 8, True, "block", 256, "value"),
@@ -30,6 +31,8 @@ def check_rows(document, levels, threads, runs):
         # No codec is faster than reading a few bits a value from memory can be.
         assert row["gb_s"] < 100 * document["read_gb_s"]
         assert row["times_memcpy"] == pytest.approx(row["gb_s"] / document["memcpy_gb_s"])
+        if runs == 2:  # the median of two times is their mean
+            assert row["gb_s"] == pytest.approx(2 / (1 / row["gb_s_min"] + 1 / row["gb_s_max"]))
 
 
 def test_quick_rows(qcodec):
@@ -42,8 +45,8 @@ def test_quick_rows(qcodec):
 
 def test_every_level_of_a_file_and_a_checkpoint(qcodec, states, tmp_path):
     document = qcodec(
-        "bench", states[0], "--kernels", "all", "--elements", 1 << 14, "--runs", 2, "--threads", 2, "--checkpoint", tmp_path,
-        "--size", 1 << 22, json_output=True)
+        "bench", states[0], "--kernels", "all", "--elements", 1 << 14, "--runs", 2, "--threads", 2, "--checkpoint",
+        tmp_path, "--size", 1 << 22, json_output=True)
     assert document["kernels"][0] == "scalar"
     check_rows(document, document["kernels"], threads=2, runs=2)
     rows = document["checkpoint"]
@@ -52,17 +55,34 @@ def test_every_level_of_a_file_and_a_checkpoint(qcodec, states, tmp_path):
     for row in rows:
         assert (row["policy"], row["bytes"], row["threads"], row["runs"]) == ("adam8", 1 << 22, 2, 2)
         assert 0 < row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
+        assert row["seconds"] == pytest.approx((row["seconds_min"] + row["seconds_max"]) / 2)
         # 8 bits and scales instead of 32; LZ4 finds that so few moments repeat.
-        assert row["file_bytes"] < row["bytes"] / 3.5 and (row["compression"] == "lz4" or row["bytes"] / 4 < row["file_bytes"])
+        assert row["file_bytes"] < row["bytes"] / 3.5
+        assert row["compression"] == "lz4" or row["bytes"] / 4 < row["file_bytes"]
         assert 0 <= row["peak_extra_bytes"] < 64 << 20
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table(qcodec):
+def test_opening(qcodec, tmp_path):
+    document = qcodec("bench", "--elements", 4096, "--runs", 2, "--quick", "--open", tmp_path, json_output=True)
+    assert [row["tensors"] for row in document["open"]] == [1000, 10_000]
+    for row in document["open"]:
+        assert set(row) == {"tensors", "file_bytes", "seconds", "seconds_min", "seconds_max", "find_seconds", "runs"}
+        assert row["runs"] == 2 and 0 < row["find_seconds"] < row["seconds"]
+        assert 0 < row["seconds_min"] <= row["seconds"] <= row["seconds_max"]
+        # 16 bytes of each tensor and what the directory says of it.
+        assert 100 < row["file_bytes"] / row["tensors"] < 1000
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table(qcodec, tmp_path):
     lines = qcodec("bench", "--elements", 4096, "--runs", 1).stdout.decode().splitlines()
     assert lines[2].startswith("memcpy ")
     # An encode row has the speed with statistics beside it, a decode row has none.
     assert len(lines) == 5 + 2 * len(SCHEMES)
+    more = qcodec("bench", "--elements", 4096, "--runs", 1, "--quick", "--open", tmp_path).stdout.decode().splitlines()
+    assert [line.split()[:2] for line in more[len(lines):]] == [
+        [], ["opening", "tensors"], ["open", "1000"], ["open", "10000"]]
 
 
 @pytest.mark.parametrize("arguments, status, message", [
@@ -75,6 +95,7 @@ def test_the_table(qcodec):
     (["missing.safetensors"], 4, "missing.safetensors: cannot open"),
     ([__file__], 3, "the file is none of"),
     (["--quick", "--checkpoint", "missing"], 4, "cannot create"),
+    (["--quick", "--open", "missing"], 4, "cannot create"),
 ])
 def test_refusals(qcodec, tmp_path, arguments, status, message):
     done = qcodec("bench", *arguments, status=status, cwd=tmp_path)
