@@ -27,18 +27,6 @@ static uint32_t count_below(const qcodec_table *t, float y) {
   return low;
 }
 
-void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits) {
-  memset(result, 0, sizeof *result);
-  for (int c = 0; c < 1 << bits; c++) {
-    int rank = 0;
-    for (int other = 0; other < 1 << bits; other++) {
-      rank += radii[other] < radii[c] || (radii[other] == radii[c] && other < c);
-    }
-    result->rank[c] = (uint8_t)rank;
-    result->radii[rank] = radii[c];
-  }
-}
-
 // Whether codes follow from y · factor + offset to within 2^-16 steps of the thresholds.
 static int is_uniform(qcodec_table *t) {
   int last = t->distinct - 1;
