@@ -126,15 +126,14 @@ INLINE int encode_blocks_as(
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     KERNEL(extreme) extreme = find_extreme(x + start, size);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
-    float scale = rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
-    if (rule & qcodec_rule_rounded) scale = rounded_scale(scale);
+    float scale = rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
     if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
     scales[start / block] = scale;
     for (size_t i = 0; i < size; i += TILE) {
       int tile = size - i < TILE ? (int)(size - i) : TILE;
       uint8_t bytes[TILE];
       encode_tile(
-        table, levels, kind, x + start + i, 0, scale, rule & qcodec_rule_rounded, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
+        table, levels, kind, x + start + i, 0, scale, 0, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
     }
     if (statistics) {
       KERNEL(measure_block)(table, x + start, codes + start * (size_t)bits / 8, scale, size, dtype, statistics);

@@ -1,9 +1,9 @@
 // What encoding did, a block at a time once its codes are stored: together with the search for codes no processor's
 // window would hold the work of two tiles, and each tile would wait for the one before.
 //
-// Sums are float64 in sixteen lanes, element i of the chunk in lane i mod 16. What only few elements or blocks can change
-// is screened by a bound that is cheaper than itself: radii by the greatest there is, zeros by their code, errors of
-// quotients by their float32 rounding, which is monotone.
+// Sums are float64 in sixteen lanes, element i of the chunk in lane i mod 16. What only few elements or blocks can
+// change is screened by a bound that is cheaper than itself: radii by the greatest there is, zeros by their code,
+// errors of quotients by their float32 rounding, which is monotone.
 
 typedef struct {
   /// Four lanes each.
@@ -304,9 +304,10 @@ static void KERNEL(measure_scaled)(
   const qcodec_cells *cells = s->cells;
   f32x16 entries[4];
   entries_of_tile(table, codes, entries);
-  // An error up to `low` times its scale is not above max_scaled_error, for float32 rounds by less than 2^-21 here where
-  // nothing is subnormal. Likewise a scale up to `enough` has no radius above scaled_radius.
-  float low = (float)(s->max_scaled_error * (1 - 0x1p-20)), enough = (float)(s->scaled_radius / cells->radii[cells->last]);
+  // An error up to `low` times its scale is not above max_scaled_error, for float32 rounds by less than 2^-21 here
+  // where nothing is subnormal. Likewise a scale up to `enough` has no radius above scaled_radius.
+  float low = (float)(s->max_scaled_error * (1 - 0x1p-20));
+  float enough = (float)(s->scaled_radius / cells->radii[cells->last]);
   enough = enough < 0x1p-120f ? -1 : enough * (1 - 0x1p-21f);
   i32x16 doubtful = (i32x16)0, large = (i32x16)0, odd = (i32x16)0;
 #pragma clang loop unroll(full)

@@ -110,7 +110,7 @@ INLINE int update_block_as(
   KERNEL(range) range = divide_block(x, divisors, size, u);
   KERNEL(extreme) extreme = find_extreme(u, size);
   if (extreme.found & qcodec_found_nonfinite) return qcodec_found_nonfinite;
-  float scale = rounded_scale(rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme));
+  float scale = rounded_scale(rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme));
   if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
   *scale_of_block = scale;
   const int bits = table->bits;
@@ -158,7 +158,8 @@ static int KERNEL(encode_pair)(
   const qcodec_pair *pair, const float *first, const float *second, size_t count, float *scales, uint8_t *codes,
   float *ends, uint8_t *second_codes, float *scratch, qcodec_statistics *s, qcodec_statistics *second_s
 ) {
-  const size_t block = pair->block, second_block = pair->second_block, step = block > second_block ? block : second_block;
+  const size_t block = pair->block, second_block = pair->second_block;
+  const size_t step = block > second_block ? block : second_block;
   float *divisors = scratch, *u = scratch + step;
   const int bits = pair->table->bits, second_bits = pair->second_bits, second_dtype = pair->second_dtype;
   for (size_t start = 0; start < count; start += step) {

@@ -1,5 +1,5 @@
 // Sixteen lanes at a time, whatever the machine's registers hold: clang lowers these types to one zmm, two ymm or four
-// xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) gives the level's name.
+// xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) adds its name.
 
 #pragma STDC FP_CONTRACT OFF
 // Everything that takes or returns a vector is inlined: no such call has an ABI.
@@ -18,7 +18,6 @@ typedef double f64x4 __attribute__((ext_vector_type(4)));
 typedef uint64_t u64x4 __attribute__((ext_vector_type(4)));
 typedef double f64x16 __attribute__((ext_vector_type(16)));
 typedef int64_t i64x16 __attribute__((ext_vector_type(16)));
-typedef uint64_t u64x16 __attribute__((ext_vector_type(16)));
 typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
 // The same with the alignment of their elements, for loads and stores anywhere.

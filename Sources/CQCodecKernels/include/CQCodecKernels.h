@@ -68,8 +68,8 @@ enum {
   qcodec_search_buckets = 2,
 };
 
-/// A table prepared for encoding and decoding; made once, shared between threads. Where it lies on a multiple of 64 bytes
-/// no vector of it crosses a cache line, which costs a third of the speed.
+/// A table prepared for encoding and decoding; made once, shared between threads. Where it lies on a multiple of 64
+/// bytes no vector of it crosses a cache line, which would take two loads.
 typedef struct {
   /// 2^bits entries, padding included.
   float entries[256];
@@ -150,8 +150,6 @@ enum {
   qcodec_rule_magnitude = 0,
   /// The element of largest magnitude with its sign.
   qcodec_rule_signed = 1,
-  /// Added to either in the update domain: the scale is rounded to 16 bits, quotients beyond ±1 are ±1.
-  qcodec_rule_rounded = 2,
 };
 
 // MARK: Operations
@@ -164,8 +162,9 @@ int qcodec_encode_blocks(
   int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics);
 
-/// Encodes a first moment in the update domain: u = x / divisors in blocks; otherwise as qcodec_encode_blocks. scratch:
-/// a block of floats. Finds too what decodes to values that are not finite.
+/// Encodes a first moment in the update domain: u = x / divisors in blocks, scales rounded to 16 bits, quotients beyond
+/// ±1 as ±1; otherwise as qcodec_encode_blocks. scratch: a block of floats. Finds too what decodes to values that are
+/// not finite.
 int qcodec_encode_update(
   int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
   int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics);

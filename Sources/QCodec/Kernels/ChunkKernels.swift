@@ -37,8 +37,7 @@ struct ChunkKernels: Sendable {
 
   /// How scales follow from extremes.
   var rule: Int32 {
-    let rule = layout.scheme.scaleRule == .signedExtreme ? qcodec_rule_signed : qcodec_rule_magnitude
-    return Int32(rule) | (layout.scheme.domain == .update ? Int32(qcodec_rule_rounded) : 0)
+    Int32(layout.scheme.scaleRule == .signedExtreme ? qcodec_rule_signed : qcodec_rule_magnitude)
   }
 
   /// Encodes a chunk; nil where a value was found that the reference is to refuse.
