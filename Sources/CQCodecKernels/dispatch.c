@@ -19,12 +19,13 @@ int qcodec_level_supported(int level) {
     case qcodec_level_scalar: return 1;
 #if defined(__x86_64__)
     case qcodec_level_sse2: return 1;
-    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
+    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                                  __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
     case qcodec_level_avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-             __builtin_cpu_supports("bmi2");
+             __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
 #elif defined(__aarch64__)
     case qcodec_level_neon: return 1;
 #endif
@@ -47,11 +48,12 @@ int qcodec_encode_blocks(
   return kernels(level)->encode_blocks(table, x, count, block, rule, dtype, scales, codes, statistics);
 }
 
-int qcodec_measure_update(
-  int level, const qcodec_table *table, const float *x, const float *u, const float *divisors, size_t count,
-  size_t block, int dtype, const float *scales, const uint8_t *codes, qcodec_statistics *statistics
+int qcodec_encode_update(
+  int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
+  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics
 ) {
-  return kernels(level)->measure_update(table, x, u, divisors, count, block, dtype, scales, codes, statistics);
+  return kernels(level)->encode_update(
+    table, x, divisors, count, block, rule, dtype, scales, codes, scratch, statistics);
 }
 
 void qcodec_encode_scaled(
@@ -88,13 +90,32 @@ void qcodec_decode_log(
   kernels(level)->decode_log(codes, ends, first, count, block, bits, values);
 }
 
+int qcodec_encode_pair(
+  int level, const qcodec_pair *pair, const float *first, const float *second, size_t count, float *scales,
+  uint8_t *codes, float *ends, uint8_t *second_codes, float *scratch, qcodec_statistics *statistics,
+  qcodec_statistics *second_statistics
+) {
+  return kernels(level)->encode_pair(
+    pair, first, second, count, scales, codes, ends, second_codes, scratch, statistics, second_statistics);
+}
+
+void qcodec_decode_pair(
+  int level, const qcodec_pair *pair, const float *scales, const uint8_t *codes, const float *ends,
+  const uint8_t *second_codes, size_t first, size_t count, float *values, float *second_values
+) {
+  kernels(level)->decode_pair(pair, scales, codes, ends, second_codes, first, count, values, second_values);
+}
+
+void qcodec_measure_updates(
+  int level, const float *m, const float *v, const float *decoded_m, const float *decoded_v, size_t count,
+  double epsilon, qcodec_update_error *error
+) {
+  kernels(level)->update_error(m, v, decoded_m, decoded_v, count, epsilon, error);
+}
+
 int qcodec_scan(int level, const float *x, size_t count) { return kernels(level)->scan(x, count); }
 
 void qcodec_divisors(int level, float *values, size_t count) { kernels(level)->divisors(values, count); }
-
-int qcodec_divide(int level, const float *x, const float *divisors, size_t count, float *u) {
-  return kernels(level)->divide(x, divisors, count, u);
-}
 
 void qcodec_multiply(int level, float *values, const float *divisors, size_t count) {
   kernels(level)->multiply(values, divisors, count);

@@ -10,18 +10,25 @@
 typedef struct {
   int (*encode_blocks)(
     const qcodec_table *, const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
-  int (*measure_update)(
-    const qcodec_table *, const float *, const float *, const float *, size_t, size_t, int, const float *,
-    const uint8_t *, qcodec_statistics *);
+  int (*encode_update)(
+    const qcodec_table *, const float *, const float *, size_t, size_t, int, int, float *, uint8_t *, float *,
+    qcodec_statistics *);
   void (*encode_scaled)(
     const qcodec_table *, const float *, const float *, size_t, int, uint8_t *, qcodec_statistics *);
   void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
   void (*decode_scaled)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, float *);
   int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
   void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
+  int (*encode_pair)(
+    const qcodec_pair *, const float *, const float *, size_t, float *, uint8_t *, float *, uint8_t *, float *,
+    qcodec_statistics *, qcodec_statistics *);
+  void (*decode_pair)(
+    const qcodec_pair *, const float *, const uint8_t *, const float *, const uint8_t *, size_t, size_t, float *,
+    float *);
+  void (*update_error)(
+    const float *, const float *, const float *, const float *, size_t, double, qcodec_update_error *);
   int (*scan)(const float *, size_t);
   void (*divisors)(float *, size_t);
-  int (*divide)(const float *, const float *, size_t, float *);
   void (*multiply)(float *, const float *, size_t);
   void (*widen)(const void *, int, size_t, float *);
   void (*narrow)(const float *, int, size_t, void *);

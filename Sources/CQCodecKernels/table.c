@@ -1,5 +1,4 @@
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "CQCodecKernels.h"
@@ -26,30 +25,6 @@ static uint32_t count_below(const qcodec_table *t, float y) {
     else high = middle;
   }
   return low;
-}
-
-typedef struct {
-  double radius;
-  int code;
-} ranked;
-
-// By radius, codes in order among equals.
-static int compare_ranked(const void *left, const void *right) {
-  const ranked *a = left, *b = right;
-  if (a->radius != b->radius) return a->radius < b->radius ? -1 : 1;
-  return a->code - b->code;
-}
-
-void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits) {
-  ranked order[256];
-  int count = 1 << bits;
-  memset(result, 0, sizeof *result);
-  for (int c = 0; c < count; c++) order[c] = (ranked){radii[c], c};
-  qsort(order, (size_t)count, sizeof *order, compare_ranked);
-  for (int rank = 0; rank < count; rank++) {
-    result->rank[order[rank].code] = (uint8_t)rank;
-    result->radii[rank] = order[rank].radius;
-  }
 }
 
 // Whether codes follow from y · factor + offset to within 2^-16 steps of the thresholds.

@@ -12,7 +12,7 @@ import Testing
       (.dynamic, 8, true), (.dynamic, 8, false), (.dynamicNoZero, 8, false), (.linear, 8, true), (.linear, 8, false),
       (.linearNoZero, 8, true), (.linearNoZero, 8, false), (.dynamic, 4, true), (.dynamic, 4, false),
       (.dynamicNoZero, 4, false), (.linear, 4, true), (.linear, 4, false), (.linearNoZero, 4, true),
-      (.linearNoZero, 4, false), (.normal, 4, true),
+      (.linearNoZero, 4, false), (.normal, 4, true), (.cubic, 8, true), (.cubic, 4, true),
     ]
     for (map, bits, signed) in maps {
       for scaling in [Scheme.Scaling.block(32), .block(256), .block(4096), .tensor, .row, .column, .rank1] {
@@ -90,7 +90,7 @@ import Testing
 
   @Test(arguments: levels)
   func updateDomain(_ level: KernelLevel) throws {
-    for (map, bits) in [(Scheme.Map.linear, 8), (.dynamic, 8), (.normal, 4), (.dynamic, 4), (.linear, 4)] {
+    for (map, bits) in [(Scheme.Map.linear, 8), (.dynamic, 8), (.normal, 4), (.dynamic, 4), (.linear, 4), (.cubic, 8)] {
       for scaling in [Scheme.Scaling.block(32), .block(256), .block(4096), .row, .column] {
         let scheme = Scheme(map: map, bits: bits, signed: true, scaling: scaling, domain: .update)
         for dtype in [DType.f32, .bf16] {
@@ -152,6 +152,13 @@ import Testing
         try unsafe encoder.encode(chunk: 0, source: source, divisors: divisors, into: $0)
       }
     }
+    var unmeasured = [UInt8](repeating: 0xAA, count: payload.count)
+    let none = try unsafe bytes.withUnsafeBytes { source in
+      try unsafe unmeasured.withUnsafeMutableBytes {
+        try unsafe encoder.encode(chunk: 0, source: source, divisors: divisors, into: $0, measures: false)
+      }
+    }
+    #expect(unmeasured == payload && none == TensorStatistics())
     let count = Int(layout.elementCount)
     let range = count / 3..<count - count / 5
     return Outcome(
@@ -172,7 +179,7 @@ import Testing
     return values
   }
 
-  private static func bytes(_ values: [Float], dtype: DType) -> [UInt8] {
+  static func bytes(_ values: [Float], dtype: DType) -> [UInt8] {
     var result = [UInt8](repeating: 0, count: values.count * dtype.bitWidth / 8)
     // What is too large for float16 becomes finite.
     let values = dtype == .f16 ? values.map { $0.magnitude > 60_000 ? 1 : $0 } : values

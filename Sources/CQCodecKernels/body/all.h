@@ -19,7 +19,8 @@
 #include "update.h"
 
 const qcodec_kernels KERNEL(qcodec_kernels) = {
-  KERNEL(encode_blocks), KERNEL(measure_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled),
-  KERNEL(encode_log), KERNEL(decode_log), KERNEL(scan), KERNEL(divisors), KERNEL(divide), KERNEL(multiply), KERNEL(widen),
+  KERNEL(encode_blocks), KERNEL(encode_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled),
+  KERNEL(encode_log), KERNEL(decode_log), KERNEL(encode_pair), KERNEL(decode_pair),
+  KERNEL(update_error), KERNEL(scan), KERNEL(divisors), KERNEL(multiply), KERNEL(widen),
   KERNEL(narrow),
 };

@@ -9,25 +9,6 @@ static void KERNEL(divisors)(float *values, size_t count) {
   for (; i < count; i++) values[i] = values[i] > 0 ? __builtin_sqrtf(values[i]) : 1;
 }
 
-static int KERNEL(divide)(const float *x, const float *divisors, size_t count, float *u) {
-  u32x16 greatest = (u32x16)0u;
-  uint32_t rest = 0;
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    f32x16 quotient = load16(x + i) / load16(divisors + i);
-    greatest = max16(greatest, magnitude16(quotient));
-    store16(u + i, quotient);
-  }
-  for (; i < count; i++) {
-    float quotient = x[i] / divisors[i];
-    uint32_t bits;
-    memcpy(&bits, &quotient, 4);
-    rest = (bits & 0x7FFFFFFFu) > rest ? bits & 0x7FFFFFFFu : rest;
-    u[i] = quotient;
-  }
-  return greatest16(greatest) >= 0x7F800000u || rest >= 0x7F800000u ? qcodec_found_nonfinite : 0;
-}
-
 static void KERNEL(multiply)(float *values, const float *divisors, size_t count) {
   size_t i = 0;
   for (; i + 16 <= count; i += 16) store16(values + i, load16(values + i) * load16(divisors + i) + 0.0f);

@@ -1,7 +1,5 @@
 // Encoding under tables: block scales, or a scale an element.
 
-#define TILE 64
-
 /// The extreme of a block, and what the reference must look at.
 typedef struct {
   float extreme;
@@ -52,6 +50,23 @@ INLINE float rounded_scale(float scale) {
   return scale;
 }
 
+/// Packs the first `count` of 64 codes, one byte each.
+INLINE void store_codes(uint8_t *codes, int count, int bits, uint8_t *target) {
+  if (count == TILE) {
+    if (bits == 8) memcpy(target, codes, TILE);
+    else pack64(codes, target);
+    return;
+  }
+  if (bits == 8) {
+    memcpy(target, codes, (size_t)count);
+    return;
+  }
+  if (count & 1) codes[count] = 0;
+  uint8_t packed[TILE / 2];
+  pack64(codes, packed);
+  memcpy(target, packed, (size_t)(count + 1) / 2);
+}
+
 /// The codes of up to 64 elements, and the values they decode to where asked for.
 INLINE void encode_tile(
   const qcodec_table *table, const float levels[4][16], int kind, const float *x, const float *scales, float scale,
@@ -82,19 +97,7 @@ INLINE void encode_tile(
     if (clamps) y[v] = selectf16(y[v] > 1, (f32x16)1.0f, selectf16(y[v] < -1, (f32x16)-1.0f, y[v]));
   }
   search64(table, levels, kind, y, codes);
-  if (count == TILE) {
-    if (bits == 8) memcpy(target, codes, TILE);
-    else pack64(codes, target);
-    return;
-  }
-  if (bits == 8) {
-    memcpy(target, codes, (size_t)count);
-    return;
-  }
-  if (count & 1) codes[count] = 0;
-  uint8_t packed[TILE / 2];
-  pack64(codes, packed);
-  memcpy(target, packed, (size_t)(count + 1) / 2);
+  store_codes(codes, count, bits, target);
 }
 
 /// entries[code] · scale + 0 of 64 codes, one byte each.
@@ -111,73 +114,31 @@ INLINE void decode_tile(const qcodec_table *table, const uint8_t *codes, const f
   for (int v = 0; v < 4; v++) out[v] = out[v] * (scales ? load16(scales + 16 * v) : (f32x16)scale) + 0.0f;
 }
 
-/// Takes in what a tile of one scale decodes to; returns the greatest rank of its codes.
-INLINE uint32_t measure_tile(
-  measures_t *m, const qcodec_table *table, const qcodec_radii *radii, const float *x, const uint8_t *codes, float scale,
-  int count, int dtype
-) {
-  f32x16 values[4];
-  decode_tile(table, codes, 0, scale, values);
-  if (__builtin_expect(count == TILE, 1)) {
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) measure16(m, load16(x + 16 * v), round_to(values[v], dtype), 16);
-    return greatest_rank64(radii, codes);
-  }
-  uint32_t rank = 0;
-  for (int i = 0; i < count; i++) rank = radii->rank[codes[i]] > rank ? radii->rank[codes[i]] : rank;
-  for (int v = 0; 16 * v < count; v++) {
-    float padded[16] = {0};
-    int rest = count - 16 * v < 16 ? count - 16 * v : 16;
-    memcpy(padded, x + 16 * v, 4 * (size_t)rest);
-    measure16(m, load16(padded), round_to(values[v], dtype), rest);
-  }
-  return rank;
-}
-
-/// Takes in the errors of a block of one scale.
-INLINE void close_block(measures_t *m, float scale, uint32_t rank, qcodec_statistics *s) {
-  double greatest = __builtin_reduce_max(m->greatest), magnitude = __builtin_fabs((double)scale);
-  s->max_abs_error = greatest > s->max_abs_error ? greatest : s->max_abs_error;
-  if (magnitude == 0) return;
-  double scaled = greatest / magnitude, radius = magnitude * s->radii->radii[rank];
-  s->max_scaled_error = scaled > s->max_scaled_error ? scaled : s->max_scaled_error;
-  s->scaled_radius = radius > s->scaled_radius ? radius : s->scaled_radius;
-}
-
 INLINE int encode_blocks_as(
   const qcodec_table *table, int kind, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics
 ) {
   float levels[4][16];
   if (kind == qcodec_search_sixteen) sixteen_levels(table, levels);
-  measures_t measures;
-  if (statistics) measures_begin(&measures, statistics);
   const int bits = table->bits;
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     KERNEL(extreme) extreme = find_extreme(x + start, size);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
-    float scale = rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
-    if (rule & qcodec_rule_rounded) scale = rounded_scale(scale);
+    float scale = rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
     if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
     scales[start / block] = scale;
-    uint32_t rank = 0;
-    if (statistics) measures.greatest = (f64x16)0.0;
     for (size_t i = 0; i < size; i += TILE) {
       int tile = size - i < TILE ? (int)(size - i) : TILE;
       uint8_t bytes[TILE];
       encode_tile(
-        table, levels, kind, x + start + i, 0, scale, rule & qcodec_rule_rounded, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
-      if (statistics) {
-        uint32_t own = measure_tile(
-          &measures, table, statistics->radii, x + start + i, bytes, scale, tile, dtype);
-        rank = own > rank ? own : rank;
-      }
+        table, levels, kind, x + start + i, 0, scale, 0, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
     }
-    if (statistics) close_block(&measures, scale, rank, statistics);
+    if (statistics) {
+      KERNEL(measure_block)(table, x + start, codes + start * (size_t)bits / 8, scale, size, dtype, statistics);
+    }
   }
-  if (statistics) measures_end(&measures, statistics);
   return 0;
 }
 
@@ -205,40 +166,11 @@ static void KERNEL(encode_scaled)(
 ) {
   float levels[4][16];
   sixteen_levels(table, levels);
-  measures_t measures;
-  if (statistics) {
-    measures_begin(&measures, statistics);
-    measures.greatest = (f64x16)0.0;
-  }
-  double scaled = 0, radius = 0;
   for (size_t i = 0; i < count; i += TILE) {
     int tile = count - i < TILE ? (int)(count - i) : TILE;
     uint8_t bytes[TILE];
     encode_tile(
       table, levels, table->search, x + i, scales + i, 0, 0, tile, table->bits, codes + i * (size_t)table->bits / 8, bytes);
-    if (!statistics) continue;
-    float padded[TILE] = {0}, own[TILE] = {0};
-    memcpy(padded, x + i, 4 * (size_t)tile);
-    memcpy(own, scales + i, 4 * (size_t)tile);
-    f32x16 values[4];
-    decode_tile(table, bytes, own, 0, values);
-    for (int v = 0; 16 * v < tile; v++) {
-      f32x16 value = round_to(values[v], dtype), source = load16(padded + 16 * v);
-      measure16(&measures, source, value, tile - 16 * v < 16 ? tile - 16 * v : 16);
-      for (int k = 0; k < 16 && 16 * v + k < tile; k++) {
-        double magnitude = __builtin_fabs((double)own[16 * v + k]);
-        if (magnitude == 0) continue;
-        double error = __builtin_fabs((double)source[k] - (double)value[k]) / magnitude;
-        double bound = magnitude * statistics->radii->radii[statistics->radii->rank[bytes[16 * v + k]]];
-        scaled = error > scaled ? error : scaled;
-        radius = bound > radius ? bound : radius;
-      }
-    }
+    if (statistics) KERNEL(measure_scaled)(table, x + i, scales + i, bytes, (size_t)tile, dtype, statistics);
   }
-  if (!statistics) return;
-  measures_end(&measures, statistics);
-  double greatest = __builtin_reduce_max(measures.greatest);
-  statistics->max_abs_error = greatest > statistics->max_abs_error ? greatest : statistics->max_abs_error;
-  statistics->max_scaled_error = scaled > statistics->max_scaled_error ? scaled : statistics->max_scaled_error;
-  statistics->scaled_radius = radius > statistics->scaled_radius ? radius : statistics->scaled_radius;
 }

@@ -1,121 +1,252 @@
 // The log map: codes evenly spaced in the bit pattern between a block's ends.
 
 typedef struct {
-  uint32_t base, top;
+  uint32_t base;
+  /// Whether code 0 stands for zero.
   int zeros;
-  double steps, span;
+  /// K / D and D / K, and the first in float32 for estimates.
+  double factor, step;
+  float estimate;
+  /// The whole part of D / K and the rest.
+  uint32_t whole;
+  float rest;
+  /// With 4 bits: the values of all codes, and what first moments are divided by for each.
+  float values[16], divisors[16];
 } KERNEL(log_block);
 #define log_block_t KERNEL(log_block)
 
+/// The values of 16 places k: patterns rounded from k · (D / K).
+INLINE f32x16 log_steps(const log_block_t *b, int zeros, f32x16 place) {
+  if (zeros) return (f32x16)(rint64x16(widen16(place) * b->step) + b->base);
+  // K is odd, so that k · D / K is no nearer to a half than 1 / 510: the rest's product with k <= 255 is precise enough
+  // in float32. The sum with 1.5 · 2^23 has no bits below one.
+  u32x16 k = (u32x16)__builtin_convertvector(place, i32x16);
+  u32x16 rounded = (u32x16)MULTIPLY_ADD(place, (f32x16)b->rest, (f32x16)12582912.0f) - 0x4B400000u;
+  return (f32x16)(k * b->whole + rounded + b->base);
+}
+
+/// What first moments are divided by: the root of a value, 1 where it is zero.
+INLINE f32x16 divisors16(f32x16 v) { return selectf16(v > 0, __builtin_elementwise_sqrt(v), (f32x16)1.0f); }
+
 INLINE log_block_t log_block(uint32_t low, uint32_t high, int bits) {
   log_block_t b;
-  b.base = low & 0x7FFFFFFFu, b.top = high, b.zeros = low >> 31;
-  b.steps = (double)((1 << bits) - 1 - b.zeros), b.span = (double)(b.top - b.base);
+  b.base = low & 0x7FFFFFFFu, b.zeros = (int)(low >> 31);
+  double steps = (double)((1 << bits) - 1 - b.zeros), span = (double)(high - b.base);
+  b.factor = span == 0 ? 0 : steps / span, b.step = span / steps;
+  b.estimate = (float)b.factor;
+  b.whole = (high - b.base) / (uint32_t)steps, b.rest = (float)((high - b.base) % (uint32_t)steps) / (float)steps;
+  if (bits == 4) {
+    const f32x16 codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    f32x16 values = log_steps(&b, b.zeros, codes - (float)b.zeros);
+    values = selectf16(codes < (float)b.zeros, (f32x16)0.0f, values);
+    store16(b.values, values);
+    store16(b.divisors, divisors16(values));
+  }
   return b;
 }
 
-/// The patterns of 16 values of k, rounded from k · (D / K).
-INLINE u32x16 log_patterns(const log_block_t *b, u32x16 k) {
-  return rint64x16(double16(k) * (b->span / b->steps)) + b->base;
+/// The values of 16 codes of 8 bits.
+INLINE f32x16 log_values(const log_block_t *b, int zeros, u32x16 code) {
+  f32x16 place = __builtin_convertvector((i32x16)code, f32x16);
+  if (!zeros) return log_steps(b, 0, place);
+  return selectf16(code == 0, (f32x16)0.0f, log_steps(b, 1, place - 1));
 }
 
-INLINE f32x16 log_values(const log_block_t *b, u32x16 code) {
-  u32x16 zeros = (u32x16)(uint32_t)b->zeros;
-  u32x16 pattern = log_patterns(b, code - zeros);
-  return (f32x16)select16(code < zeros, (u32x16)0u, pattern);
-}
-
-/// The codes of 16 values. A float32 estimate decides all but those near half steps, which take the exact float64.
-INLINE u32x16 log_codes(const log_block_t *b, f32x16 x) {
-  u32x16 pattern = magnitude16(x), above = pattern - b->base;
-  double factor = b->span == 0 ? 0 : b->steps / b->span;
-  i32x16 zero = pattern == 0;
-  f32x16 estimate = __builtin_convertvector((i32x16)above, f32x16) * (float)factor;
-  estimate = selectf16(zero, (f32x16)0.0f, estimate);
-  i32x16 nearest = rint16(estimate);
-  f32x16 rest = estimate - __builtin_convertvector(nearest, f32x16);
+/// The places k of 16 values as whole float32; 0 for zeros, which only a block with `zeros` holds. A float32 estimate
+/// decides all but those near half steps, which take the exact float64.
+INLINE f32x16 log_places(const log_block_t *b, int zeros, f32x16 x) {
+  u32x16 pattern = zeros ? magnitude16(x) : bits16(x), above = pattern - b->base;
+  if (zeros) above = select16(pattern == 0, (u32x16)0u, above);
+  f32x16 estimate = __builtin_convertvector((i32x16)above, f32x16) * b->estimate;
+  f32x16 nearest = (estimate + 12582912.0f) - 12582912.0f;
   // The estimate is off by less than 255 · 2^-22.
-  u32x16 k = (u32x16)nearest;
-  if (__builtin_expect(any16((i32x16)(magnitude16(rest) > 0x3EFFF000u)), 0)) k = rint64x16(double16(above) * factor);
-  return select16(zero, (u32x16)0u, k + (uint32_t)b->zeros);
+  if (__builtin_expect(any16((i32x16)(magnitude16(estimate - nearest) > 0x3EFFF000u)), 0)) {
+    nearest = __builtin_convertvector((i32x16)rint64x16(double16(above) * b->factor), f32x16);
+  }
+  return nearest;
+}
+
+/// The ends of a block: its least non-zero value, the sign telling of zeros, and its greatest. Returns what was found.
+INLINE int log_ends(const float *x, size_t size, uint32_t *low, uint32_t *high) {
+  // Zero, less one, wraps round and is never the least.
+  u32x16 least = (u32x16)0xFFFFFFFFu, lowest = (u32x16)0xFFFFFFFFu, greatest = (u32x16)0u;
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    u32x16 pattern = bits16(load16(x + i));
+    greatest = max16(greatest, pattern);
+    lowest = min16(lowest, pattern);
+    least = min16(least, pattern - 1);
+  }
+  uint32_t top = greatest16(greatest), floor = least16(lowest), bottom = least16(least);
+  for (; i < size; i++) {
+    uint32_t pattern;
+    memcpy(&pattern, x + i, 4);
+    top = pattern > top ? pattern : top, floor = pattern < floor ? pattern : floor;
+    bottom = pattern - 1 < bottom ? pattern - 1 : bottom;
+  }
+  int zeros = floor == 0;
+  if (__builtin_expect(top >= 0x80000000u, 0)) {
+    // Rare: negative zeros, which count as zeros, or what is to be refused.
+    int negative = top > 0x80000000u, nonfinite = 0;
+    top = 0, bottom = 0xFFFFFFFFu;
+    for (i = 0; i < size; i++) {
+      uint32_t pattern;
+      memcpy(&pattern, x + i, 4);
+      uint32_t magnitude = pattern & 0x7FFFFFFFu;
+      top = magnitude > top ? magnitude : top, bottom = magnitude - 1 < bottom ? magnitude - 1 : bottom;
+      zeros |= magnitude == 0, nonfinite |= magnitude >= 0x7F800000u;
+    }
+    if (negative || nonfinite) return (negative ? qcodec_found_negative : 0) | (nonfinite ? qcodec_found_nonfinite : 0);
+  }
+  *low = (bottom + 1) | (uint32_t)zeros << 31, *high = top;
+  return top >= 0x7F800000u ? qcodec_found_nonfinite : 0;
+}
+
+/// Elements of a block that are encoded before they are measured.
+#define LOG_PIECE 512
+
+/// Encodes a piece of a block. Where asked for it gives what first moments are divided by, and what is to be measured:
+/// decoded values, or errors where these are exact.
+INLINE void log_tiles(
+  const log_block_t *b, int zeros, const float *x, size_t size, int bits, uint8_t *target, float *divisors,
+  float *measured, int exact
+) {
+  for (size_t i = 0; i < size; i += TILE) {
+    int tile = size - i < TILE ? (int)(size - i) : TILE;
+    float copy[TILE], roots[TILE];
+    const float *source = x + i;
+    if (__builtin_expect(tile < TILE, 0)) {
+      // Any value of the block will do.
+      for (int k = 0; k < TILE; k++) copy[k] = source[k < tile ? k : 0];
+      source = copy;
+    }
+    const int whole = bits == 8 && tile == TILE;
+    uint8_t bytes[TILE];
+#pragma clang loop unroll(full)
+    for (int v = 0; v < 4; v++) {
+      f32x16 own = load16(source + 16 * v), place = log_places(b, zeros, own);
+      u32x16 code = (u32x16)__builtin_convertvector(place, i32x16);
+      i32x16 zero = (i32x16)0;
+      if (zeros) {
+        zero = own == 0;
+        code = select16(zero, (u32x16)0u, code + 1);
+      }
+      // Stored where they belong: a load of all that was stored in parts would wait for the stores.
+      store_bytes16(whole ? target + i + 16 * v : bytes + 16 * v, __builtin_convertvector(code, u8x16));
+      if (!divisors && !measured) continue;
+      f32x16 value;
+      if (bits == 4) {
+        value = lookup16(b->values, code);
+        if (divisors) store16(roots + 16 * v, lookup16(b->divisors, code));
+      } else {
+        value = log_steps(b, zeros, place);
+        if (zeros) value = selectf16(zero, (f32x16)0.0f, value);
+        if (divisors) {
+          f32x16 root = __builtin_elementwise_sqrt(value);
+          store16(roots + 16 * v, zeros ? selectf16(zero, (f32x16)1.0f, root) : root);
+        }
+      }
+      if (measured) store16(measured + i + 16 * v, exact ? own - value : value);
+    }
+    if (divisors) memcpy(divisors + i, roots, tile == TILE ? sizeof roots : 4 * (size_t)tile);
+    if (!whole) store_codes(bytes, tile, bits, target + i * (size_t)bits / 8);
+  }
+}
+
+/// Takes in a piece of a block: what it decodes to, or its errors where these are exact. No value that is not zero
+/// decodes to zero, or to a value of another sign.
+static void KERNEL(measure_log)(
+  const float *x, float *measured, size_t size, int dtype, int exact, qcodec_statistics *s
+) {
+  sums_t sums = sums_begin(s);
+  u32x16 farthest = (u32x16)0u;
+  for (size_t i = size; i % TILE; i++) measured[i] = 0;
+  for (size_t i = 0; i < size; i += TILE) {
+    float copy[TILE];
+    const float *source = tile_of(x, i, size, copy);
+    if (exact) {
+      sum_errors(&sums, source, measured + i);
+      for (size_t v = i; v < i + TILE; v += 16) farthest = max16(farthest, magnitude16(load16(measured + v)));
+      continue;
+    }
+    if (dtype != qcodec_dtype_f32) {
+      for (size_t v = i; v < i + TILE; v += 16) store16(measured + v, round_to(load16(measured + v), dtype));
+    }
+    sum_values(&sums, source, measured + i);
+  }
+  sums_end(&sums, s);
+  if (exact) raise_to(&s->max_abs_error, (double)((f32x16)(u32x16)greatest16(farthest))[0]);
+}
+
+/// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
+INLINE int log_encode_block(
+  const float *x, size_t size, int bits, int dtype, float *ends, uint8_t *codes, float *divisors, qcodec_statistics *s
+) {
+  uint32_t low, high;
+  int found = log_ends(x, size, &low, &high);
+  if (__builtin_expect(found, 0)) return found;
+  memcpy(ends, &low, 4), memcpy(ends + 1, &high, 4);
+  log_block_t b = log_block(low, high, bits);
+  // Patterns that differ by at most 2^23 differ by an exact float32: one is at most twice the other, or both are below
+  // 2^-125 and multiples of 2^-149. Decoding moves a pattern by half a step and half a unit.
+  const int exact = dtype == qcodec_dtype_f32 && b.step <= 0x1p24 - 2;
+  float measured[LOG_PIECE];
+  for (size_t i = 0; i < size; i += LOG_PIECE) {
+    size_t piece = size - i < LOG_PIECE ? size - i : LOG_PIECE;
+    float *roots = divisors ? divisors + i : NULL, *room = s ? measured : NULL;
+    uint8_t *target = codes + i * (size_t)bits / 8;
+    // The usual kinds have a body of their own each.
+    if (b.zeros) log_tiles(&b, 1, x + i, piece, bits, target, roots, room, exact);
+    else if (bits == 8 && exact) log_tiles(&b, 0, x + i, piece, 8, target, roots, room, 1);
+    else log_tiles(&b, 0, x + i, piece, bits, target, roots, room, exact);
+    if (s) KERNEL(measure_log)(x + i, measured, piece, dtype, exact, s);
+  }
+  return 0;
 }
 
 static int KERNEL(encode_log)(
   const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
   qcodec_statistics *statistics
 ) {
-  measures_t measures;
-  if (statistics) {
-    measures_begin(&measures, statistics);
-    measures.greatest = (f64x16)0.0;
-  }
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
-    // Zero, less one, wraps round and is never the least.
-    u32x16 least = (u32x16)0xFFFFFFFFu, greatest = (u32x16)0u, raw = (u32x16)0u;
-    i32x16 zero = (i32x16)0;
-    size_t i = 0;
-    for (; i + 16 <= size; i += 16) {
-      u32x16 pattern = bits16(load16(x + start + i)), magnitude = pattern & 0x7FFFFFFFu;
-      raw = max16(raw, pattern);
-      greatest = max16(greatest, magnitude);
-      least = min16(least, magnitude - 1);
-      zero |= magnitude == 0;
-    }
-    uint32_t all = greatest16(raw), top = greatest16(greatest), bottom = least16(least);
-    int zeros = any16(zero);
-    for (; i < size; i++) {
-      uint32_t pattern;
-      memcpy(&pattern, x + start + i, 4);
-      uint32_t magnitude = pattern & 0x7FFFFFFFu;
-      all = pattern > all ? pattern : all, top = magnitude > top ? magnitude : top;
-      bottom = magnitude - 1 < bottom ? magnitude - 1 : bottom;
-      zeros |= magnitude == 0;
-    }
-    if (top >= 0x7F800000u || all > 0x80000000u) {
-      return (top >= 0x7F800000u ? qcodec_found_nonfinite : 0) | (all > 0x80000000u ? qcodec_found_negative : 0);
-    }
-    uint32_t low = bottom + 1 | (uint32_t)zeros << 31;
-    memcpy(ends + start / block * 2, &low, 4);
-    memcpy(ends + start / block * 2 + 1, &top, 4);
-    log_block_t b = log_block(low, top, bits);
-    for (i = 0; i < size; i += TILE) {
-      int tile = size - i < TILE ? (int)(size - i) : TILE;
-      float padded[TILE];
-      const float *source = x + start + i;
-      if (__builtin_expect(tile < TILE, 0)) {
-        memset(padded, 0, sizeof padded);
-        memcpy(padded, source, 4 * (size_t)tile);
-        source = padded;
-      }
-      uint8_t bytes[TILE];
-#pragma clang loop unroll(full)
-      for (int v = 0; v < 4; v++) {
-        u32x16 code = log_codes(&b, load16(source + 16 * v));
-        store_bytes16(bytes + 16 * v, __builtin_convertvector(code, u8x16));
-        if (statistics && 16 * v < tile) {
-          int lanes = tile - 16 * v < 16 ? tile - 16 * v : 16;
-          measure16(&measures, load16(source + 16 * v), round_to(log_values(&b, code), dtype), lanes);
-        }
-      }
-      uint8_t *target = codes + (start + i) * (size_t)bits / 8;
-      if (bits == 8) {
-        memcpy(target, bytes, (size_t)tile);
-      } else {
-        for (int k = tile; k < TILE; k++) bytes[k] = 0;
-        uint8_t packed[TILE / 2];
-        pack64(bytes, packed);
-        memcpy(target, packed, (size_t)(tile + 1) / 2);
-      }
-    }
-  }
-  if (statistics) {
-    measures_end(&measures, statistics);
-    double worst = __builtin_reduce_max(measures.greatest);
-    statistics->max_abs_error = worst > statistics->max_abs_error ? worst : statistics->max_abs_error;
+    float *own = ends + start / block * 2;
+    uint8_t *target = codes + start * (size_t)bits / 8;
+    int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics)
+                           : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL);
+    if (found) return found;
   }
   return 0;
+}
+
+/// The block that holds element `place` of a chunk.
+INLINE log_block_t log_block_at(const float *ends, size_t index, int bits) {
+  uint32_t low, high;
+  memcpy(&low, ends + index * 2, 4);
+  memcpy(&high, ends + index * 2 + 1, 4);
+  return log_block(low, high, bits);
+}
+
+/// Elements of one block, from element `first` of the codes.
+INLINE void log_decode_run(
+  const log_block_t *b, int zeros, const uint8_t *codes, size_t first, size_t count, int bits, float *values
+) {
+  size_t i = 0;
+  if (bits == 8) {
+    for (; i + 16 <= count; i += 16) {
+      u32x16 code = __builtin_convertvector(load_bytes16(codes + first + i), u32x16);
+      store16(values + i, log_values(b, zeros, code));
+    }
+    for (; i < count; i++) values[i] = log_values(b, zeros, (u32x16)(uint32_t)codes[first + i])[0];
+    return;
+  }
+  if (first % 2 && count) values[0] = b->values[codes[first / 2] & 15], i = 1;
+  for (; i + 16 <= count; i += 16) store16(values + i, lookup16(b->values, nibbles16(codes + (first + i) / 2)));
+  for (; i < count; i++) {
+    size_t at = first + i;
+    values[i] = b->values[at % 2 ? codes[at / 2] & 15 : codes[at / 2] >> 4];
+  }
 }
 
 static void KERNEL(decode_log)(
@@ -123,39 +254,9 @@ static void KERNEL(decode_log)(
 ) {
   for (size_t done = 0; done < count;) {
     size_t place = first + done, rest = block - place % block, run = count - done < rest ? count - done : rest;
-    uint32_t low, high;
-    memcpy(&low, ends + place / block * 2, 4);
-    memcpy(&high, ends + place / block * 2 + 1, 4);
-    log_block_t b = log_block(low, high, bits);
-    float sixteen[16];
-    if (bits == 4) {
-      const u32x16 all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-      store16(sixteen, log_values(&b, all));
-    }
-    for (size_t i = 0; i < run;) {
-      size_t at = place + i;
-      if (run - i >= 16 && (bits == 8 || at % 2 == 0)) {
-        u32x16 code;
-        if (bits == 8) {
-          code = __builtin_convertvector(load_bytes16(codes + at), u32x16);
-          store16(values + done + i, log_values(&b, code));
-        } else {
-          uint64_t packed;
-          memcpy(&packed, codes + at / 2, 8);
-          packed = __builtin_bswap64(packed);
-          const u32x16 shifts = {28, 24, 20, 16, 12, 8, 4, 0, 28, 24, 20, 16, 12, 8, 4, 0};
-          code.lo = (__typeof__(code.lo))(uint32_t)(packed >> 32);
-          code.hi = (__typeof__(code.hi))(uint32_t)packed;
-          store16(values + done + i, lookup16(sixteen, code >> shifts & 15u));
-        }
-        i += 16;
-      } else {
-        uint32_t code = bits == 8 ? codes[at] : at % 2 ? codes[at / 2] & 15u : codes[at / 2] >> 4;
-        f32x16 value = log_values(&b, (u32x16)code);
-        values[done + i] = value[0];
-        i += 1;
-      }
-    }
+    log_block_t b = log_block_at(ends, place / block, bits);
+    if (b.zeros) log_decode_run(&b, 1, codes, place, run, bits, values + done);
+    else log_decode_run(&b, 0, codes, place, run, bits, values + done);
     done += run;
   }
 }

@@ -52,7 +52,7 @@ INLINE __m512i lookup_bytes(const uint8_t *table, __m512i index) {
 #endif
 
 /// The greatest rank of 64 codes.
-INLINE uint32_t greatest_rank64(const qcodec_radii *table, const uint8_t *codes) {
+INLINE uint32_t greatest_rank64(const qcodec_cells *table, const uint8_t *codes) {
 #if defined(LEVEL_AVX512)
   u8x64 ranks = (u8x64)lookup_bytes(table->rank, _mm512_loadu_si512(codes));
   return __builtin_reduce_max(ranks);

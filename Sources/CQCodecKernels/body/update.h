@@ -1,91 +1,269 @@
-// What encoding did to a first moment in the update domain, whose quotients were encoded in blocks.
+// The update domain: first moments over the root of their second moments, encoded in blocks.
 
-/// One tile: the errors of values, and of quotients into `scaled`; returns the greatest rank of its codes.
-INLINE uint32_t measure_update_tile(
-  measures_t *m, const qcodec_table *table, const qcodec_radii *radii, const float *x, const float *u, const float *divisors,
-  const uint8_t *codes, float scale, int count, int dtype, f64x16 *scaled, u32x16 *patterns
-) {
-  f32x16 values[4];
-  decode_tile(table, codes, 0, scale, values);
-  uint32_t rank = 0;
-  if (count == TILE) rank = greatest_rank64(radii, codes);
-  else for (int i = 0; i < count; i++) rank = radii->rank[codes[i]] > rank ? radii->rank[codes[i]] : rank;
-  for (int v = 0; 16 * v < count; v++) {
-    float own_x[16] = {0}, own_u[16] = {0}, own_d[16];
-    f32x16 source, quotient, divisor;
-    int lanes = count - 16 * v;
-    if (__builtin_expect(lanes < 16, 0)) {
-      for (int i = 0; i < 16; i++) own_d[i] = 1;
-      memcpy(own_x, x + 16 * v, 4 * (size_t)lanes);
-      memcpy(own_u, u + 16 * v, 4 * (size_t)lanes);
-      memcpy(own_d, divisors + 16 * v, 4 * (size_t)lanes);
-      source = load16(own_x), quotient = load16(own_u), divisor = load16(own_d);
-      for (int i = lanes; i < 16; i++) values[v][i] = 0;
-    } else {
-      source = load16(x + 16 * v), quotient = load16(u + 16 * v), divisor = load16(divisors + 16 * v);
-      lanes = 16;
-    }
-    f64x16 error = __builtin_elementwise_abs(widen16(quotient) - widen16(values[v]));
-    *scaled = larger16(*scaled, error);
-    f32x16 value = round_to(values[v] * divisor + 0.0f, dtype);
-    *patterns = max16(*patterns, magnitude16(value));
-    measure16(m, source, value, lanes);
+/// The least and the greatest divisor of a block; divisors are positive, so their patterns order as they do.
+typedef struct {
+  float least, greatest;
+} KERNEL(range);
+
+/// u = x / divisors, and the range of divisors.
+INLINE KERNEL(range) divide_block(const float *x, const float *divisors, size_t size, float *u) {
+  f32x16 least = (f32x16)INFINITY, greatest = (f32x16)0.0f;
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    f32x16 d = load16(divisors + i);
+    least = d < least ? d : least, greatest = d > greatest ? d : greatest;
+    store16(u + i, load16(x + i) / d);
   }
-  return rank;
+  KERNEL(range) range = {__builtin_reduce_min(least), __builtin_reduce_max(greatest)};
+  for (; i < size; i++) {
+    float d = divisors[i];
+    range.least = d < range.least ? d : range.least, range.greatest = d > range.greatest ? d : range.greatest;
+    u[i] = x[i] / d;
+  }
+  return range;
 }
 
-static int KERNEL(measure_update)(
-  const qcodec_table *table, const float *x, const float *u, const float *divisors, size_t count, size_t block, int dtype,
-  const float *scales, const uint8_t *codes, qcodec_statistics *s
+/// The greatest |u − û| of a block, in float64.
+static double KERNEL(worst_quotient)(
+  const qcodec_table *table, const float *u, const uint8_t *codes, float scale, size_t size
 ) {
-  measures_t measures;
-  measures_begin(&measures, s);
-  measures.greatest = (f64x16)0.0;
-  u32x16 patterns = (u32x16)0u;
+  double worst = 0;
+  coded_block_t block = coded_block(table, codes, scale, size);
+  for (size_t start = 0; start < size; start += TILE) {
+    f32x16 products[4];
+    products_of_tile(&block, start, products);
+    for (size_t i = start; i < size && i < start + TILE; i++) {
+      raise_to(&worst, __builtin_fabs((double)u[i] - (double)products[(i - start) / 16][i % 16]));
+    }
+  }
+  return worst;
+}
+
+/// Whether every value of a block is finite in its dtype.
+static int KERNEL(values_finite)(
+  const qcodec_table *table, const float *divisors, const uint8_t *codes, float scale, size_t size, int dtype
+) {
+  coded_block_t block = coded_block(table, codes, scale, size);
+  for (size_t start = 0; start < size; start += TILE) {
+    f32x16 products[4];
+    float copy[TILE];
+    products_of_tile(&block, start, products);
+    const float *own = tile_of(divisors, start, size, copy);
+    for (int v = 0; v < 4; v++) {
+      f32x16 value = round_to(products[v] * load16(own + 16 * v), dtype);
+      if (any16((i32x16)(magnitude16(value) >= 0x7F800000u))) return 0;
+    }
+  }
+  return 1;
+}
+
+/// Takes in a block: x as given, u = x / divisors, codes as they are stored.
+static void KERNEL(measure_update)(
+  const qcodec_table *table, const float *x, const float *u, const float *divisors, const uint8_t *codes, float scale,
+  KERNEL(range) range, size_t size, int dtype, qcodec_statistics *s
+) {
+  sums_t sums = sums_begin(s);
+  u32x16 farthest = (u32x16)0u;
+  coded_block_t block = coded_block(table, codes, scale, size);
+  for (size_t i = 0; i < size; i += TILE) {
+    f32x16 products[4];
+    float values[TILE], copy[TILE], copy_u[TILE], copy_d[TILE];
+    products_of_tile(&block, i, products);
+    const float *own_u = tile_of(u, i, size, copy_u), *own_d = tile_of(divisors, i, size, copy_d);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < 4; v++) {
+      farthest = max16(farthest, magnitude16(load16(own_u + 16 * v) - products[v]));
+      store16(values + 16 * v, round_to(products[v] * load16(own_d + 16 * v), dtype));
+    }
+    sum_values(&sums, tile_of(x, i, size, copy), values);
+  }
+  sums_end(&sums, s);
+  const qcodec_cells *cells = s->cells;
+  double magnitude = __builtin_fabs((double)scale), far = (double)((f32x16)(u32x16)greatest16(farthest))[0];
+  // The float32 error is off by less than 2^-23 of it; subnormal ones are exact.
+  if (magnitude != 0 && far * (1 + 0x1p-22) > s->max_scaled_error * magnitude) {
+    raise_to(&s->max_scaled_error, KERNEL(worst_quotient)(table, u, codes, scale, size) / magnitude);
+  }
+  // Bounds grow with magnitude · R: none that gives less than both is of interest, with a margin for rounding that is
+  // not enough where 2^-140 weighs.
+  double greatest = (double)range.greatest, tail = s->slack / (double)range.least;
+  double known = ((s->absolute_bound - s->slack) / greatest - 0x1p-140) * (1 - 0x1p-50);
+  double other = (s->relative_bound - tail - 0x1p-140) * (1 - 0x1p-50);
+  known = other < known ? other : known;
+  if (known < 0x1p-130 || magnitude * cells->radii[cells->last] > known) {
+    double least = known < 0x1p-130 ? 0 : known;
+    double radius = KERNEL(greater_radius)(cells, codes, table->bits, size, magnitude, least);
+    double quotient = magnitude * radius + 0x1p-140;
+    raise_to(&s->absolute_bound, quotient * greatest + s->slack);
+    raise_to(&s->relative_bound, quotient + tail);
+  }
+  float least = cells->least * __builtin_fabsf(scale) * range.least;
+  measure_changes(table, x, divisors, codes, scale, least, size, dtype, s);
+}
+
+INLINE int update_block_as(
+  const qcodec_table *table, int kind, const float *x, const float *divisors, size_t size, int rule, int dtype,
+  float *scale_of_block, uint8_t *codes, float *u, qcodec_statistics *s
+) {
+  float levels[4][16];
+  if (kind == qcodec_search_sixteen) sixteen_levels(table, levels);
+  KERNEL(range) range = divide_block(x, divisors, size, u);
+  KERNEL(extreme) extreme = find_extreme(u, size);
+  if (extreme.found & qcodec_found_nonfinite) return qcodec_found_nonfinite;
+  float scale = rounded_scale(rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme));
+  if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
+  *scale_of_block = scale;
+  const int bits = table->bits;
+  for (size_t i = 0; i < size; i += TILE) {
+    int tile = size - i < TILE ? (int)(size - i) : TILE;
+    uint8_t bytes[TILE];
+    encode_tile(table, levels, kind, u + i, 0, scale, 1, tile, bits, codes + i * (size_t)bits / 8, bytes);
+  }
+  if (s) KERNEL(measure_update)(table, x, u, divisors, codes, scale, range, size, dtype, s);
+  // No entry is beyond ±1, so none of the values is beyond this one.
+  f32x16 most = round_to((f32x16)(__builtin_fabsf(scale) * range.greatest), dtype);
+  if (__builtin_expect(!__builtin_isinf(most[0]), 1)) return 0;
+  return KERNEL(values_finite)(table, divisors, codes, scale, size, dtype) ? 0 : qcodec_found_nonfinite;
+}
+
+/// Encodes a block of a first moment; u is room for its quotients. Returns what was found.
+static int KERNEL(update_block)(
+  const qcodec_table *table, const float *x, const float *divisors, size_t size, int rule, int dtype, float *scale,
+  uint8_t *codes, float *u, qcodec_statistics *s
+) {
+  if (table->search == qcodec_search_uniform) {
+    return update_block_as(table, qcodec_search_uniform, x, divisors, size, rule, dtype, scale, codes, u, s);
+  }
+  if (table->search == qcodec_search_sixteen) {
+    return update_block_as(table, qcodec_search_sixteen, x, divisors, size, rule, dtype, scale, codes, u, s);
+  }
+  return update_block_as(table, qcodec_search_buckets, x, divisors, size, rule, dtype, scale, codes, u, s);
+}
+
+static int KERNEL(encode_update)(
+  const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule, int dtype,
+  float *scales, uint8_t *codes, float *u, qcodec_statistics *s
+) {
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
-    float scale = scales[start / block], least = INFINITY, greatest = 0;
-    f64x16 scaled = (f64x16)0.0;
-    uint32_t rank = 0;
-    f32x16 low = (f32x16)INFINITY, high = (f32x16)0.0f;
-    size_t i = 0;
-    for (; i + 16 <= size; i += 16) {
-      f32x16 d = load16(divisors + start + i);
-      low = __builtin_elementwise_min(low, d), high = __builtin_elementwise_max(high, d);
-    }
-    least = __builtin_reduce_min(low), greatest = __builtin_reduce_max(high);
-    for (; i < size; i++) {
-      least = divisors[start + i] < least ? divisors[start + i] : least;
-      greatest = divisors[start + i] > greatest ? divisors[start + i] : greatest;
-    }
-    for (i = 0; i < size; i += TILE) {
-      int tile = size - i < TILE ? (int)(size - i) : TILE;
-      uint8_t bytes[TILE] = {0};
-      if (tile == TILE) {
-        codes_of_tile(codes, table->bits, start + i, bytes);
-      } else {
-        for (int k = 0; k < tile; k++) {
-          size_t at = start + i + (size_t)k;
-          bytes[k] = table->bits == 8 ? codes[at] : at % 2 ? codes[at / 2] & 15 : codes[at / 2] >> 4;
-        }
-      }
-      size_t at = start + i;
-      uint32_t own = measure_update_tile(
-        &measures, table, s->radii, x + at, u + at, divisors + at, bytes, scale, tile, dtype, &scaled, &patterns);
-      rank = own > rank ? own : rank;
-    }
-    double magnitude = __builtin_fabs((double)scale);
-    if (magnitude != 0) {
-      double error = __builtin_reduce_max(scaled) / magnitude;
-      s->max_scaled_error = error > s->max_scaled_error ? error : s->max_scaled_error;
-    }
-    double quotient = magnitude * s->radii->radii[rank] + 0x1p-140;
-    double absolute = quotient * (double)greatest + s->slack, relative = quotient + s->slack / (double)least;
-    s->absolute_bound = absolute > s->absolute_bound ? absolute : s->absolute_bound;
-    s->relative_bound = relative > s->relative_bound ? relative : s->relative_bound;
+    int found = KERNEL(update_block)(
+      table, x + start, divisors + start, size, rule, dtype, scales + start / block,
+      codes + start * (size_t)table->bits / 8, u, s);
+    if (found) return found;
   }
-  measures_end(&measures, s);
-  double worst = __builtin_reduce_max(measures.greatest);
-  s->max_abs_error = worst > s->max_abs_error ? worst : s->max_abs_error;
-  return greatest16(patterns) >= 0x7F800000u ? qcodec_found_nonfinite : 0;
+  return 0;
+}
+
+static int KERNEL(encode_pair)(
+  const qcodec_pair *pair, const float *first, const float *second, size_t count, float *scales, uint8_t *codes,
+  float *ends, uint8_t *second_codes, float *scratch, qcodec_statistics *s, qcodec_statistics *second_s
+) {
+  const size_t block = pair->block, second_block = pair->second_block;
+  const size_t step = block > second_block ? block : second_block;
+  float *divisors = scratch, *u = scratch + step;
+  const int bits = pair->table->bits, second_bits = pair->second_bits, second_dtype = pair->second_dtype;
+  for (size_t start = 0; start < count; start += step) {
+    size_t end = count - start < step ? count : start + step;
+    for (size_t at = start; at < end; at += second_block) {
+      size_t size = end - at < second_block ? end - at : second_block;
+      for (size_t ahead = 0; ahead < size; ahead += 16) {
+        __builtin_prefetch(second + at + second_block + ahead);
+        __builtin_prefetch(first + at + second_block + ahead);
+      }
+      const float *x = second + at;
+      float *own = ends + at / second_block * 2, *d = divisors + (at - start);
+      uint8_t *target = second_codes + at * (size_t)second_bits / 8;
+      int found = s ? log_encode_block(x, size, second_bits, second_dtype, own, target, d, second_s)
+                    : log_encode_block(x, size, second_bits, second_dtype, own, target, d, NULL);
+      if (found) return found;
+    }
+    for (size_t at = start; at < end; at += block) {
+      size_t size = end - at < block ? end - at : block;
+      int found = KERNEL(update_block)(
+        pair->table, first + at, divisors + (at - start), size, pair->rule, pair->dtype, scales + at / block,
+        codes + at * (size_t)bits / 8, u, s);
+      if (found) return found;
+    }
+  }
+  return 0;
+}
+
+/// Elements of one block of each moment, from element `first` of the codes.
+INLINE void decode_pair_run(
+  const qcodec_table *table, const log_block_t *b, int zeros, const uint8_t *codes, float scale,
+  const uint8_t *second_codes, size_t first, size_t count, int second_bits, float *values, float *second_values
+) {
+  size_t i = 0;
+  for (; i < count; i += TILE) {
+    int tile = count - i < TILE ? (int)(count - i) : TILE;
+    float second[TILE], own[TILE];
+    f32x16 quotients[4];
+    log_decode_run(b, zeros, second_codes, first + i, (size_t)tile, second_bits, second);
+    if (tile == TILE && (table->bits == 8 || (first + i) % 2 == 0)) {
+      uint8_t bytes[TILE];
+      codes_of_tile(codes, table->bits, first + i, bytes);
+      decode_tile(table, bytes, 0, scale, quotients);
+    } else {
+      decode_run(table, codes, first + i, scale, (size_t)tile, own);
+      for (int v = 0; v < 4; v++) quotients[v] = load16(own + 16 * v);
+    }
+    for (int v = 0; v < 4; v++) store16(own + 16 * v, quotients[v] * divisors16(load16(second + 16 * v)) + 0.0f);
+    memcpy(values + i, own, 4 * (size_t)tile);
+    if (second_values) memcpy(second_values + i, second, 4 * (size_t)tile);
+  }
+}
+
+static void KERNEL(decode_pair)(
+  const qcodec_pair *pair, const float *scales, const uint8_t *codes, const float *ends, const uint8_t *second_codes,
+  size_t first, size_t count, float *values, float *second_values
+) {
+  for (size_t done = 0; done < count;) {
+    size_t place = first + done, run = count - done;
+    size_t rest = pair->block - place % pair->block, other = pair->second_block - place % pair->second_block;
+    run = run < rest ? run : rest, run = run < other ? run : other;
+    log_block_t b = log_block_at(ends, place / pair->second_block, pair->second_bits);
+    float scale = scales[place / pair->block];
+    float *target = values + done, *second_target = second_values ? second_values + done : NULL;
+    if (b.zeros) {
+      decode_pair_run(
+        pair->table, &b, 1, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
+    } else {
+      decode_pair_run(
+        pair->table, &b, 0, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
+    }
+    done += run;
+  }
+}
+
+/// Updates m / (√v + ε); 0 where both are 0, for nothing moves.
+INLINE f64x16 updates16(f32x16 m, f32x16 v, double epsilon) {
+  f64x16 update = widen16(m) / (__builtin_elementwise_sqrt(widen16(v)) + epsilon);
+  i64x16 idle = __builtin_convertvector((m == 0) & (v == 0), i64x16);
+  return (f64x16)(~idle & (i64x16)update);
+}
+
+static void KERNEL(update_error)(
+  const float *m, const float *v, const float *decoded_m, const float *decoded_v, size_t count, double epsilon,
+  qcodec_update_error *e
+) {
+  f64x16 errors, updates, worst = (f64x16)0.0;
+  memcpy(&errors, e->squared_error, sizeof errors);
+  memcpy(&updates, e->squared_update, sizeof updates);
+  i32x16 zeroed = (i32x16)0, signs = (i32x16)0;
+  for (size_t i = 0; i < count; i += 16) {
+    f32x16 own[4] = {0};
+    const float *sources[4] = {m + i, v + i, decoded_m + i, decoded_v + i};
+    for (int k = 0; k < 4; k++) memcpy(&own[k], sources[k], count - i < 16 ? 4 * (count - i) : sizeof own[k]);
+    f64x16 update = updates16(own[0], own[1], epsilon);
+    f64x16 error = __builtin_elementwise_abs(update - updates16(own[2], own[3], epsilon));
+    errors += error * error;
+    updates += update * update;
+    worst = larger16(worst, error == error ? error : (f64x16)(double)INFINITY);
+    zeroed -= own[1] != 0 & own[3] == 0;
+    signs -= own[0] != 0 & own[2] != 0 & (i32x16)(bits16(own[0]) ^ bits16(own[2])) < 0;
+  }
+  memcpy(e->squared_error, &errors, sizeof errors);
+  memcpy(e->squared_update, &updates, sizeof updates);
+  raise_to(&e->max_abs_error, __builtin_reduce_max(worst));
+  e->zeroed += (uint64_t)__builtin_reduce_add(zeroed), e->sign_changes += (uint64_t)__builtin_reduce_add(signs);
 }

@@ -1,22 +1,28 @@
 // Sixteen lanes at a time, whatever the machine's registers hold: clang lowers these types to one zmm, two ymm or four
-// xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) gives the level's name.
+// xmm or NEON registers. Included once a kernel level, inside its target attribute; KERNEL(name) adds its name.
 
 #pragma STDC FP_CONTRACT OFF
 // Everything that takes or returns a vector is inlined: no such call has an ABI.
 #pragma clang diagnostic ignored "-Wpsabi"
+
+// Elements that are worked on together.
+#define TILE 64
 
 #define INLINE static inline __attribute__((always_inline))
 
 typedef float f32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
+typedef float f32x4 __attribute__((ext_vector_type(4)));
+typedef double f64x4 __attribute__((ext_vector_type(4)));
+typedef uint64_t u64x4 __attribute__((ext_vector_type(4)));
 typedef double f64x16 __attribute__((ext_vector_type(16)));
 typedef int64_t i64x16 __attribute__((ext_vector_type(16)));
-typedef uint64_t u64x16 __attribute__((ext_vector_type(16)));
 typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
 // The same with the alignment of their elements, for loads and stores anywhere.
 typedef f32x16 f32x16u __attribute__((aligned(1)));
+typedef f32x4 f32x4u __attribute__((aligned(1)));
 typedef u32x16 u32x16u __attribute__((aligned(1)));
 typedef u16x16 u16x16u __attribute__((aligned(1)));
 typedef u8x16 u8x16u __attribute__((aligned(1)));
@@ -52,10 +58,31 @@ INLINE i32x16 rint16(f32x16 v) {
   return (i32x16)(v + 12582912.0f) - 0x4B400000;
 }
 
-// The nearest integers of float64 of 0 to 2^31, ties to even: the sum with 2^52 has no bits below one.
-INLINE u32x16 rint64x16(f64x16 v) { return __builtin_convertvector((u64x16)(v + 0x1p52), u32x16); }
+
+// Four elements as float64. From memory this takes half of what it does from the parts of a wider register.
+INLINE f64x4 widen4(const float *p) { return __builtin_convertvector(*(const f32x4u *)p, f64x4); }
+// Has what was stored at p loaded from memory.
+INLINE void through_memory(const float *p) { __asm__ volatile("" : : "r"(p) : "memory"); }
 
 INLINE f64x16 widen16(f32x16 v) { return __builtin_convertvector(v, f64x16); }
+typedef uint32_t u32x32 __attribute__((ext_vector_type(32)));
+
+// The lower words of float64 patterns.
+INLINE u32x16 low_words16(f64x16 v) {
+  u32x32 words = (u32x32)v;
+  return __builtin_shufflevector(words, words, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+
+// The nearest integers of float64 of 0 to 2^31, ties to even: the sum with 2^52 has no bits below one.
+INLINE u32x16 rint64x16(f64x16 v) { return low_words16(v + 0x1p52); }
+
+// a · b + c, fused where there is an instruction for it: only for callers whose result is the same either way.
+#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2)
+#define MULTIPLY_ADD(a, b, c) __builtin_elementwise_fma(a, b, c)
+#else
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
 // Integers below 2^31: signed conversion is one instruction everywhere, unsigned is not.
 INLINE f64x16 double16(u32x16 v) { return __builtin_convertvector((i32x16)v, f64x16); }
 

@@ -76,49 +76,63 @@ enum {
   qcodec_search_buckets = 2,
 };
 
-/// A table prepared for encoding and decoding; made once, shared between threads.
+/// A table prepared for encoding and decoding; made once, shared between threads. Where it lies on a multiple of 64
+/// bytes no vector of it crosses a cache line, which would take two loads.
 typedef struct {
+  /// 2^bits entries, padding included.
+  float entries[256];
+  /// The bytes of the entries, least significant first.
+  uint8_t planes[4][256];
+  /// The thresholds, `distinct - 1` of them, then infinities.
+  float thresholds[256];
+  /// buckets, AVX-512: byte tables of 256 (mirrored) or 512.
+  uint8_t base[512], first[512], second[512], third[512];
+  uint32_t warp[32];
+  /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
+  uint32_t words[2 * 32 * 256];
+  int low_bits;
+  int warp_bits;
+  /// buckets, AVX-512: whether the negative side mirrors the positive.
+  int mirrored;
+  int zero;
   int bits;
   int is_signed;
   int search;
-  /// 2^bits entries, padding included.
-  float entries[256];
-  /// The thresholds, `distinct - 1` of them, then infinities.
-  float thresholds[256];
   int distinct;
   /// uniform: p = y · factor + offset lies within 0.5 of the code.
   float factor;
   float offset;
-  /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
-  int low_bits;
-  uint32_t words[2 * 32 * 256];
-  /// buckets, AVX-512: whether the negative side mirrors the positive, and byte tables of 256 (mirrored) or 512.
-  int mirrored;
-  int zero;
-  uint32_t warp[32];
-  int warp_bits;
-  uint8_t base[512], first[512], second[512], third[512];
-  /// The bytes of the entries, least significant first.
-  uint8_t planes[4][256];
 } qcodec_table;
 
 /// Prepares a table; returns 0 where no kernel encodes with it (the reference does). Decoding always works.
 int qcodec_table_prepare(
   qcodec_table *table, const float *entries, const float *thresholds, int distinct, int bits, int is_signed);
 
-/// The worst error of each code, R(c): its rank among them, and the radii in that order, so that the greatest radius of
-/// many codes is that of their greatest rank.
+/// What statistics need to know of a table's codes.
 typedef struct {
+  /// The worst error of each code, R(c): its rank among them, and the radii in that order, so that the greatest radius
+  /// of many codes is that of their greatest rank.
   uint8_t rank[256];
   double radii[256];
-} qcodec_radii;
+  /// The codes in that order.
+  uint8_t code[256];
+  /// The greatest rank.
+  int last;
+  /// The code of zero, or -1.
+  int zero;
+  /// The least magnitude of an entry that is not zero.
+  float least;
+  /// Whether values of both signs, or zero and others, can come to one code that is not zero's.
+  int mixed;
+} qcodec_cells;
 
-/// Ranks the radii of 2^bits codes.
-void qcodec_radii_prepare(qcodec_radii *result, const double *radii, int bits);
+/// Prepares what statistics need of a table and the radii of its 2^bits codes.
+void qcodec_cells_prepare(qcodec_cells *cells, const qcodec_table *table, const double *radii);
 
 /// What encoding did to the elements of a chunk; as the reference's statistics.
 typedef struct {
-  const qcodec_radii *radii;
+  /// NULL for the log map.
+  const qcodec_cells *cells;
   double squared_error[16];
   double squared_source[16];
   double max_abs_error;
@@ -144,8 +158,6 @@ enum {
   qcodec_rule_magnitude = 0,
   /// The element of largest magnitude with its sign.
   qcodec_rule_signed = 1,
-  /// Added to either in the update domain: the scale is rounded to 16 bits, quotients beyond ±1 are ±1.
-  qcodec_rule_rounded = 2,
 };
 
 // MARK: Operations
@@ -158,11 +170,12 @@ int qcodec_encode_blocks(
   int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics);
 
-/// Measures a first moment whose quotients were encoded in blocks: x as given, u = x / divisors, and what codes and
-/// scales make of them. Returns qcodec_found_nonfinite where a decoded value is not finite.
-int qcodec_measure_update(
-  int level, const qcodec_table *table, const float *x, const float *u, const float *divisors, size_t count,
-  size_t block, int dtype, const float *scales, const uint8_t *codes, qcodec_statistics *statistics);
+/// Encodes a first moment in the update domain: u = x / divisors in blocks, scales rounded to 16 bits, quotients beyond
+/// ±1 as ±1; otherwise as qcodec_encode_blocks. scratch: a block of floats. Finds too what decodes to values that are
+/// not finite.
+int qcodec_encode_update(
+  int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
+  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics);
 
 /// Encodes elements with a scale each; otherwise as qcodec_encode_blocks. Scales may be zero.
 void qcodec_encode_scaled(
@@ -189,14 +202,46 @@ void qcodec_decode_log(
   int level, const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits,
   float *values);
 
+/// A first moment of the update domain in blocks, with its second moment under the log map.
+typedef struct {
+  const qcodec_table *table;
+  size_t block;
+  int rule, dtype;
+  size_t second_block;
+  int second_bits, second_dtype;
+} qcodec_pair;
+
+/// Encodes both moments, each as it would be encoded alone. scratch: twice the greater block of floats; statistics: of
+/// both moments, or NULL for both. Returns as qcodec_encode_update.
+int qcodec_encode_pair(
+  int level, const qcodec_pair *pair, const float *first, const float *second, size_t count, float *scales,
+  uint8_t *codes, float *ends, uint8_t *second_codes, float *scratch, qcodec_statistics *statistics,
+  qcodec_statistics *second_statistics);
+
+/// Decodes elements of both moments, whose ends were checked; second_values may be NULL.
+void qcodec_decode_pair(
+  int level, const qcodec_pair *pair, const float *scales, const uint8_t *codes, const float *ends,
+  const uint8_t *second_codes, size_t first, size_t count, float *values, float *second_values);
+
+/// What coding a pair does to the updates m / (√v + ε) of a chunk; as the reference's.
+typedef struct {
+  double squared_error[16];
+  double squared_update[16];
+  double max_abs_error;
+  uint64_t zeroed;
+  uint64_t sign_changes;
+} qcodec_update_error;
+
+/// Takes in the updates of a pair as given and as decoded. Pieces of a chunk but for the last are of a multiple of 16.
+void qcodec_measure_updates(
+  int level, const float *m, const float *v, const float *decoded_m, const float *decoded_v, size_t count,
+  double epsilon, qcodec_update_error *error);
+
 /// What the reference must look at among elements: qcodec_found_nonfinite, qcodec_found_negative.
 int qcodec_scan(int level, const float *x, size_t count);
 
 /// values[i] = sqrt(values[i]) where positive, else 1.
 void qcodec_divisors(int level, float *values, size_t count);
-
-/// u[i] = x[i] / divisors[i]; returns qcodec_found_nonfinite where any is not finite.
-int qcodec_divide(int level, const float *x, const float *divisors, size_t count, float *u);
 
 /// values[i] = values[i] · divisors[i] + 0.
 void qcodec_multiply(int level, float *values, const float *divisors, size_t count);

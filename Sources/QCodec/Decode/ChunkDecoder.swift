@@ -9,8 +9,8 @@ public struct ChunkDecoder: Sendable {
   /// Import entries that are NaN: codes that must not occur.
   private let forbidden: Set<UInt8>
   /// The level of the kernels, and the table as they want it; nil where the reference decodes.
-  private let level: Int32?
-  private let kernelTable: KernelTable?
+  let level: Int32?
+  let kernelTable: KernelTable?
 
   /// A decoder under a layout and its scale vector (empty for blocks).
   ///
@@ -114,7 +114,8 @@ public struct ChunkDecoder: Sendable {
     }
   }
 
-  private func sizes(
+  /// A chunk's first element and how many it holds; throws for a payload of another size.
+  func sizes(
     chunk index: Int, payload: UnsafeRawBufferPointer
   ) throws(QCodecError) -> (first: UInt64, total: Int) {
     guard (0..<layout.codeChunkCount).contains(index) else {
@@ -152,6 +153,19 @@ public struct ChunkDecoder: Sendable {
     }
   }
 
+  /// What the elements of a chunk are scaled by; throws `invalidScale` for what no encoder writes.
+  func checkedBlocks(_ payload: UnsafeRawBufferPointer, elements: Int) throws(QCodecError) -> ChunkBlocks {
+    let blocks = try unsafe ChunkBlocks(payload, layout: layout, elements: elements, vector: scales)
+    try checkScales(blocks.scales)
+    return blocks
+  }
+
+  /// The codes of a chunk, which follow its blocks.
+  func codes(of payload: UnsafeRawBufferPointer, elements: Int) -> UnsafePointer<UInt8> {
+    unsafe (payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: elements))
+      .assumingMemoryBound(to: UInt8.self)
+  }
+
   // MARK: Elements
 
   /// Calls `body` with (float32 values, elements done, elements) for each segment of the wanted elements.
@@ -160,15 +174,13 @@ public struct ChunkDecoder: Sendable {
     _ body: (UnsafeMutablePointer<Float>, Int, Int) -> Void
   ) throws(QCodecError) {
     try withCodecEnvironment { () throws(QCodecError) in
-      let blocks = try unsafe ChunkBlocks(payload, layout: layout, elements: total, vector: scales)
-      try checkScales(blocks.scales)
-      let packed = unsafe payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: total)
+      let blocks = try unsafe checkedBlocks(payload, elements: total)
+      let packed = unsafe codes(of: payload, elements: total)
       let scratch = SegmentScratch()
       for start in stride(from: elements.lowerBound, to: elements.upperBound, by: ScalarKernels.segment) {
         let count = min(ScalarKernels.segment, elements.upperBound - start)
         unsafe ScalarKernels.unpack(
-          packed.assumingMemoryBound(to: UInt8.self), first: start, count: count, bits: layout.scheme.bits,
-          into: scratch.codes)
+          packed, first: start, count: count, bits: layout.scheme.bits, into: scratch.codes)
         if !forbidden.isEmpty { try checkCodes(scratch, count: count, firstIndex: first + UInt64(start)) }
         decode(scratch, blocks: blocks, first: first, start: start, count: count)
         unsafe body(scratch.values, start - elements.lowerBound, count)
@@ -236,10 +248,8 @@ extension ChunkDecoder {
     into target: UnsafeMutablePointer<Float>
   ) throws(QCodecError) {
     guard let level else { return }
-    let blocks = try unsafe ChunkBlocks(payload, layout: layout, elements: total, vector: scales)
-    try checkScales(blocks.scales)
-    let packed = unsafe (payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: total))
-      .assumingMemoryBound(to: UInt8.self)
+    let blocks = try unsafe checkedBlocks(payload, elements: total)
+    let packed = unsafe codes(of: payload, elements: total)
     guard let kernelTable else {
       // The ends, checked above, lie where the payload begins.
       let ends = unsafe payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self)
@@ -264,7 +274,7 @@ extension ChunkDecoder {
 }
 
 /// What the elements of a chunk are scaled by: the tensor's scale vector, or the blocks that the chunk begins with.
-private struct ChunkBlocks {
+struct ChunkBlocks {
   /// The elements of a block; 0 without blocks.
   let size: Int
   /// Empty under the `log` map.

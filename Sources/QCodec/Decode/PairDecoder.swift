@@ -1,3 +1,5 @@
+import CQCodecKernels
+
 /// Decodes the chunks of a first moment in the update domain together with those of its second moment, in any order and
 /// on any thread; the second moment is decoded once for both.
 public struct PairDecoder: Sendable {
@@ -42,6 +44,10 @@ public struct PairDecoder: Sendable {
     elements: Range<Int>? = nil, into target: UnsafeMutableRawBufferPointer,
     _ secondTarget: UnsafeMutableRawBufferPointer?
   ) throws(QCodecError) {
+    if let kernels = fused {
+      return try unsafe decode(
+        chunk: index, kernels, payloads: (payload, secondPayload), elements: elements, into: target, secondTarget)
+    }
     let divisors = try Self.naming(names.second) { () throws(QCodecError) in
       if let secondTarget = unsafe secondTarget {
         try unsafe second.decode(chunk: index, payload: secondPayload, elements: elements, into: secondTarget)
@@ -65,5 +71,103 @@ public struct PairDecoder: Sendable {
       named.tensor = name
       throw named
     }
+  }
+}
+
+// MARK: - Both at once, by kernels
+
+extension PairDecoder {
+  /// The level and the first moment's table where kernels decode both moments in one pass: a first moment in blocks, its
+  /// second moment under the `log` map.
+  private var fused: (level: Int32, table: KernelTable)? {
+    guard let level = first.level, level == second.level, let table = first.kernelTable,
+      second.layout.scheme.map == .log, case .block = first.layout.scheme.scaling
+    else { return nil }
+    return (level, table)
+  }
+
+  private func decode(
+    chunk index: Int, _ kernels: (level: Int32, table: KernelTable),
+    payloads: (first: UnsafeRawBufferPointer, second: UnsafeRawBufferPointer), elements: Range<Int>?,
+    into target: UnsafeMutableRawBufferPointer, _ secondTarget: UnsafeMutableRawBufferPointer?
+  ) throws(QCodecError) {
+    let own = try Self.naming(names.second) { () throws(QCodecError) in
+      try unsafe second.part(chunk: index, payload: payloads.second, elements: elements, room: secondTarget?.count)
+    }
+    let part = try Self.naming(names.first) { () throws(QCodecError) in
+      try unsafe first.part(chunk: index, payload: payloads.first, elements: elements, room: target.count)
+    }
+    guard !part.elements.isEmpty else { return }
+    var pair = unsafe qcodec_pair(
+      table: kernels.table.pointer, block: part.blockSize, rule: 0, dtype: first.layout.dtype.kernelCode,
+      second_block: own.blockSize, second_bits: Int32(second.layout.scheme.bits),
+      second_dtype: second.layout.dtype.kernelCode)
+    withCodecEnvironment {
+      unsafe Self.forEachPiece(
+        part.elements.count, (first.layout.dtype, target), (second.layout.dtype, secondTarget), kernels.level
+      ) { start, count, values, secondValues in
+        unsafe qcodec_decode_pair(
+          kernels.level, &pair, part.blocks, part.codes, own.blocks, own.codes, part.elements.lowerBound + start, count,
+          values, secondValues)
+      }
+    }
+  }
+
+  /// Calls `body` with (first element, elements, room for the first's, room for the second's float32 values): where they
+  /// belong, or in pieces that are then narrowed.
+  private static func forEachPiece(
+    _ count: Int, _ first: (dtype: DType, target: UnsafeMutableRawBufferPointer),
+    _ second: (dtype: DType, target: UnsafeMutableRawBufferPointer?), _ level: Int32,
+    _ body: (Int, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>?) -> Void
+  ) {
+    let target = unsafe first.target.baseAddress.unsafelyUnwrapped
+    let other = unsafe second.target?.baseAddress
+    let isAlone = unsafe other == nil
+    let isDirect = unsafe first.dtype == .f32 && (second.dtype == .f32 || isAlone)
+    if isDirect {
+      return unsafe body(
+        0, count, target.assumingMemoryBound(to: Float.self), other?.assumingMemoryBound(to: Float.self))
+    }
+    let scratch = SegmentScratch()
+    for start in stride(from: 0, to: count, by: ScalarKernels.segment) {
+      let piece = min(ScalarKernels.segment, count - start)
+      unsafe body(start, piece, scratch.x, isAlone ? nil : scratch.values)
+      unsafe qcodec_narrow(
+        level, scratch.x, first.dtype.kernelCode, piece, target + start * first.dtype.bitWidth / 8)
+      if let other = unsafe other {
+        unsafe qcodec_narrow(
+          level, scratch.values, second.dtype.kernelCode, piece, other + start * second.dtype.bitWidth / 8)
+      }
+    }
+  }
+}
+
+extension ChunkDecoder {
+  /// Checked parts of a payload in blocks, and which elements are wanted.
+  ///
+  /// Safe: used within the call that was given the payload.
+  @safe fileprivate struct Part {
+    let blocks: UnsafePointer<Float>
+    let codes: UnsafePointer<UInt8>
+    let blockSize: Int
+    let elements: Range<Int>
+  }
+
+  /// Throws as `decode` does; `room` is the size of the buffer for the elements, nil where there is none.
+  fileprivate func part(
+    chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>?, room: Int?
+  ) throws(QCodecError) -> Part {
+    let total = try unsafe sizes(chunk: index, payload: payload).total
+    let wanted = elements ?? 0..<total
+    guard wanted.lowerBound >= 0, wanted.upperBound <= total,
+      room ?? wanted.count * layout.elementSize
+        == wanted.count * layout.elementSize
+    else {
+      throw QCodecError(.shapeMismatch, "elements \(wanted) of chunk \(index) and room for \(room ?? 0) bytes")
+    }
+    let size = try unsafe checkedBlocks(payload, elements: total).size
+    return unsafe Part(
+      blocks: payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self),
+      codes: codes(of: payload, elements: total), blockSize: size, elements: wanted)
   }
 }

@@ -10,7 +10,7 @@ public struct ChunkEncoder: Sendable {
   let coder: TableCoder?
   private let counter: StochasticCounter?
   /// nil where the reference encodes.
-  private let kernels: ChunkKernels?
+  let kernels: ChunkKernels?
 
   /// An encoder of the tensor `name`, under a layout and the scale vector that `ScalePass` found (empty for blocks).
   ///
@@ -49,20 +49,15 @@ public struct ChunkEncoder: Sendable {
     chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float] = [],
     into payload: UnsafeMutableRawBufferPointer, measures: Bool = true
   ) throws(QCodecError) -> TensorStatistics {
+    let moment = try unsafe moment(chunk: index, source: source, payload: payload)
     let total = source.count / layout.elementSize
-    guard source.count == layout.sourceByteCount(ofChunk: index),
-      payload.count == layout.payloadByteCount(ofChunk: index),
-      divisors.count == (layout.scheme.domain == .update ? total : 0)
-    else {
-      throw QCodecError(
-        .shapeMismatch, "chunk \(index) was given \(source.count) bytes and room for \(payload.count)", tensor: name)
+    guard divisors.count == (layout.scheme.domain == .update ? total : 0) else {
+      throw QCodecError(.shapeMismatch, "chunk \(index) was given \(divisors.count) divisors", tensor: name)
     }
     guard total > 0 else { return TensorStatistics() }
     return try withCodecEnvironment { () throws(QCodecError) in
       let first = layout.elements(ofChunk: index).lowerBound
-      let split = layout.blockByteCount(elements: total)
-      let blocks = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[..<split])
-      let codes = unsafe (payload.baseAddress.unsafelyUnwrapped + split).assumingMemoryBound(to: UInt8.self)
+      let (blocks, codes) = unsafe (moment.blocks, moment.codes)
       let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
       if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes, measures: measures) {
         return found
@@ -75,6 +70,22 @@ public struct ChunkEncoder: Sendable {
         }
       return measures ? statistics : TensorStatistics()
     }
+  }
+
+  /// A chunk's source and the parts of its payload; throws `shapeMismatch` where either is of another size.
+  func moment(
+    chunk index: Int, source: UnsafeRawBufferPointer, payload: UnsafeMutableRawBufferPointer
+  ) throws(QCodecError) -> PairChunk.Moment {
+    guard source.count == layout.sourceByteCount(ofChunk: index),
+      payload.count == layout.payloadByteCount(ofChunk: index), let start = payload.baseAddress
+    else {
+      throw QCodecError(
+        .shapeMismatch, "chunk \(index) was given \(source.count) bytes and room for \(payload.count)", tensor: name)
+    }
+    let split = layout.blockByteCount(elements: source.count / layout.elementSize)
+    return unsafe PairChunk.Moment(
+      source: source, blocks: UnsafeMutableRawBufferPointer(rebasing: payload[..<split]),
+      codes: (start + split).assumingMemoryBound(to: UInt8.self))
   }
 
   /// The error of the first value that the scheme cannot hold, which a scan of the chunk has seen.

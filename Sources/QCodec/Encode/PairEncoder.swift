@@ -16,6 +16,8 @@ public struct PairEncoder: Sendable {
   /// The second moment's encoder.
   public let second: ChunkEncoder
   private let decoder: PairDecoder
+  /// nil where the moments are encoded one after the other.
+  private let kernels: PairKernels?
 
   /// An encoder of both moments.
   ///
@@ -26,6 +28,7 @@ public struct PairEncoder: Sendable {
     decoder = try PairDecoder(
       first: try ChunkDecoder(layout: first.layout, scales: first.scales),
       second: try ChunkDecoder(layout: second.layout, scales: second.scales), names: (first.name, second.name))
+    kernels = PairKernels(first: first.kernels, second: second.kernels)
   }
 
   /// Encodes chunk `index` of both moments; the second moment's payload is what it would be alone.
@@ -42,6 +45,16 @@ public struct PairEncoder: Sendable {
     into payload: UnsafeMutableRawBufferPointer, _ secondPayload: UnsafeMutableRawBufferPointer,
     measures: Bool = true, epsilon: Double? = nil
   ) throws(QCodecError) -> Outcome {
+    if let kernels {
+      let work = try unsafe PairChunk(
+        first: first.moment(chunk: index, source: source, payload: payload),
+        second: second.moment(chunk: index, source: secondSource, payload: secondPayload),
+        count: secondSource.count / second.layout.elementSize)
+      guard work.count > 0 else { return Outcome(update: epsilon.map { UpdateError(epsilon: $0) }) }
+      let outcome = withCodecEnvironment { kernels.encode(work, measures: measures, epsilon: epsilon) }
+      if let outcome { return outcome }
+    }
+    // One after the other: what kernels do not serve, and what is to be refused with its place.
     var outcome = Outcome()
     outcome.second = try unsafe second.encode(
       chunk: index, source: secondSource, into: secondPayload, measures: measures)
@@ -55,7 +68,7 @@ public struct PairEncoder: Sendable {
     return outcome
   }
 
-  /// The error of the update, from both moments as given and as their payloads decode.
+  /// The error of the update where kernels do not measure it: from both moments as given and as their payloads decode.
   private func updateError(
     chunk index: Int, _ sources: (first: UnsafeRawBufferPointer, second: UnsafeRawBufferPointer),
     _ payloads: (first: UnsafeRawBufferPointer, second: UnsafeRawBufferPointer), epsilon: Double

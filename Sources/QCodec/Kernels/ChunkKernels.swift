@@ -2,12 +2,12 @@ import CQCodecKernels
 
 /// Encodes chunks by the kernels of a level; what they do not serve is the reference's.
 struct ChunkKernels: Sendable {
-  private let level: Int32
-  private let layout: TensorLayout
+  let level: Int32
+  let layout: TensorLayout
   private let field: ScaleField
   /// nil for the `log` map.
-  private let table: KernelTable?
-  private let radii: KernelRadii?
+  let table: KernelTable?
+  private let cells: KernelCells?
   private let slack: Double
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
@@ -22,14 +22,22 @@ struct ChunkKernels: Sendable {
       guard table.encodes else { return nil }
       if scheme.domain == .update { guard case .block = scheme.scaling else { return nil } }
       self.table = table
-      radii = KernelRadii(coder.radii, bits: scheme.bits)
+      cells = KernelCells(coder.radii, table: table)
       slack = coder.radii.slack
     } else {
-      (table, radii, slack) = (nil, nil, 0)
+      (table, cells, slack) = (nil, nil, 0)
     }
     self.level = level.rawValue
     self.layout = layout
     field = ScaleField(layout: layout)
+  }
+
+  /// Elements of a block; 0 without blocks.
+  var blockSize: Int { if case .block(let size) = layout.scheme.scaling { size } else { 0 } }
+
+  /// How scales follow from extremes.
+  var rule: Int32 {
+    Int32(layout.scheme.scaleRule == .signedExtreme ? qcodec_rule_signed : qcodec_rule_magnitude)
   }
 
   /// Encodes a chunk; nil where a value was found that the reference is to refuse.
@@ -37,73 +45,96 @@ struct ChunkKernels: Sendable {
     _ work: ChunkWork, vector: [Float], blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>,
     measures: Bool
   ) -> TensorStatistics? {
+    var statistics = unsafe emptyStatistics
+    let size = blockSize
+    // What lies there as float32 is encoded in place, all at once.
+    let piece = layout.dtype == .f32 && size > 0 ? work.count : max(size, ScalarKernels.segment)
+    let scratch = KernelScratch(
+      elements: layout.dtype == .f32 ? 0 : piece, others: size == 0 ? piece : work.divisors.isEmpty ? 0 : size)
+    for start in stride(from: 0, to: work.count, by: piece) {
+      let count = min(piece, work.count - start)
+      let x = unsafe elements(work.source, from: start, count: count, scratch.x)
+      let target = unsafe codes + start * layout.scheme.bits / 8
+      let found = unsafe withUnsafeMutablePointer(to: &statistics) { statistics in
+        let statistics = measures ? unsafe statistics : nil
+        if size == 0 {
+          return unsafe encodeScaled(work, x, from: start, count: count, vector: vector, scratch, target, statistics)
+        }
+        let scales = unsafe (blocks.baseAddress.unsafelyUnwrapped + start / size * blockBytes)
+          .assumingMemoryBound(to: Float.self)
+        return unsafe encodeBlocks(work, x, from: start, count: count, scales: scales, scratch, target, statistics)
+      }
+      guard found == 0 else { return nil }
+    }
+    return measures ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks)) : TensorStatistics()
+  }
+
+  // MARK: Statistics
+
+  /// The statistics of nothing, for kernels to add to.
+  var emptyStatistics: qcodec_statistics {
     var statistics = unsafe qcodec_statistics()
     unsafe statistics.slack = slack
     // Safe: the object outlives the call.
-    unsafe statistics.radii = radii?.pointer
-    let size: Int = if case .block(let size) = layout.scheme.scaling { size } else { 0 }
-    let piece = max(size, ScalarKernels.segment)
-    let scratch = KernelScratch(capacity: piece)
-    for start in stride(from: 0, to: work.count, by: piece) {
-      let count = min(piece, work.count - start)
-      let x = unsafe elements(work, from: start, count: count, scratch)
-      let target = unsafe codes + start * layout.scheme.bits / 8
-      let part = unsafe UnsafeMutableRawBufferPointer(rebasing: blocks[(size == 0 ? 0 : start / size * blockBytes)...])
-      let own = unsafe part.baseAddress?.assumingMemoryBound(to: Float.self)
-      let found =
-        size == 0
-        ? unsafe encodeScaled(work, x, from: start, count: count, vector: vector, scratch, target, &statistics)
-        : unsafe encodeBlocks(work, x, from: start, count: count, size, scales: own, scratch, target, &statistics)
-      guard found == 0 else { return nil }
-    }
-    guard measures else { return TensorStatistics() }
+    unsafe statistics.cells = cells?.pointer
+    return unsafe statistics
+  }
+
+  /// What kernels measured of a chunk whose blocks these are.
+  func finish(_ statistics: qcodec_statistics, blocks: UnsafeRawBufferPointer) -> TensorStatistics {
     var result = unsafe ChunkStatistics(statistics)
-    if table == nil { unsafe boundLog(blocks, &result) }
+    if table == nil {
+      for offset in stride(from: 0, to: blocks.count, by: blockBytes) {
+        let low = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: Float.self)
+        let high = unsafe blocks.loadUnaligned(fromByteOffset: offset + 4, as: Float.self)
+        result.bound(
+          LogBlock(low: low, high: high, bits: layout.scheme.bits), rounding: layout.scheme.rounding,
+          dtype: layout.dtype)
+      }
+    }
     return result.finish(slack: slack)
   }
 
+  /// Bytes of a block's scale or ends.
   private var blockBytes: Int { table == nil ? 8 : 4 }
 
-  /// The elements as float32: where they lie, or widened.
-  private func elements(
-    _ work: ChunkWork, from start: Int, count: Int, _ scratch: KernelScratch
+  // MARK: Elements
+
+  /// Elements of a chunk as float32: where they lie, or widened into `room`.
+  func elements(
+    _ source: UnsafeRawBufferPointer, from start: Int, count: Int, _ room: UnsafeMutablePointer<Float>
   ) -> UnsafePointer<Float> {
-    let source = unsafe work.source.baseAddress.unsafelyUnwrapped + start * layout.elementSize
+    let source = unsafe source.baseAddress.unsafelyUnwrapped + start * layout.elementSize
     if layout.dtype == .f32 { return unsafe source.assumingMemoryBound(to: Float.self) }
-    unsafe qcodec_widen(level, source, layout.dtype.kernelCode, count, scratch.x)
-    return unsafe UnsafePointer(scratch.x)
+    unsafe qcodec_widen(level, source, layout.dtype.kernelCode, count, room)
+    return unsafe UnsafePointer(room)
   }
 
   private func encodeBlocks(
-    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, _ size: Int,
-    scales: UnsafeMutablePointer<Float>?, _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>,
-    _ statistics: inout qcodec_statistics
+    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, scales: UnsafeMutablePointer<Float>,
+    _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>,
+    _ statistics: UnsafeMutablePointer<qcodec_statistics>?
   ) -> Int32 {
-    let dtype = layout.dtype.kernelCode
+    let (size, dtype) = (blockSize, layout.dtype.kernelCode)
     guard let table else {
       return unsafe qcodec_encode_log(
-        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, &statistics)
+        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, statistics)
     }
-    let rule = layout.scheme.scaleRule == .signedExtreme ? qcodec_rule_signed : qcodec_rule_magnitude
     guard layout.scheme.domain == .update else {
       return unsafe qcodec_encode_blocks(
-        level, table.pointer, x, count, size, Int32(rule), dtype, scales, codes, &statistics)
+        level, table.pointer, x, count, size, rule, dtype, scales, codes, statistics)
     }
     return unsafe work.divisors.withUnsafeBufferPointer { divisors in
-      let divisors = unsafe divisors.baseAddress.unsafelyUnwrapped + start
-      var found = unsafe qcodec_divide(level, x, divisors, count, scratch.u)
-      let rounded = Int32(rule) | Int32(qcodec_rule_rounded)
-      found |= unsafe qcodec_encode_blocks(
-        level, table.pointer, scratch.u, count, size, rounded, dtype, scales, codes, nil)
-      guard found == 0 else { return found }
-      return unsafe qcodec_measure_update(
-        level, table.pointer, x, scratch.u, divisors, count, size, dtype, scales, codes, &statistics)
+      unsafe qcodec_encode_update(
+        level, table.pointer, x, divisors.baseAddress.unsafelyUnwrapped + start, count, size, rule, dtype, scales,
+        codes, scratch.others, statistics)
     }
   }
 
   private func encodeScaled(
     _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, vector: [Float],
-    _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>, _ statistics: inout qcodec_statistics
+    _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>,
+    _ statistics: UnsafeMutablePointer<qcodec_statistics>?
   ) -> Int32 {
     guard let table else { return Int32(qcodec_found_nonfinite) }
     let found = unsafe qcodec_scan(level, x, count)
@@ -111,38 +142,28 @@ struct ChunkKernels: Sendable {
     unsafe vector.withUnsafeBufferPointer { vector in
       unsafe field.fill(
         from: work.first + UInt64(start), count: count, vector: vector.baseAddress.unsafelyUnwrapped,
-        into: scratch.u)
+        into: scratch.others)
     }
     unsafe qcodec_encode_scaled(
-      level, table.pointer, x, scratch.u, count, layout.dtype.kernelCode, codes, &statistics)
+      level, table.pointer, x, scratch.others, count, layout.dtype.kernelCode, codes, statistics)
     return 0
-  }
-
-  /// Takes in what the ends of a chunk's `log` blocks admit.
-  private func boundLog(_ blocks: UnsafeMutableRawBufferPointer, _ result: inout ChunkStatistics) {
-    for offset in stride(from: 0, to: blocks.count, by: 8) {
-      let low = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: Float.self)
-      let high = unsafe blocks.loadUnaligned(fromByteOffset: offset + 4, as: Float.self)
-      result.bound(
-        LogBlock(low: low, high: high, bits: layout.scheme.bits), rounding: layout.scheme.rounding, dtype: layout.dtype)
-    }
   }
 }
 
-/// Working memory of a call: elements as float32 and quotients or scales.
+/// Working memory of a call: elements as float32, and quotients or scales.
 ///
-/// Safe: allocated and freed with the object; users keep within its capacity.
+/// Safe: allocated and freed with the object; users keep within its capacities.
 @safe private final class KernelScratch {
   let x: UnsafeMutablePointer<Float>
-  let u: UnsafeMutablePointer<Float>
+  let others: UnsafeMutablePointer<Float>
 
-  init(capacity: Int) {
-    unsafe x = .allocate(capacity: capacity)
-    unsafe u = .allocate(capacity: capacity)
+  init(elements: Int, others count: Int) {
+    unsafe x = .allocate(capacity: elements)
+    unsafe others = .allocate(capacity: count)
   }
 
   deinit {
     unsafe x.deallocate()
-    unsafe u.deallocate()
+    unsafe others.deallocate()
   }
 }

@@ -69,12 +69,15 @@ extension DType {
 /// Safe: written by its initialiser alone, freed with the object.
 @safe final class KernelTable: @unchecked Sendable {
   let pointer: UnsafePointer<qcodec_table>
+  private let memory: UnsafeMutableRawPointer
   /// Whether a kernel encodes with the table; all decode with it.
   let encodes: Bool
 
   /// The table of entries; without thresholds it is an import, which is decoded only.
   init(entries: [Float], thresholds: [Float], signed: Bool) {
-    let pointer = UnsafeMutablePointer<qcodec_table>.allocate(capacity: 1)
+    // On a cache line, which the alignment of the C type does not ask for: Swift imports no such type.
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: MemoryLayout<qcodec_table>.size, alignment: 64)
+    let pointer = unsafe memory.bindMemory(to: qcodec_table.self, capacity: 1)
     let served = unsafe entries.withUnsafeBufferPointer { entries in
       unsafe thresholds.withUnsafeBufferPointer { thresholds in
         unsafe qcodec_table_prepare(
@@ -83,21 +86,24 @@ extension DType {
       }
     }
     encodes = served != 0 && !thresholds.isEmpty
+    unsafe self.memory = memory
     unsafe self.pointer = UnsafePointer(pointer)
   }
 
-  deinit { unsafe pointer.deallocate() }
+  deinit { unsafe memory.deallocate() }
 }
 
-/// Radii as kernels want them.
+/// What statistics need to know of a table, as kernels want it.
 ///
 /// Safe: written by its initialiser alone, freed with the object.
-@safe final class KernelRadii: @unchecked Sendable {
-  let pointer: UnsafePointer<qcodec_radii>
+@safe final class KernelCells: @unchecked Sendable {
+  let pointer: UnsafePointer<qcodec_cells>
 
-  init(_ radii: CellRadii, bits: Int) {
-    let pointer = UnsafeMutablePointer<qcodec_radii>.allocate(capacity: 1)
-    unsafe radii.radii.withUnsafeBufferPointer { unsafe qcodec_radii_prepare(pointer, $0.baseAddress, Int32(bits)) }
+  init(_ radii: CellRadii, table: KernelTable) {
+    let pointer = UnsafeMutablePointer<qcodec_cells>.allocate(capacity: 1)
+    unsafe radii.radii.withUnsafeBufferPointer {
+      unsafe qcodec_cells_prepare(pointer, table.pointer, $0.baseAddress)
+    }
     unsafe self.pointer = UnsafePointer(pointer)
   }
 

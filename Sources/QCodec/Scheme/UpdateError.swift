@@ -1,3 +1,5 @@
+import CQCodecKernels
+
 /// What coding a pair of moments does to the Adam update u = m / (√v + ε).
 ///
 /// An error of v alone says little of it: where v decodes to 0, the update explodes. Root, sum and division are float64,
@@ -58,6 +60,18 @@ public struct UpdateError: Sendable, Equatable {
     }
     squaredError = errors.total
     squaredUpdate = updates.total
+  }
+}
+
+extension UpdateError {
+  /// What kernels measured of one chunk.
+  init(epsilon: Double, _ kernels: qcodec_update_error) {
+    self.init(epsilon: epsilon)
+    squaredError = PartialSums(kernels.squared_error).total
+    squaredUpdate = PartialSums(kernels.squared_update).total
+    maxAbsError = kernels.max_abs_error
+    zeroedSecondMoments = kernels.zeroed
+    signChanges = kernels.sign_changes
   }
 }
 
