@@ -181,12 +181,15 @@ INLINE int encode_blocks_as(
   return 0;
 }
 
+#include "plain.h"
+
 static int KERNEL(scan)(const float *x, size_t count) { return find_extreme(x, count).found; }
 
 static int KERNEL(encode_blocks)(
   const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype, float *scales,
   uint8_t *codes, qcodec_statistics *statistics
 ) {
+  if (!statistics) return KERNEL(encode_plain)(table, x, count, block, rule, scales, codes);
   if (table->search == qcodec_search_uniform) {
     return encode_blocks_as(
       table, qcodec_search_uniform, x, count, block, rule, dtype, scales, codes, statistics);

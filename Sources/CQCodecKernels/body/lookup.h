@@ -51,6 +51,32 @@ INLINE __m512i lookup_bytes(const uint8_t *table, __m512i index) {
 }
 #endif
 
+/// table[index] of a table in memory.
+INLINE u32x16 look_up_words(const uint32_t *table, u32x16 index) {
+  u32x16 result;
+#if defined(LEVEL_AVX2)
+  // Loads of one word each: a gather takes longer. The indices go through memory, where scalar registers get them.
+  uint32_t at[16];
+  *(u32x16u *)at = index;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; i++) result[i] = table[at[i]];
+#else
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 16; i++) result[i] = table[index[i]];
+#endif
+  return result;
+}
+
+/// Whether any of 64 bytes differ.
+INLINE int differ64(u8x64 a, u8x64 b) {
+#if defined(LEVEL_AVX512)
+  return _mm512_cmpneq_epu8_mask((__m512i)a, (__m512i)b) != 0;
+#else
+  typedef uint64_t u64x8 __attribute__((ext_vector_type(8)));
+  return __builtin_reduce_or((u64x8)(a ^ b)) != 0;
+#endif
+}
+
 /// The greatest rank of 64 codes.
 INLINE uint32_t greatest_rank64(const qcodec_radii *table, const uint8_t *codes) {
 #if defined(LEVEL_AVX512)
@@ -91,11 +117,50 @@ INLINE void entries64(const qcodec_table *table, const uint8_t *codes, f32x16 ou
 #endif
 }
 
-/// Codes of 4 bits, two a byte with the first in the high nibble, from one byte each.
-INLINE void pack64(const uint8_t *codes, uint8_t *target) {
-  u16x32 pairs = (u16x32) * (const u8x64u *)codes;
-  *(u8x32u *)target = __builtin_convertvector((pairs << 4 | pairs >> 8) & 0xFF, u8x32);
+/// 64 codes of one byte each from words of 0 to 255; words beyond are taken for the nearer end.
+INLINE u8x64 narrow64(const i32x16 v[4]) {
+#if defined(LEVEL_AVX512)
+  __m512i low = _mm512_packs_epi32((__m512i)v[0], (__m512i)v[1]);
+  __m512i high = _mm512_packs_epi32((__m512i)v[2], (__m512i)v[3]);
+  // Packing works within 128 bits.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return (u8x64)_mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+#elif defined(LEVEL_AVX2)
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  u8x64 result;
+  __m256i low = _mm256_packs_epi32((__m256i)v[0].lo, (__m256i)v[0].hi);
+  __m256i high = _mm256_packs_epi32((__m256i)v[1].lo, (__m256i)v[1].hi);
+  result.lo = (u8x32)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+  low = _mm256_packs_epi32((__m256i)v[2].lo, (__m256i)v[2].hi);
+  high = _mm256_packs_epi32((__m256i)v[3].lo, (__m256i)v[3].hi);
+  result.hi = (u8x32)_mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+  return result;
+#else
+  u8x64 result;
+  for (int i = 0; i < 4; i++) {
+    i32x16 inside = __builtin_elementwise_min(__builtin_elementwise_max(v[i], (i32x16)0), (i32x16)255);
+    store_bytes16((uint8_t *)&result + 16 * i, __builtin_convertvector(inside, u8x16));
+  }
+  return result;
+#endif
 }
+
+/// Codes of 4 bits, two a byte with the first in the high nibble, from one byte each.
+INLINE u8x32 nibbles64(u8x64 codes) {
+#if defined(LEVEL_AVX512)
+  __m512i pairs = _mm512_maddubs_epi16((__m512i)codes, _mm512_set1_epi16(0x0110));
+  return (u8x32)_mm512_cvtepi16_epi8(pairs);
+#elif defined(LEVEL_AVX2)
+  __m256i low = _mm256_maddubs_epi16((__m256i)codes.lo, _mm256_set1_epi16(0x0110));
+  __m256i high = _mm256_maddubs_epi16((__m256i)codes.hi, _mm256_set1_epi16(0x0110));
+  return (u8x32)_mm256_permute4x64_epi64(_mm256_packus_epi16(low, high), 0xD8);
+#else
+  u16x32 pairs = (u16x32)codes;
+  return __builtin_convertvector((pairs << 4 | pairs >> 8) & 0xFF, u8x32);
+#endif
+}
+
+INLINE void pack64(const uint8_t *codes, uint8_t *target) { *(u8x32u *)target = nibbles64(*(const u8x64u *)codes); }
 
 INLINE void unpack64(const uint8_t *packed, uint8_t *codes) {
   u16x32 bytes = __builtin_convertvector(*(const u8x32u *)packed, u16x32);

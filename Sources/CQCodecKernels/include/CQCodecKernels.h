@@ -76,6 +76,17 @@ enum {
   qcodec_search_buckets = 2,
 };
 
+/// How the byte planes of a table are laid out.
+enum {
+  qcodec_planes_none = 0,
+  /// 256 buckets for magnitudes: the thresholds below zero are the first of those above.
+  qcodec_planes_mirrored = 1,
+  /// 512 buckets, of which the last bit of a bucket's number chooses the half: values below zero do not occur.
+  qcodec_planes_unsigned = 2,
+  /// 256 buckets for each sign.
+  qcodec_planes_signed = 3,
+};
+
 /// A table prepared for encoding and decoding; made once, shared between threads.
 typedef struct {
   int bits;
@@ -92,11 +103,10 @@ typedef struct {
   /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
   int low_bits;
   uint32_t words[2 * 32 * 256];
-  /// buckets, AVX-512: whether the negative side mirrors the positive, and byte tables of 256 (mirrored) or 512.
-  int mirrored;
+  /// buckets, AVX-512: the byte planes' layout, the thresholds below zero, and byte tables of 256 (mirrored) or 512.
+  int layout;
   int zero;
   uint32_t warp[32];
-  int warp_bits;
   uint8_t base[512], first[512], second[512], third[512];
   /// The bytes of the entries, least significant first.
   uint8_t planes[4][256];
