@@ -134,11 +134,9 @@ static void fill_bucket(qcodec_table *t, const side *s, int place, uint32_t star
   if (before < s->count && s->patterns[before] <= end) {
     uint32_t threshold = s->patterns[before], rotation = warp & 31;
     warped = (threshold << rotation | threshold >> (32 - rotation) % 32) ^ warp;
-    warped |= (1u << rotation) - 1;
   }
   t->base[place] = (uint8_t)before;
   t->first[place] = (uint8_t)(warped >> 16), t->second[place] = (uint8_t)(warped >> 8);
-  t->third[place] = (uint8_t)warped;
 }
 
 // Buckets of uneven width for the byte-plane search, the same on both sides of zero; none where they are too many.

@@ -77,6 +77,17 @@ INLINE int differ64(u8x64 a, u8x64 b) {
 #endif
 }
 
+/// Which of 64 bytes differ, the first in the lowest bit.
+INLINE uint64_t differences64(u8x64 a, u8x64 b) {
+#if defined(LEVEL_AVX512)
+  return _mm512_cmpneq_epu8_mask((__m512i)a, (__m512i)b);
+#else
+  uint64_t result = 0;
+  for (int i = 0; i < 64; i++) result |= (uint64_t)(a[i] != b[i]) << i;
+  return result;
+#endif
+}
+
 /// The greatest rank of 64 codes.
 INLINE uint32_t greatest_rank64(const qcodec_radii *table, const uint8_t *codes) {
 #if defined(LEVEL_AVX512)

@@ -7,6 +7,20 @@ INLINE uint32_t step_up(const qcodec_table *table, float y, int code) {
   return (uint32_t)code;
 }
 
+/// Codes whose doubtful ones are settled by the thresholds themselves; each code is at most one above the exact one.
+INLINE u8x64 settle64(const qcodec_table *table, const f32x16 x[4], float scale, u8x64 codes, uint64_t doubtful) {
+  // In memory from here on: vectors indexed by a variable would be there in every tile.
+  float values[64];
+  uint8_t bytes[64];
+  for (int v = 0; v < 4; v++) store16(values + 16 * v, x[v]);
+  *(u8x64u *)bytes = codes;
+  for (; doubtful; doubtful &= doubtful - 1) {
+    int i = __builtin_ctzll(doubtful);
+    bytes[i] = (uint8_t)step_up(table, values[i] / scale, bytes[i] - 1);
+  }
+  return *(u8x64u *)bytes;
+}
+
 // MARK: Evenly spaced entries
 
 // Thresholds lie within 2^-16 steps of the half steps, and y · factor + offset is off by less than 2^-14, even where y
@@ -28,9 +42,7 @@ INLINE u8x64 search_uniform(
   u8x64 code = __builtin_elementwise_min(narrow64(least), last);
   u8x64 other = __builtin_elementwise_min(narrow64(greatest), last);
   if (__builtin_expect(differ64(code, other), 0)) {
-    for (int i = 0; i < 64; i++) {
-      if (code[i] != other[i]) code[i] = (uint8_t)step_up(table, x[i / 16][i % 16] / scale, code[i]);
-    }
+    return settle64(table, x, scale, code, differences64(code, other));
   }
   return code;
 }
@@ -136,19 +148,17 @@ INLINE u8x64 search_planes(const qcodec_table *table, const KERNEL(byte_planes) 
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {
     __m512i a = (__m512i)_mm512_range_ps((__m512)y[v], _mm512_set1_ps(0x1p-31f), 0x0B);
-    if (layout != qcodec_planes_unsigned) {
-      signs[v] = _mm512_movepi32_mask((__m512i)y[v]);
-      // Below zero a value is above a threshold from the threshold's magnitude on.
-      a = _mm512_mask_add_epi32(a, signs[v], a, _mm512_set1_epi32(1));
-    }
+    if (layout != qcodec_planes_unsigned) signs[v] = _mm512_movepi32_mask((__m512i)y[v]);
     __m512i by_exponent = _mm512_permutex2var_epi32(t->warp[0], _mm512_srli_epi32(a, 23), t->warp[1]);
     w[v] = _mm512_xor_si512(_mm512_rolv_epi32(a, by_exponent), by_exponent);
   }
-  // Byte planes of all 64: byte 3, 2, 1 and 0 of each word, elements in order.
-  const __m512i pick = _mm512_set_epi8(
+  // Byte planes of all 64: byte 3, 2 and 1 of each word, elements in order.
+  __m512i pick = _mm512_set_epi8(
     127, 123, 119, 115, 111, 107, 103, 99, 95, 91, 87, 83, 79, 75, 71, 67, 126, 122, 118, 114, 110, 106, 102, 98, 94, 90,
     86, 82, 78, 74, 70, 66, 63, 59, 55, 51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11, 7, 3, 62, 58, 54, 50, 46, 42, 38, 34,
     30, 26, 22, 18, 14, 10, 6, 2);
+  // Hidden from the compiler, which would take the permutations apart into more of narrower ones.
+  __asm__("" : "+v"(pick));
   // Each pick gives, in 128-bit lanes: byte 2 of v0, byte 3 of v0, byte 2 of v1, byte 3 of v1.
   __m512i p01 = _mm512_permutex2var_epi8(w[0], pick, w[1]), p23 = _mm512_permutex2var_epi8(w[2], pick, w[3]);
   __m512i f1 = _mm512_shuffle_i64x2(p01, p23, 0x88), bucket = _mm512_shuffle_i64x2(p01, p23, 0xDD);
@@ -167,12 +177,6 @@ INLINE u8x64 search_planes(const qcodec_table *table, const KERNEL(byte_planes) 
   __mmask64 equal1 = _mm512_cmpeq_epu8_mask(f1, t1);
   __mmask64 above = _mm512_cmpgt_epu8_mask(f1, t1) | _mm512_mask_cmpgt_epu8_mask(equal1, f2, t2);
   __mmask64 equal2 = _mm512_mask_cmpeq_epu8_mask(equal1, f2, t2);
-  if (__builtin_expect(equal2 != 0, 0)) {
-    __m512i third[8];
-    for (int i = 0; i < 8; i++) third[i] = _mm512_loadu_si512(table->third + 64 * i);
-    __m512i f3 = _mm512_shuffle_i64x2(q01, q23, 0x88);
-    above |= _mm512_mask_cmpgt_epu8_mask(equal2, f3, look_up_plane(third, bucket, upper, layout));
-  }
   __m512i code = _mm512_mask_add_epi8(base, above, base, _mm512_set1_epi8(1));
   if (layout != qcodec_planes_unsigned) {
     const __m512i zero = _mm512_set1_epi8((char)table->zero);
@@ -180,6 +184,8 @@ INLINE u8x64 search_planes(const qcodec_table *table, const KERNEL(byte_planes) 
     __m512i below = _mm512_sub_epi8(zero, _mm512_min_epu8(code, zero));
     code = _mm512_mask_blend_epi8(negative, _mm512_add_epi8(code, zero), below);
   }
+  // Sixteen bits equal those of a threshold.
+  if (__builtin_expect(equal2 != 0, 0)) return settle64(table, y, 1, (u8x64)code, equal2);
   return (u8x64)code;
 }
 #endif

@@ -107,7 +107,7 @@ typedef struct {
   int layout;
   int zero;
   uint32_t warp[32];
-  uint8_t base[512], first[512], second[512], third[512];
+  uint8_t base[512], first[512], second[512];
   /// The bytes of the entries, least significant first.
   uint8_t planes[4][256];
 } qcodec_table;
