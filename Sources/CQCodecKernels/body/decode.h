@@ -118,8 +118,13 @@ INLINE void decode_run_8(
   // Loads of one entry each: a gather takes longer.
   for (; i + 16 <= count; i += 16) {
     f32x16 found;
+#if defined(LEVEL_AVX2)
+    found.lo = (__typeof__(found.lo))look_up_codes8(entries, codes + i);
+    found.hi = (__typeof__(found.hi))look_up_codes8(entries, codes + i + 8);
+#else
 #pragma clang loop unroll(full)
     for (int k = 0; k < 16; k++) found[k] = entries[codes[i + (size_t)k]];
+#endif
     store16(values + i, found * scale + 0.0f);
   }
   for (; i < count; i++) values[i] = entries[codes[i]] * scale + 0.0f;

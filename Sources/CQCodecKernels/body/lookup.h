@@ -51,15 +51,39 @@ INLINE __m512i lookup_bytes(const uint8_t *table, __m512i index) {
 }
 #endif
 
+#if defined(LEVEL_AVX2)
+/// entries[codes[i]] of eight codes, by a load each: a gather takes longer. Codes come from four 16-bit parts of one word:
+/// taking a register's two lowest bytes is one instruction each, and loads are what such code is short of.
+INLINE __m256 look_up_codes8(const float *entries, const uint8_t *codes) {
+  uint64_t all;
+  memcpy(&all, codes, 8);
+  uint32_t a = (uint32_t)all, b = a >> 16, c = (uint32_t)(all >> 32), d = c >> 16;
+  // Registers as they are: the compiler would shift the whole word anew for each code.
+  __asm__("" : "+Q"(a), "+Q"(b), "+Q"(c), "+Q"(d));
+  return _mm256_setr_ps(
+    entries[(uint8_t)a], entries[(uint8_t)(a >> 8)], entries[(uint8_t)b], entries[b >> 8], entries[(uint8_t)c],
+    entries[(uint8_t)(c >> 8)], entries[(uint8_t)d], entries[d >> 8]);
+}
+
+/// table[index] of eight indices in memory, likewise.
+INLINE __m256i look_up_words8(const uint32_t *table, const uint64_t *index) {
+  uint64_t a = index[0], b = index[1], c = index[2], d = index[3];
+  return _mm256_setr_epi32(
+    (int)table[(uint32_t)a], (int)table[a >> 32], (int)table[(uint32_t)b], (int)table[b >> 32],
+    (int)table[(uint32_t)c], (int)table[c >> 32], (int)table[(uint32_t)d], (int)table[d >> 32]);
+}
+#endif
+
 /// table[index] of a table in memory.
 INLINE u32x16 look_up_words(const uint32_t *table, u32x16 index) {
   u32x16 result;
 #if defined(LEVEL_AVX2)
-  // Loads of one word each: a gather takes longer. The indices go through memory, where scalar registers get them.
-  uint32_t at[16];
-  *(u32x16u *)at = index;
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 16; i++) result[i] = table[at[i]];
+  // Indices go through memory, the shortest way into scalar registers, if the compiler is kept from seeing it.
+  struct { uint64_t pairs[8]; } at;
+  *(u32x16u *)at.pairs = index;
+  __asm__("" : "+m"(at));
+  result.lo = (__typeof__(result.lo))look_up_words8(table, at.pairs);
+  result.hi = (__typeof__(result.hi))look_up_words8(table, at.pairs + 4);
 #else
 #pragma clang loop unroll(full)
   for (int i = 0; i < 16; i++) result[i] = table[index[i]];

@@ -92,20 +92,18 @@ INLINE u8x64 search_words(const qcodec_table *table, const f32x16 y[4], int is_s
   const uint32_t mask = (1u << low) - 1;
   // Negative values have their buckets behind the others.
   const i32x16 shift = (i32x16)(32 << (23 - low));
-  const uint32_t *words = table->words;
   i32x16 code[4];
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {
     i32x16 bits = (i32x16)y[v], sign = bits >> 31;
-    u32x16 pattern = is_signed
-                       ? max16((u32x16)bits & 0x7FFFFFFFu, (u32x16)0x30000000u)
-                       : (u32x16)__builtin_elementwise_max(bits, (i32x16)0x30000000);
+    u32x16 pattern = is_signed ? max16((u32x16)bits & 0x7FFFFFFFu, (u32x16)0x30000000u)
+                               : (u32x16)__builtin_elementwise_max(bits, (i32x16)0x30000000);
     u32x16 key = (pattern >> low) - (96u << (23 - low)), within = pattern & mask;
     if (is_signed) {
       key += (u32x16)(sign & shift);
       within ^= (u32x16)sign & mask;
     }
-    code[v] = (i32x16)((look_up_words(words, key) + within) >> low);
+    code[v] = (i32x16)((look_up_words(table->words, key) + within) >> low);
   }
   return narrow64(code);
 }
