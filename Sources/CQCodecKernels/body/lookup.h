@@ -65,29 +65,13 @@ INLINE __m256 look_up_codes8(const float *entries, const uint8_t *codes) {
     entries[(uint8_t)(c >> 8)], entries[(uint8_t)d], entries[d >> 8]);
 }
 
-/// table[index] of eight indices in memory, likewise.
-INLINE __m256i look_up_words8(const uint32_t *table, const uint64_t *index) {
-  uint64_t a = index[0], b = index[1], c = index[2], d = index[3];
-  return _mm256_setr_epi32(
-    (int)table[(uint32_t)a], (int)table[a >> 32], (int)table[(uint32_t)b], (int)table[b >> 32],
-    (int)table[(uint32_t)c], (int)table[c >> 32], (int)table[(uint32_t)d], (int)table[d >> 32]);
-}
 #endif
 
-/// table[index] of a table in memory.
+/// table[index] of a table in memory: by a load each, as a gather takes longer.
 INLINE u32x16 look_up_words(const uint32_t *table, u32x16 index) {
   u32x16 result;
-#if defined(LEVEL_AVX2)
-  // Indices go through memory, the shortest way into scalar registers, if the compiler is kept from seeing it.
-  struct { uint64_t pairs[8]; } at;
-  *(u32x16u *)at.pairs = index;
-  __asm__("" : "+m"(at));
-  result.lo = (__typeof__(result.lo))look_up_words8(table, at.pairs);
-  result.hi = (__typeof__(result.hi))look_up_words8(table, at.pairs + 4);
-#else
 #pragma clang loop unroll(full)
   for (int i = 0; i < 16; i++) result[i] = table[index[i]];
-#endif
   return result;
 }
 

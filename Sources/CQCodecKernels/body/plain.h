@@ -1,15 +1,13 @@
 // Encoding under tables and block scales where no statistics are asked for: one loop over tiles for each kind of table,
 // which keeps the table's parts in registers.
 
-/// The ways to find codes.
+/// The ways to find codes; by byte planes there are three more.
 enum {
-  KERNEL(by_steps),
+  KERNEL(by_steps_4),
+  KERNEL(by_steps_8),
   KERNEL(by_levels),
   KERNEL(by_words_signed),
   KERNEL(by_words_unsigned),
-  KERNEL(by_planes_mirrored),
-  KERNEL(by_planes_unsigned),
-  KERNEL(by_planes_signed),
 };
 
 /// A table with its levels, where its search has them.
@@ -55,77 +53,104 @@ INLINE f32x16 quotient16(f32x16 x, const KERNEL(divisor) *by, int multiplies) {
   return x / by->scale;
 }
 
+INLINE void quotients64(const float *x, const KERNEL(divisor) *by, int multiplies, f32x16 y[4]) {
+#pragma clang loop unroll(full)
+  for (int v = 0; v < 4; v++) y[v] = quotient16(load16(x + 16 * v), by, multiplies);
+}
+
 /// The codes of tiles of one scale, packed.
 INLINE void encode_tiles(
-  const KERNEL(finder) *finder, int way, int bits, const float *x, size_t tiles, const KERNEL(divisor) *by,
-  int multiplies, uint8_t *restrict target
+  const KERNEL(finder) *finder, int way, const float *x, size_t tiles, const KERNEL(divisor) *by, int multiplies,
+  uint8_t *target
 ) {
   const qcodec_table *table = finder->table;
-#if defined(LEVEL_AVX512)
-  const int layout = way == KERNEL(by_planes_mirrored)   ? qcodec_planes_mirrored
-                     : way == KERNEL(by_planes_unsigned) ? qcodec_planes_unsigned
-                                                         : qcodec_planes_signed;
-  const KERNEL(byte_planes) planes = planes_of(table);
-#endif
+  const int steps = way == KERNEL(by_steps_4) || way == KERNEL(by_steps_8);
+  const int bits = way == KERNEL(by_steps_4) || way == KERNEL(by_levels) ? 4 : 8;
   const float factor = by->inverse * table->factor;
   for (; tiles; tiles--, x += TILE, target += TILE * bits / 8) {
     f32x16 y[4];
     u8x64 codes;
+    if (steps && multiplies) {
 #pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v);
-    if (way == KERNEL(by_steps) && multiplies) {
+      for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v);
       codes = search_uniform(table, y, by->scale, factor, table->offset);
     } else {
-#pragma clang loop unroll(full)
-      for (int v = 0; v < 4; v++) y[v] = quotient16(y[v], by, multiplies);
-      if (way == KERNEL(by_steps)) codes = search_uniform(table, y, 1, table->factor, table->offset);
-      else if (way == KERNEL(by_levels)) codes = search_sixteen(finder->levels, y);
-#if defined(LEVEL_AVX512)
-      else if (way >= KERNEL(by_planes_mirrored)) codes = search_planes(table, &planes, y, layout);
-#endif
-      else codes = search_words(table, y, way == KERNEL(by_words_signed));
+      quotients64(x, by, multiplies, y);
+      codes = steps                      ? search_uniform(table, y, 1, table->factor, table->offset)
+              : way == KERNEL(by_levels) ? search_sixteen(finder->levels, y)
+                                         : search_words(table, y, way == KERNEL(by_words_signed));
     }
     if (bits == 8) *(u8x64u *)target = codes;
     else *(u8x32u *)target = nibbles64(codes);
   }
 }
 
+#if defined(LEVEL_AVX512)
+/// The same by byte planes. Each tile is warped while the one before is looked up: one after the other they would wait
+/// for each other's results, for longer than the processor looks ahead.
+INLINE void encode_tiles_by_planes(
+  const KERNEL(finder) *finder, int layout, const float *x, size_t tiles, const KERNEL(divisor) *by, int multiplies,
+  uint8_t *target
+) {
+  const qcodec_table *table = finder->table;
+  const KERNEL(byte_planes) planes = planes_of(table);
+  f32x16 y[4];
+  quotients64(x, by, multiplies, y);
+  KERNEL(warped) next = warp_planes(&planes, y, layout);
+  for (size_t i = 0; i < tiles; i++) {
+    const KERNEL(warped) warped = next;
+    if (i + 1 < tiles) {
+      quotients64(x + TILE * (i + 1), by, multiplies, y);
+      next = warp_planes(&planes, y, layout);
+    }
+    uint64_t doubtful;
+    u8x64 codes = search_planes(table, &planes, &warped, layout, &doubtful);
+    if (__builtin_expect(doubtful != 0, 0)) {
+      f32x16 own[4];
+      for (int v = 0; v < 4; v++) own[v] = load16(x + TILE * i + 16 * (size_t)v);
+      codes = settle64(table, own, by->scale, codes, doubtful);
+    }
+    *(u8x64u *)(target + TILE * i) = codes;
+  }
+}
+#endif
+
 // Functions of their own, not inlined: a call in the same loop, such as one for a tail, would drive the table's parts out
 // of the registers.
 typedef void (*KERNEL(tile_encoder))(
   const KERNEL(finder) *, const float *, size_t tiles, const KERNEL(divisor) *, uint8_t *);
 
-#define TILE_ENCODER(way, bits)                                                                              \
-  static __attribute__((noinline)) void KERNEL(encode_##way##_##bits)(                                       \
-    const KERNEL(finder) *finder, const float *x, size_t tiles, const KERNEL(divisor) *by, uint8_t *target \
-  ) {                                                                                                        \
-    if (by->multiplies) encode_tiles(finder, KERNEL(way), bits, x, tiles, by, 1, target);                    \
-    else encode_tiles(finder, KERNEL(way), bits, x, tiles, by, 0, target);                                   \
+#define TILE_ENCODER(name, body, way)                                                                       \
+  static __attribute__((noinline)) void KERNEL(name)(                                                       \
+    const KERNEL(finder) *finder, const float *x, size_t tiles, const KERNEL(divisor) *by, uint8_t *target  \
+  ) {                                                                                                       \
+    if (by->multiplies) body(finder, way, x, tiles, by, 1, target);                                         \
+    else body(finder, way, x, tiles, by, 0, target);                                                        \
   }
-TILE_ENCODER(by_steps, 4)
-TILE_ENCODER(by_steps, 8)
-TILE_ENCODER(by_levels, 4)
-TILE_ENCODER(by_words_signed, 8)
-TILE_ENCODER(by_words_unsigned, 8)
+TILE_ENCODER(encode_steps_4, encode_tiles, KERNEL(by_steps_4))
+TILE_ENCODER(encode_steps_8, encode_tiles, KERNEL(by_steps_8))
+TILE_ENCODER(encode_levels, encode_tiles, KERNEL(by_levels))
+TILE_ENCODER(encode_words_signed, encode_tiles, KERNEL(by_words_signed))
+TILE_ENCODER(encode_words_unsigned, encode_tiles, KERNEL(by_words_unsigned))
 #if defined(LEVEL_AVX512)
-TILE_ENCODER(by_planes_mirrored, 8)
-TILE_ENCODER(by_planes_unsigned, 8)
-TILE_ENCODER(by_planes_signed, 8)
+TILE_ENCODER(encode_planes_mirrored, encode_tiles_by_planes, qcodec_planes_mirrored)
+TILE_ENCODER(encode_planes_unsigned, encode_tiles_by_planes, qcodec_planes_unsigned)
+TILE_ENCODER(encode_planes_signed, encode_tiles_by_planes, qcodec_planes_signed)
 #endif
 
 static KERNEL(tile_encoder) KERNEL(tile_encoder_of)(const qcodec_table *table) {
-  if (table->search == qcodec_search_sixteen) return KERNEL(encode_by_levels_4);
+  if (table->search == qcodec_search_sixteen) return KERNEL(encode_levels);
   if (table->search == qcodec_search_uniform) {
-    return table->bits == 4 ? KERNEL(encode_by_steps_4) : KERNEL(encode_by_steps_8);
+    return table->bits == 4 ? KERNEL(encode_steps_4) : KERNEL(encode_steps_8);
   }
 #if defined(LEVEL_AVX512)
   switch (table->layout) {
-    case qcodec_planes_mirrored: return KERNEL(encode_by_planes_mirrored_8);
-    case qcodec_planes_unsigned: return KERNEL(encode_by_planes_unsigned_8);
-    case qcodec_planes_signed: return KERNEL(encode_by_planes_signed_8);
+    case qcodec_planes_mirrored: return KERNEL(encode_planes_mirrored);
+    case qcodec_planes_unsigned: return KERNEL(encode_planes_unsigned);
+    case qcodec_planes_signed: return KERNEL(encode_planes_signed);
   }
 #endif
-  return table->is_signed ? KERNEL(encode_by_words_signed_8) : KERNEL(encode_by_words_unsigned_8);
+  return table->is_signed ? KERNEL(encode_words_signed) : KERNEL(encode_words_unsigned);
 }
 
 /// What does not fill a tile.

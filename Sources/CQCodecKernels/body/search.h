@@ -138,52 +138,63 @@ INLINE __m512i look_up_plane(const __m512i table[8], __m512i index, __mmask64 up
   return _mm512_mask_blend_epi8(upper, a, b);
 }
 
-/// Buckets of uneven width, 64 values at a time: a rotation and an exclusive or, by exponent, put the bucket's number
-/// into the top byte (and one bit) and the rest of the mantissa below; bytes are looked up and compared plane by plane.
-INLINE u8x64 search_planes(const qcodec_table *table, const KERNEL(byte_planes) *t, const f32x16 y[4], int layout) {
+/// 64 values warped: their buckets' numbers and the next two bytes, byte by byte.
+typedef struct {
+  __m512i bucket, first, second;
+  __mmask64 negative;
+} KERNEL(warped);
+
+/// Buckets of uneven width: a rotation and an exclusive or, by exponent, put the bucket's number into the top byte (and
+/// one bit) and the rest of the mantissa below.
+INLINE KERNEL(warped) warp_planes(const KERNEL(byte_planes) *t, const f32x16 y[4], int layout) {
   __m512i w[4];
   __mmask16 signs[4];
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {
     __m512i a = (__m512i)_mm512_range_ps((__m512)y[v], _mm512_set1_ps(0x1p-31f), 0x0B);
-    if (layout != qcodec_planes_unsigned) signs[v] = _mm512_movepi32_mask((__m512i)y[v]);
+    signs[v] = layout == qcodec_planes_unsigned ? 0 : _mm512_movepi32_mask((__m512i)y[v]);
     __m512i by_exponent = _mm512_permutex2var_epi32(t->warp[0], _mm512_srli_epi32(a, 23), t->warp[1]);
     w[v] = _mm512_xor_si512(_mm512_rolv_epi32(a, by_exponent), by_exponent);
   }
-  // Byte planes of all 64: byte 3, 2 and 1 of each word, elements in order.
+  // Bytes 3 and 2 of each word, elements in order.
   __m512i pick = _mm512_set_epi8(
     127, 123, 119, 115, 111, 107, 103, 99, 95, 91, 87, 83, 79, 75, 71, 67, 126, 122, 118, 114, 110, 106, 102, 98, 94, 90,
     86, 82, 78, 74, 70, 66, 63, 59, 55, 51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11, 7, 3, 62, 58, 54, 50, 46, 42, 38, 34,
     30, 26, 22, 18, 14, 10, 6, 2);
   // Hidden from the compiler, which would take the permutations apart into more of narrower ones.
   __asm__("" : "+v"(pick));
+  // Bytes 1 and 0, of which only byte 1 is used.
+  const __m512i pick_low = _mm512_sub_epi8(pick, _mm512_set1_epi8(2));
   // Each pick gives, in 128-bit lanes: byte 2 of v0, byte 3 of v0, byte 2 of v1, byte 3 of v1.
   __m512i p01 = _mm512_permutex2var_epi8(w[0], pick, w[1]), p23 = _mm512_permutex2var_epi8(w[2], pick, w[3]);
-  __m512i f1 = _mm512_shuffle_i64x2(p01, p23, 0x88), bucket = _mm512_shuffle_i64x2(p01, p23, 0xDD);
-  const __m512i pick_low = _mm512_sub_epi8(pick, _mm512_set1_epi8(2));
   __m512i q01 = _mm512_permutex2var_epi8(w[0], pick_low, w[1]), q23 = _mm512_permutex2var_epi8(w[2], pick_low, w[3]);
-  __m512i f2 = _mm512_shuffle_i64x2(q01, q23, 0xDD);
-  __mmask64 negative = 0, upper = 0;
-  if (layout == qcodec_planes_unsigned) {
-    upper = _mm512_movepi8_mask(f1);
-  } else {
-    negative = _mm512_kunpackd(_mm512_kunpackw(signs[3], signs[2]), _mm512_kunpackw(signs[1], signs[0]));
-    upper = negative;
-  }
-  __m512i base = look_up_plane(t->base, bucket, upper, layout), t1 = look_up_plane(t->first, bucket, upper, layout);
-  __m512i t2 = look_up_plane(t->second, bucket, upper, layout);
-  __mmask64 equal1 = _mm512_cmpeq_epu8_mask(f1, t1);
-  __mmask64 above = _mm512_cmpgt_epu8_mask(f1, t1) | _mm512_mask_cmpgt_epu8_mask(equal1, f2, t2);
-  __mmask64 equal2 = _mm512_mask_cmpeq_epu8_mask(equal1, f2, t2);
+  KERNEL(warped) result;
+  result.bucket = _mm512_shuffle_i64x2(p01, p23, 0xDD);
+  result.first = _mm512_shuffle_i64x2(p01, p23, 0x88);
+  result.second = _mm512_shuffle_i64x2(q01, q23, 0xDD);
+  result.negative = _mm512_kunpackd(_mm512_kunpackw(signs[3], signs[2]), _mm512_kunpackw(signs[1], signs[0]));
+  return result;
+}
+
+/// The codes of warped values, compared with their buckets' thresholds plane by plane; the doubtful ones equal a
+/// threshold in sixteen bits and may be off by one.
+INLINE u8x64 search_planes(
+  const qcodec_table *table, const KERNEL(byte_planes) *t, const KERNEL(warped) *w, int layout, uint64_t *doubtful
+) {
+  __mmask64 upper = layout == qcodec_planes_unsigned ? _mm512_movepi8_mask(w->first) : w->negative;
+  __m512i base = look_up_plane(t->base, w->bucket, upper, layout);
+  __m512i t1 = look_up_plane(t->first, w->bucket, upper, layout);
+  __m512i t2 = look_up_plane(t->second, w->bucket, upper, layout);
+  __mmask64 equal = _mm512_cmpeq_epu8_mask(w->first, t1);
+  __mmask64 above = _mm512_cmpgt_epu8_mask(w->first, t1) | _mm512_mask_cmpgt_epu8_mask(equal, w->second, t2);
+  *doubtful = _mm512_mask_cmpeq_epu8_mask(equal, w->second, t2);
   __m512i code = _mm512_mask_add_epi8(base, above, base, _mm512_set1_epi8(1));
   if (layout != qcodec_planes_unsigned) {
     const __m512i zero = _mm512_set1_epi8((char)table->zero);
     // Mirrored tables may have fewer thresholds below zero than above.
     __m512i below = _mm512_sub_epi8(zero, _mm512_min_epu8(code, zero));
-    code = _mm512_mask_blend_epi8(negative, _mm512_add_epi8(code, zero), below);
+    code = _mm512_mask_blend_epi8(w->negative, _mm512_add_epi8(code, zero), below);
   }
-  // Sixteen bits equal those of a threshold.
-  if (__builtin_expect(equal2 != 0, 0)) return settle64(table, y, 1, (u8x64)code, equal2);
   return (u8x64)code;
 }
 #endif
@@ -202,7 +213,10 @@ INLINE void search64(const qcodec_table *table, const float levels[4][16], int k
     if (table->layout) {
       const int layout = table->layout;
       KERNEL(byte_planes) planes = planes_of(table);
-      result = search_planes(table, &planes, y, layout);
+      KERNEL(warped) warped = warp_planes(&planes, y, layout);
+      uint64_t doubtful;
+      result = search_planes(table, &planes, &warped, layout, &doubtful);
+      if (__builtin_expect(doubtful != 0, 0)) result = settle64(table, y, 1, result, doubtful);
     } else
 #endif
     {
