@@ -55,7 +55,7 @@ INLINE f32x16 quotient16(f32x16 x, const KERNEL(divisor) *by, int multiplies) {
 
 INLINE void quotients64(const float *x, const KERNEL(divisor) *by, int multiplies, f32x16 y[4]) {
 #pragma clang loop unroll(full)
-  for (int v = 0; v < 4; v++) y[v] = quotient16(load16(x + 16 * v), by, multiplies);
+  for (int v = 0; v < 4; v++) y[v] = quotient16(load16(x + 16 * v), by, multiplies && v < 2);
 }
 
 /// The codes of tiles of one scale, packed.
@@ -75,7 +75,7 @@ INLINE void encode_tiles(
       for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v);
       codes = search_uniform(table, y, by->scale, factor, table->offset);
     } else {
-      quotients64(x, by, multiplies, y);
+      quotients64(x, by, multiplies ? 4 : 0, y);
       codes = steps                      ? search_uniform(table, y, 1, table->factor, table->offset)
               : way == KERNEL(by_levels) ? search_sixteen(finder->levels, y)
                                          : search_words(table, y, way == KERNEL(by_words_signed));
@@ -94,13 +94,15 @@ INLINE void encode_tiles_by_planes(
 ) {
   const qcodec_table *table = finder->table;
   const KERNEL(byte_planes) planes = planes_of(table);
+  // The divider has time for two of four vectors while the other units are busy.
+  const int products = multiplies ? 2 : 0;
   f32x16 y[4];
-  quotients64(x, by, multiplies, y);
+  quotients64(x, by, products, y);
   KERNEL(warped) next = warp_planes(&planes, y, layout);
   for (size_t i = 0; i < tiles; i++) {
     const KERNEL(warped) warped = next;
     if (i + 1 < tiles) {
-      quotients64(x + TILE * (i + 1), by, multiplies, y);
+      quotients64(x + TILE * (i + 1), by, products, y);
       next = warp_planes(&planes, y, layout);
     }
     uint64_t doubtful;
@@ -168,6 +170,24 @@ static __attribute__((noinline)) void KERNEL(encode_rest)(
   memcpy(codes, packed, (count * (size_t)bits + 7) / 8);
 }
 
+/// find_extreme where none is below zero: half the work.
+INLINE KERNEL(extreme) find_greatest(const float *x, size_t count) {
+  u32x16 greatest = (u32x16)0;
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) greatest = max16(greatest, bits16(load16(x + i)));
+  uint32_t pattern = greatest16(greatest);
+  for (; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, 4);
+    pattern = bits > pattern ? bits : pattern;
+  }
+  // A sign, be it of a zero.
+  if (__builtin_expect(pattern >> 31, 0)) return find_extreme(x, count);
+  KERNEL(extreme) result = {.found = pattern >= 0x7F800000u ? qcodec_found_nonfinite : 0};
+  memcpy(&result.extreme, &pattern, 4);
+  return result;
+}
+
 static int KERNEL(encode_plain)(
   const qcodec_table *table, const float *x, size_t count, size_t block, int rule, float *scales, uint8_t *codes
 ) {
@@ -176,19 +196,21 @@ static int KERNEL(encode_plain)(
   KERNEL(tile_encoder) encode = KERNEL(tile_encoder_of)(table);
   KERNEL(finder) finder = {.table = table};
   sixteen_levels(table, finder.levels);
-  KERNEL(extreme) next = find_extreme(x, count < block ? count : block);
+  const size_t size_of_first = count < block ? count : block;
+  KERNEL(extreme) next = table->is_signed ? find_extreme(x, size_of_first) : find_greatest(x, size_of_first);
   for (size_t start = 0, size; start < count; start += size) {
     size = count - start < block ? count - start : block;
     KERNEL(extreme) extreme = next;
     // The next extreme first: its elements come from memory while this block's are encoded.
     size_t rest = count - start - size;
-    if (rest) next = find_extreme(x + start + size, rest < block ? rest : block);
+    if (rest > block) rest = block;
+    if (rest) next = table->is_signed ? find_extreme(x + start + size, rest) : find_greatest(x + start + size, rest);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
     float scale = rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
     // Rounded scales make quotients beyond ±1, which count as ±1: no threshold lies there, so the codes are the same.
     if (rule & qcodec_rule_rounded) scale = rounded_scale(scale);
     if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
-    scales[start / block] = scale;
+    *scales++ = scale;
     const KERNEL(divisor) by = divisor_of(scale);
     uint8_t *target = codes + start * bits / 8;
     size_t whole = size / TILE * TILE;

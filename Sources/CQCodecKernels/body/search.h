@@ -49,14 +49,21 @@ INLINE u8x64 search_uniform(
 
 // MARK: Sixteen entries
 
-/// The thresholds as four levels of a binary search, each of which repeats: a level's index is the code so far.
+/// The thresholds as four levels of a binary search, each of which repeats: a level's index is the code so far, or its
+/// negative where comparisons give -1.
 INLINE void sixteen_levels(const qcodec_table *table, float levels[4][16]) {
   const float *t = table->thresholds;
+#if defined(LEVEL_AVX2)
+  const int direction = -1;
+#else
+  const int direction = 1;
+#endif
   for (int i = 0; i < 16; i++) {
+    int code = direction * i;
     levels[0][i] = t[7];
-    levels[1][i] = t[8 * (i & 1) + 3];
-    levels[2][i] = t[4 * (i & 3) + 1];
-    levels[3][i] = t[2 * (i & 7)];
+    levels[1][i] = t[8 * (code & 1) + 3];
+    levels[2][i] = t[4 * (code & 3) + 1];
+    levels[3][i] = t[2 * (code & 7)];
   }
 }
 
@@ -73,6 +80,13 @@ INLINE u8x64 search_sixteen(const float levels[4][16], const f32x16 y[4]) {
       q = _mm512_shldi_epi32(q, (__m512i)(threshold - y[v]), 1);
     }
     code[v] = (i32x16)q;
+#elif defined(LEVEL_AVX2)
+    i32x16 q = y[v] > levels[0][0];
+    f32x16 threshold = selectf16(q, (f32x16)levels[1][1], (f32x16)levels[1][0]);
+    q = q + q + (y[v] > threshold);
+#pragma clang loop unroll(full)
+    for (int l = 2; l < 4; l++) q = q + q + (y[v] > lookup8(levels[l], (u32x16)q));
+    code[v] = __builtin_elementwise_abs(q);
 #else
     i32x16 q = -(y[v] > levels[0][0]);
 #pragma clang loop unroll(full)
