@@ -19,13 +19,12 @@ int qcodec_level_supported(int level) {
     case qcodec_level_scalar: return 1;
 #if defined(__x86_64__)
     case qcodec_level_sse2: return 1;
-    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                                  __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
+    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
     case qcodec_level_avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
-             __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
+             __builtin_cpu_supports("bmi2");
 #elif defined(__aarch64__)
     case qcodec_level_neon: return 1;
 #endif

@@ -49,6 +49,8 @@ static int is_uniform(qcodec_table *t) {
     // Steps of 1/127 and 1/255 are no float32; their inverses are integers.
     factor = nearbyint(factor), offset = nearbyint(offset);
   }
+  // Entries close together, far from zero: the terms would be so large that their sum has not the digits.
+  if (factor > 256 || fabs(offset) > 256) return 0;
   for (int i = 0; i < last; i++) {
     if (fabs(t->thresholds[i] * factor + offset - (i + 0.5)) > 0x1p-16) return 0;
   }
@@ -126,7 +128,7 @@ static int bits_for(const side *s, uint32_t exponent, int most) {
   return most + 1;
 }
 
-// Fills in a bucket of patterns from `start` to `end`: the thresholds before it, and its own as the kernel's warp has it.
+// Fills in a bucket of patterns from `start` to `end`: the thresholds before it, and its own as the kernel warps it.
 static void fill_bucket(qcodec_table *t, const side *s, int place, uint32_t start, uint32_t end, uint32_t warp) {
   int before = 0;
   while (before < s->count && s->patterns[before] < start) before++;

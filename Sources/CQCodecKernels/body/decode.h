@@ -16,42 +16,6 @@ INLINE float decode_one(const qcodec_table *table, const uint8_t *codes, size_t 
 
 #if defined(LEVEL_AVX512)
 
-/// What decoding looks up, in registers: the four byte planes of 256 entries, or sixteen entries.
-typedef struct {
-  __m512i planes[4][4];
-  __m512 sixteen;
-} KERNEL(entries);
-
-INLINE KERNEL(entries) entries_of(const qcodec_table *table) {
-  KERNEL(entries) result;
-#pragma clang loop unroll(full)
-  for (int p = 0; p < 4; p++) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < 4; i++) result.planes[p][i] = _mm512_loadu_si512(table->planes[p] + 64 * i);
-  }
-  result.sixteen = (__m512)load16(table->entries);
-  return result;
-}
-
-INLINE void decode_bytes64(const KERNEL(entries) *t, __m512i codes, f32x16 out[4]) {
-  // In this order the in-lane unpacking below puts the elements right.
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512i index = _mm512_permutexvar_epi32(order, codes), b[4];
-  __mmask64 high = _mm512_movepi8_mask(index);
-#pragma clang loop unroll(full)
-  for (int p = 0; p < 4; p++) {
-    __m512i low_half = _mm512_permutex2var_epi8(t->planes[p][0], index, t->planes[p][1]);
-    __m512i high_half = _mm512_permutex2var_epi8(t->planes[p][2], index, t->planes[p][3]);
-    b[p] = _mm512_mask_blend_epi8(high, low_half, high_half);
-  }
-  __m512i low01 = _mm512_unpacklo_epi8(b[0], b[1]), high01 = _mm512_unpackhi_epi8(b[0], b[1]);
-  __m512i low23 = _mm512_unpacklo_epi8(b[2], b[3]), high23 = _mm512_unpackhi_epi8(b[2], b[3]);
-  out[0] = (f32x16)_mm512_unpacklo_epi16(low01, low23);
-  out[1] = (f32x16)_mm512_unpackhi_epi16(low01, low23);
-  out[2] = (f32x16)_mm512_unpacklo_epi16(high01, high23);
-  out[3] = (f32x16)_mm512_unpackhi_epi16(high01, high23);
-}
-
 /// Elements of one scale, from element `first` of the codes.
 INLINE void decode_run_8(
   const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, float *restrict values
@@ -59,13 +23,13 @@ INLINE void decode_run_8(
   f32x16 out[4];
   size_t i = 0;
   for (; i + TILE <= count; i += TILE) {
-    decode_bytes64(t, _mm512_loadu_si512(codes + first + i), out);
+    look_up_entries64(t, _mm512_loadu_si512(codes + first + i), out);
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) store16(values + i + 16 * v, out[v] * scale + 0.0f);
   }
   if (i == count) return;
   const __mmask64 rest = ~0ull >> (TILE - (count - i));
-  decode_bytes64(t, _mm512_maskz_loadu_epi8(rest, codes + first + i), out);
+  look_up_entries64(t, _mm512_maskz_loadu_epi8(rest, codes + first + i), out);
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {
     _mm512_mask_storeu_ps(values + i + 16 * v, (__mmask16)(rest >> (16 * v)), (__m512)(out[v] * scale + 0.0f));

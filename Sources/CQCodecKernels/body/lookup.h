@@ -52,8 +52,8 @@ INLINE __m512i lookup_bytes(const uint8_t *table, __m512i index) {
 #endif
 
 #if defined(LEVEL_AVX2)
-/// entries[codes[i]] of eight codes, by a load each: a gather takes longer. Codes come from four 16-bit parts of one word:
-/// taking a register's two lowest bytes is one instruction each, and loads are what such code is short of.
+/// entries[codes[i]] of eight codes, by a load each: a gather takes longer. Codes come from four 16-bit parts of one
+/// word: taking a register's two lowest bytes is one instruction each, and loads are what such code is short of.
 INLINE __m256 look_up_codes8(const float *entries, const uint8_t *codes) {
   uint64_t all;
   memcpy(&all, codes, 8);
@@ -111,20 +111,50 @@ INLINE uint32_t greatest_rank64(const qcodec_radii *table, const uint8_t *codes)
 #endif
 }
 
-/// entries[codes[i]] of 64 codes of 8 bits.
-INLINE void entries64(const qcodec_table *table, const uint8_t *codes, f32x16 out[4]) {
 #if defined(LEVEL_AVX512)
+/// The entries of a table, in registers: the four byte planes of 256, or sixteen.
+typedef struct {
+  __m512i planes[4][4];
+  __m512 sixteen;
+} KERNEL(entries);
+
+INLINE KERNEL(entries) entries_of(const qcodec_table *table) {
+  KERNEL(entries) result;
+#pragma clang loop unroll(full)
+  for (int p = 0; p < 4; p++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) result.planes[p][i] = _mm512_loadu_si512(table->planes[p] + 64 * i);
+  }
+  result.sixteen = (__m512)load16(table->entries);
+  return result;
+}
+
+/// The entries of 64 codes of 8 bits.
+INLINE void look_up_entries64(const KERNEL(entries) *t, __m512i codes, f32x16 out[4]) {
   // In this order the in-lane unpacking below puts the elements right.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512i index = _mm512_permutexvar_epi32(order, _mm512_loadu_si512(codes));
-  __m512i b0 = lookup_bytes(table->planes[0], index), b1 = lookup_bytes(table->planes[1], index);
-  __m512i b2 = lookup_bytes(table->planes[2], index), b3 = lookup_bytes(table->planes[3], index);
-  __m512i low01 = _mm512_unpacklo_epi8(b0, b1), high01 = _mm512_unpackhi_epi8(b0, b1);
-  __m512i low23 = _mm512_unpacklo_epi8(b2, b3), high23 = _mm512_unpackhi_epi8(b2, b3);
+  __m512i index = _mm512_permutexvar_epi32(order, codes), b[4];
+  __mmask64 high = _mm512_movepi8_mask(index);
+#pragma clang loop unroll(full)
+  for (int p = 0; p < 4; p++) {
+    __m512i low_half = _mm512_permutex2var_epi8(t->planes[p][0], index, t->planes[p][1]);
+    __m512i high_half = _mm512_permutex2var_epi8(t->planes[p][2], index, t->planes[p][3]);
+    b[p] = _mm512_mask_blend_epi8(high, low_half, high_half);
+  }
+  __m512i low01 = _mm512_unpacklo_epi8(b[0], b[1]), high01 = _mm512_unpackhi_epi8(b[0], b[1]);
+  __m512i low23 = _mm512_unpacklo_epi8(b[2], b[3]), high23 = _mm512_unpackhi_epi8(b[2], b[3]);
   out[0] = (f32x16)_mm512_unpacklo_epi16(low01, low23);
   out[1] = (f32x16)_mm512_unpackhi_epi16(low01, low23);
   out[2] = (f32x16)_mm512_unpacklo_epi16(high01, high23);
   out[3] = (f32x16)_mm512_unpackhi_epi16(high01, high23);
+}
+#endif
+
+/// entries[codes[i]] of 64 codes of 8 bits.
+INLINE void entries64(const qcodec_table *table, const uint8_t *codes, f32x16 out[4]) {
+#if defined(LEVEL_AVX512)
+  KERNEL(entries) entries = entries_of(table);
+  look_up_entries64(&entries, _mm512_loadu_si512(codes), out);
 #else
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {

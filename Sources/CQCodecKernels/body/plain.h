@@ -16,69 +16,37 @@ typedef struct {
   float levels[4][16];
 } KERNEL(finder);
 
-/// A block's scale as its elements meet it.
-typedef struct {
-  float scale;
-  /// 1 / scale, rounded.
-  float inverse;
-  /// Whether quotients follow from the inverse.
-  int multiplies;
-} KERNEL(divisor);
-
-INLINE KERNEL(divisor) divisor_of(float scale) {
-  KERNEL(divisor) result;
-  // A block of zeros: its quotients are zeros.
-  result.scale = scale == 0 ? 1 : scale;
-  result.inverse = 1 / result.scale;
-  float magnitude = __builtin_fabsf(result.scale);
-  result.multiplies = magnitude >= 0x1p-60f && magnitude <= 0x1p60f;
-  return result;
-}
-
-/// x / scale, rounded as a division rounds it where the quotient is 2^-32 or more; below, something below 2^-31.
-///
-/// With r = 1/scale rounded, q = x·r lies within 1.5 units of the quotient, the remainder x - q·scale is a float32, and
-/// q plus the remainder times r is off by 2^-24 of the remainder's share: less than a quotient of two float32 keeps
-/// from the middle between two neighbours, so that it rounds to the same side (Markstein, 1990). That needs fused products; scales
-/// within 2^±60 keep the remainder of such quotients clear of underflow.
-INLINE f32x16 quotient16(f32x16 x, const KERNEL(divisor) *by, int multiplies) {
-#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2)
-  if (multiplies) {
-    f32x16 inverse = (f32x16)by->inverse, q = x * inverse;
-    f32x16 remainder = __builtin_elementwise_fma(-q, (f32x16)by->scale, x);
-    return __builtin_elementwise_fma(remainder, inverse, q);
-  }
-#endif
-  (void)multiplies;
-  return x / by->scale;
-}
-
-INLINE void quotients64(const float *x, const KERNEL(divisor) *by, int multiplies, f32x16 y[4]) {
+/// The quotients of 64 elements. Exact ones: the divider works beside the units that are busy with the search, so that
+/// products with an inverse, which would have to be corrected, gain nothing.
+INLINE void quotients64(const float *x, float scale, f32x16 y[4]) {
 #pragma clang loop unroll(full)
-  for (int v = 0; v < 4; v++) y[v] = quotient16(load16(x + 16 * v), by, multiplies && v < 2);
+  for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v) / scale;
 }
 
 /// The codes of tiles of one scale, packed.
 INLINE void encode_tiles(
-  const KERNEL(finder) *finder, int way, const float *x, size_t tiles, const KERNEL(divisor) *by, int multiplies,
-  uint8_t *target
+  const KERNEL(finder) *finder, int way, const float *x, size_t tiles, float scale, uint8_t *target
 ) {
   const qcodec_table *table = finder->table;
-  const int steps = way == KERNEL(by_steps_4) || way == KERNEL(by_steps_8);
   const int bits = way == KERNEL(by_steps_4) || way == KERNEL(by_levels) ? 4 : 8;
-  const float factor = by->inverse * table->factor;
+  const float magnitude = __builtin_fabsf(scale);
   for (; tiles; tiles--, x += TILE, target += TILE * bits / 8) {
     f32x16 y[4];
     u8x64 codes;
-    if (steps && multiplies) {
+    if (way == KERNEL(by_steps_4) || way == KERNEL(by_steps_8)) {
+      // A product does where neither overflows nor is subnormal: what it is off by is within the doubt.
+      if (__builtin_expect(magnitude >= 0x1p-100f && magnitude <= 0x1p100f, 1)) {
 #pragma clang loop unroll(full)
-      for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v);
-      codes = search_uniform(table, y, by->scale, factor, table->offset);
+        for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v);
+        codes = search_uniform(table, y, scale, table->factor / scale, table->offset);
+      } else {
+        quotients64(x, scale, y);
+        codes = search_uniform(table, y, 1, table->factor, table->offset);
+      }
     } else {
-      quotients64(x, by, multiplies ? 4 : 0, y);
-      codes = steps                      ? search_uniform(table, y, 1, table->factor, table->offset)
-              : way == KERNEL(by_levels) ? search_sixteen(finder->levels, y)
-                                         : search_words(table, y, way == KERNEL(by_words_signed));
+      quotients64(x, scale, y);
+      codes = way == KERNEL(by_levels) ? search_sixteen(finder->levels, y)
+                                       : search_words(table, y, way == KERNEL(by_words_signed));
     }
     if (bits == 8) *(u8x64u *)target = codes;
     else *(u8x32u *)target = nibbles64(codes);
@@ -89,20 +57,17 @@ INLINE void encode_tiles(
 /// The same by byte planes. Each tile is warped while the one before is looked up: one after the other they would wait
 /// for each other's results, for longer than the processor looks ahead.
 INLINE void encode_tiles_by_planes(
-  const KERNEL(finder) *finder, int layout, const float *x, size_t tiles, const KERNEL(divisor) *by, int multiplies,
-  uint8_t *target
+  const KERNEL(finder) *finder, int layout, const float *x, size_t tiles, float scale, uint8_t *target
 ) {
   const qcodec_table *table = finder->table;
   const KERNEL(byte_planes) planes = planes_of(table);
-  // The divider has time for two of four vectors while the other units are busy.
-  const int products = multiplies ? 2 : 0;
   f32x16 y[4];
-  quotients64(x, by, products, y);
+  quotients64(x, scale, y);
   KERNEL(warped) next = warp_planes(&planes, y, layout);
   for (size_t i = 0; i < tiles; i++) {
     const KERNEL(warped) warped = next;
     if (i + 1 < tiles) {
-      quotients64(x + TILE * (i + 1), by, products, y);
+      quotients64(x + TILE * (i + 1), scale, y);
       next = warp_planes(&planes, y, layout);
     }
     uint64_t doubtful;
@@ -110,7 +75,7 @@ INLINE void encode_tiles_by_planes(
     if (__builtin_expect(doubtful != 0, 0)) {
       f32x16 own[4];
       for (int v = 0; v < 4; v++) own[v] = load16(x + TILE * i + 16 * (size_t)v);
-      codes = settle64(table, own, by->scale, codes, doubtful);
+      codes = settle64(table, own, scale, codes, doubtful);
     }
     *(u8x64u *)(target + TILE * i) = codes;
   }
@@ -120,14 +85,13 @@ INLINE void encode_tiles_by_planes(
 // Functions of their own, not inlined: a call in the same loop, such as one for a tail, would drive the table's parts out
 // of the registers.
 typedef void (*KERNEL(tile_encoder))(
-  const KERNEL(finder) *, const float *, size_t tiles, const KERNEL(divisor) *, uint8_t *);
+  const KERNEL(finder) *, const float *x, size_t tiles, float scale, uint8_t *target);
 
-#define TILE_ENCODER(name, body, way)                                                                       \
-  static __attribute__((noinline)) void KERNEL(name)(                                                       \
-    const KERNEL(finder) *finder, const float *x, size_t tiles, const KERNEL(divisor) *by, uint8_t *target  \
-  ) {                                                                                                       \
-    if (by->multiplies) body(finder, way, x, tiles, by, 1, target);                                         \
-    else body(finder, way, x, tiles, by, 0, target);                                                        \
+#define TILE_ENCODER(name, body, way)                                                                 \
+  static __attribute__((noinline)) void KERNEL(name)(                                                 \
+    const KERNEL(finder) *finder, const float *x, size_t tiles, float scale, uint8_t *target          \
+  ) {                                                                                                 \
+    body(finder, way, x, tiles, scale, target);                                                       \
   }
 TILE_ENCODER(encode_steps_4, encode_tiles, KERNEL(by_steps_4))
 TILE_ENCODER(encode_steps_8, encode_tiles, KERNEL(by_steps_8))
@@ -157,15 +121,14 @@ static KERNEL(tile_encoder) KERNEL(tile_encoder_of)(const qcodec_table *table) {
 
 /// What does not fill a tile.
 static __attribute__((noinline)) void KERNEL(encode_rest)(
-  KERNEL(tile_encoder) encode, const KERNEL(finder) *finder, const float *x, size_t count,
-  const KERNEL(divisor) *by, uint8_t *codes
+  KERNEL(tile_encoder) encode, const KERNEL(finder) *finder, const float *x, size_t count, float scale, uint8_t *codes
 ) {
   const int bits = finder->table->bits;
   float padded[TILE];
   uint8_t packed[TILE];
   memset(padded, 0, sizeof padded);
   memcpy(padded, x, 4 * count);
-  encode(finder, padded, 1, by, packed);
+  encode(finder, padded, 1, scale, packed);
   if (bits == 4 && count % 2) packed[count / 2] &= 0xF0;
   memcpy(codes, packed, (count * (size_t)bits + 7) / 8);
 }
@@ -204,19 +167,21 @@ static int KERNEL(encode_plain)(
     // The next extreme first: its elements come from memory while this block's are encoded.
     size_t rest = count - start - size;
     if (rest > block) rest = block;
-    if (rest) next = table->is_signed ? find_extreme(x + start + size, rest) : find_greatest(x + start + size, rest);
+    const float *ahead = x + start + size;
+    if (rest) next = table->is_signed ? find_extreme(ahead, rest) : find_greatest(ahead, rest);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
     float scale = rule & qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
     // Rounded scales make quotients beyond ±1, which count as ±1: no threshold lies there, so the codes are the same.
     if (rule & qcodec_rule_rounded) scale = rounded_scale(scale);
     if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
     *scales++ = scale;
-    const KERNEL(divisor) by = divisor_of(scale);
+    // Under a scale of zero, be it a rounded one, every quotient counts as zero.
+    if (scale == 0) scale = __builtin_inff();
     uint8_t *target = codes + start * bits / 8;
     size_t whole = size / TILE * TILE;
-    if (whole) encode(&finder, x + start, whole / TILE, &by, target);
+    if (whole) encode(&finder, x + start, whole / TILE, scale, target);
     if (whole < size) {
-      KERNEL(encode_rest)(encode, &finder, x + start + whole, size - whole, &by, target + whole * bits / 8);
+      KERNEL(encode_rest)(encode, &finder, x + start + whole, size - whole, scale, target + whole * bits / 8);
     }
   }
   return 0;

@@ -23,8 +23,8 @@ INLINE u8x64 settle64(const qcodec_table *table, const f32x16 x[4], float scale,
 
 // MARK: Evenly spaced entries
 
-// Thresholds lie within 2^-16 steps of the half steps, and y · factor + offset is off by less than 2^-14, even where y
-// is a product with a rounded inverse: within 2^-13 of a half step the thresholds themselves decide.
+// Thresholds lie within 2^-16 steps of the half steps, and the sum of an offset and a product of up to 256 with a rounded
+// factor is off by less than 2^-14: within 2^-13 of a half step the thresholds themselves decide.
 #define DOUBT 0x1p-13f
 
 /// The codes of values `x` that number `x · factor + offset`, but for doubts: there y = x / scale is what counts.
@@ -172,9 +172,10 @@ INLINE KERNEL(warped) warp_planes(const KERNEL(byte_planes) *t, const f32x16 y[4
   }
   // Bytes 3 and 2 of each word, elements in order.
   __m512i pick = _mm512_set_epi8(
-    127, 123, 119, 115, 111, 107, 103, 99, 95, 91, 87, 83, 79, 75, 71, 67, 126, 122, 118, 114, 110, 106, 102, 98, 94, 90,
-    86, 82, 78, 74, 70, 66, 63, 59, 55, 51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11, 7, 3, 62, 58, 54, 50, 46, 42, 38, 34,
-    30, 26, 22, 18, 14, 10, 6, 2);
+    127, 123, 119, 115, 111, 107, 103, 99, 95, 91, 87, 83, 79, 75, 71, 67,
+    126, 122, 118, 114, 110, 106, 102, 98, 94, 90, 86, 82, 78, 74, 70, 66,
+    63, 59, 55, 51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11, 7, 3,
+    62, 58, 54, 50, 46, 42, 38, 34, 30, 26, 22, 18, 14, 10, 6, 2);
   // Hidden from the compiler, which would take the permutations apart into more of narrower ones.
   __asm__("" : "+v"(pick));
   // Bytes 1 and 0, of which only byte 1 is used.
@@ -216,7 +217,9 @@ INLINE u8x64 search_planes(
 // MARK: Any table
 
 /// The codes of 64 normalised values, one byte each.
-INLINE void search64(const qcodec_table *table, const float levels[4][16], int kind, const f32x16 y[4], uint8_t *codes) {
+INLINE void search64(
+  const qcodec_table *table, const float levels[4][16], int kind, const f32x16 y[4], uint8_t *codes
+) {
   u8x64 result;
   if (kind == qcodec_search_uniform) {
     result = search_uniform(table, y, 1, table->factor, table->offset);
