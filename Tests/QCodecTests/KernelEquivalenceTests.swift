@@ -12,7 +12,7 @@ import Testing
       (.dynamic, 8, true), (.dynamic, 8, false), (.dynamicNoZero, 8, false), (.linear, 8, true), (.linear, 8, false),
       (.linearNoZero, 8, true), (.linearNoZero, 8, false), (.dynamic, 4, true), (.dynamic, 4, false),
       (.dynamicNoZero, 4, false), (.linear, 4, true), (.linear, 4, false), (.linearNoZero, 4, true),
-      (.linearNoZero, 4, false), (.normal, 4, true),
+      (.linearNoZero, 4, false), (.normal, 4, true), (.cubic, 8, true), (.cubic, 4, true),
     ]
     for (map, bits, signed) in maps {
       for scaling in [Scheme.Scaling.block(32), .block(256), .block(4096), .tensor, .row, .column, .rank1] {
