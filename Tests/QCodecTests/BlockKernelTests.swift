@@ -14,7 +14,7 @@ import Testing
     var random = SeededGenerator(seed: 7)
     for count in [16, 256] {
       // Close together and far from zero, where arithmetic that is exact about zero is not.
-      let narrow = (0..<count).map { 0.9 + Float($0) * (0.1 / Float(count - 1)) }
+      let narrow = (0..<count).map { 1 - Float(count - 1 - $0) * 0x1p-14 }
       // Without a zero: a threshold lies there.
       let centred = (0..<count).map { Float(2 * $0 + 1 - count) / Float(count - 1) }
       let uneven = Set((1..<count).map { _ in Float.random(in: -1..<1, using: &random) }).sorted() + [1]
