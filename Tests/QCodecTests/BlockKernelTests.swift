@@ -78,20 +78,26 @@ import Testing
       for (shape, count) in (Array(1...130) + [1000, 4096, 5003]).enumerated() {
         let block = [32, 64, 256, 1024][(shape + index) % 4], rule = (shape / 4 + index) % 4
         let x = Self.values(count + 1, table: table, block: block, seed: UInt64(shape))
-        withCodecEnvironment {
-          Self.check(Array(x.dropFirst(shape % 2).prefix(count)), table, block: block, rule: rule, level: level)
+        let own = Array(x.dropFirst(shape % 2).prefix(count))
+        // Held for as long as its pointer is used.
+        withExtendedLifetime(kernel) {
+          withCodecEnvironment {
+            unsafe Self.check(own, table, kernel.pointer, block: block, rule: rule, level: level)
+          }
         }
       }
     }
   }
 
-  private static func check(_ x: [Float], _ table: MapTable, block: Int, rule: Int, level: KernelLevel) {
+  private static func check(
+    _ x: [Float], _ table: MapTable, _ kernel: UnsafePointer<qcodec_table>, block: Int, rule: Int, level: KernelLevel
+  ) {
     let count = x.count, bits = table.entries.count == 16 ? 4 : 8
     let bytes = (count * bits + 7) / 8, place: Comment = "\(level.name) \(table.entries) \(count) \(block) rule \(rule)"
     var scales = [Float](repeating: .nan, count: (count + block - 1) / block)
     var codes = [UInt8](repeating: 0xAA, count: bytes + 1)
     let found = unsafe qcodec_encode_blocks(
-      level.rawValue, table.kernelTable.pointer, x, count, block, Int32(rule), 0, &scales, &codes, nil)
+      level.rawValue, kernel, x, count, block, Int32(rule), 0, &scales, &codes, nil)
     #expect(found == 0, place)
     var expected: [UInt8] = [], decoded: [UInt32] = []
     for start in stride(from: 0, to: count, by: block) {
@@ -112,7 +118,7 @@ import Testing
     for first in [0, min(1, count - 1), count / 3] {
       var values = [Float](repeating: .nan, count: count - first + 1)
       unsafe qcodec_decode_blocks(
-        level.rawValue, table.kernelTable.pointer, codes, scales, first, count - first, block, &values)
+        level.rawValue, kernel, codes, scales, first, count - first, block, &values)
       #expect(values.dropLast().map(\.bitPattern) == Array(decoded[first...]), place)
       #expect(values[count - first].isNaN, place)
     }

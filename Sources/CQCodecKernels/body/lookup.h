@@ -27,18 +27,16 @@ INLINE f32x16 lookup16(const float *table, u32x16 index) {
 #endif
 }
 
-/// table[index] for indices of 0 to 7.
-INLINE f32x16 lookup8(const float *table, u32x16 index) {
 #if defined(LEVEL_AVX2)
+/// table[index] of eight; of an index the low three bits count.
+INLINE f32x16 lookup8(const float *table, u32x16 index) {
   __m256 all = _mm256_loadu_ps(table);
   f32x16 result;
   result.lo = (__typeof__(result.lo))_mm256_permutevar8x32_ps(all, (__m256i)index.lo);
   result.hi = (__typeof__(result.hi))_mm256_permutevar8x32_ps(all, (__m256i)index.hi);
   return result;
-#else
-  return lookup16(table, index);
-#endif
 }
+#endif
 
 #if defined(LEVEL_AVX512)
 /// table[index] of 256 bytes, 64 at a time.

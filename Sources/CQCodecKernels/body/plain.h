@@ -82,8 +82,8 @@ INLINE void encode_tiles_by_planes(
 }
 #endif
 
-// Functions of their own, not inlined: a call in the same loop, such as one for a tail, would drive the table's parts out
-// of the registers.
+// Functions of their own, not inlined: a call in the same loop, such as one for a tail, would drive the table's parts
+// out of the registers.
 typedef void (*KERNEL(tile_encoder))(
   const KERNEL(finder) *, const float *x, size_t tiles, float scale, uint8_t *target);
 

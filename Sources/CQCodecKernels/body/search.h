@@ -23,8 +23,8 @@ INLINE u8x64 settle64(const qcodec_table *table, const f32x16 x[4], float scale,
 
 // MARK: Evenly spaced entries
 
-// Thresholds lie within 2^-16 steps of the half steps, and the sum of an offset and a product of up to 256 with a rounded
-// factor is off by less than 2^-14: within 2^-13 of a half step the thresholds themselves decide.
+// Thresholds lie within 2^-16 steps of the half steps, and the sum of an offset and a product of up to 256 with a
+// rounded factor is off by less than 2^-14: within 2^-13 of a half step the thresholds themselves decide.
 #define DOUBT 0x1p-13f
 
 /// The codes of values `x` that number `x · factor + offset`, but for doubts: there y = x / scale is what counts.
@@ -88,9 +88,13 @@ INLINE u8x64 search_sixteen(const float levels[4][16], const f32x16 y[4]) {
     for (int l = 2; l < 4; l++) q = q + q + (y[v] > lookup8(levels[l], (u32x16)q));
     code[v] = __builtin_elementwise_abs(q);
 #else
-    i32x16 q = -(y[v] > levels[0][0]);
+    // Without look-ups in registers it takes less to compare with all fifteen.
+    i32x16 q = (i32x16)0;
 #pragma clang loop unroll(full)
-    for (int l = 1; l < 4; l++) q = q + q - (y[v] > lookup8(levels[l], (u32x16)q));
+    for (int l = 0; l < 4; l++) {
+#pragma clang loop unroll(full)
+      for (int i = 0; i < 1 << l; i++) q -= y[v] > levels[l][i];
+    }
     code[v] = q;
 #endif
   }
