@@ -37,6 +37,8 @@ static int is_uniform(qcodec_table *t) {
     // Steps of 1/127 and 1/255 are no float32; their inverses are integers.
     factor = nearbyint(factor), offset = nearbyint(offset);
   }
+  // Entries close together, far from zero: the terms would be so large that their sum has not the digits.
+  if (factor > 256 || fabs(offset) > 256) return 0;
   for (int i = 0; i < last; i++) {
     if (fabs(t->thresholds[i] * factor + offset - (i + 0.5)) > 0x1p-16) return 0;
   }
@@ -86,60 +88,80 @@ static int is_mirrored(const qcodec_table *t) {
   return 1;
 }
 
-static void clear_below(uint32_t *bits, int count) { *bits |= (1u << count) - 1; }
+// The magnitudes of the thresholds on one side of zero, ascending.
+typedef struct {
+  uint32_t patterns[256];
+  int count;
+} side;
 
-// Buckets of uneven width for the byte-plane search: 256 of them where the table is mirrored, else 512.
+static side side_of(const qcodec_table *t, int negative) {
+  side result;
+  result.count = negative ? t->zero : t->distinct - 1 - t->zero;
+  for (int i = 0; i < result.count; i++) {
+    result.patterns[i] = pattern(t->thresholds[negative ? t->zero - 1 - i : t->zero + i]) & 0x7FFFFFFFu;
+  }
+  return result;
+}
+
+// The bits below the exponent that leave a bucket of this exponent one threshold at most.
+static int bits_for(const side *s, uint32_t exponent, int most) {
+  for (int bits = 0; bits <= most; bits++) {
+    int fits = 1;
+    for (int i = 1; i < s->count; i++) {
+      uint32_t a = s->patterns[i - 1], b = s->patterns[i];
+      if (b >> 23 == exponent && a >> (23 - bits) == b >> (23 - bits)) fits = 0;
+    }
+    if (fits) return bits;
+  }
+  return most + 1;
+}
+
+// Fills in a bucket of patterns from `start` to `end`: the thresholds before it, and its own as the kernel warps it.
+static void fill_bucket(qcodec_table *t, const side *s, int place, uint32_t start, uint32_t end, uint32_t warp) {
+  int before = 0;
+  while (before < s->count && s->patterns[before] < start) before++;
+  uint32_t warped = 0xFFFFFFFFu;
+  if (before < s->count && s->patterns[before] <= end) {
+    uint32_t threshold = s->patterns[before], rotation = warp & 31;
+    warped = (threshold << rotation | threshold >> (32 - rotation) % 32) ^ warp;
+  }
+  t->base[place] = (uint8_t)before;
+  t->first[place] = (uint8_t)(warped >> 16), t->second[place] = (uint8_t)(warped >> 8);
+}
+
+// Buckets of uneven width for the byte-plane search, the same on both sides of zero; none where they are too many.
 static void build_planes(qcodec_table *t) {
-  t->mirrored = is_mirrored(t);
-  if (t->is_signed && !t->mirrored) return;
-  int negatives = 0;
-  while (negatives < t->distinct - 1 && t->thresholds[negatives] < 0) negatives++;
-  t->zero = negatives;
-  const float *thresholds = t->thresholds + negatives;
-  int count = t->distinct - 1 - negatives, width = t->mirrored ? 8 : 9;
+  while (t->zero < t->distinct - 1 && t->thresholds[t->zero] < 0) t->zero++;
+  int layout = is_mirrored(t) ? qcodec_planes_mirrored : t->is_signed ? qcodec_planes_signed : qcodec_planes_unsigned;
+  const int width = layout == qcodec_planes_unsigned ? 9 : 8;
+  const side above = side_of(t, 0), below = side_of(t, layout == qcodec_planes_signed);
   int bits_of[32], total = 0;
   for (int e = 0; e < 32; e++) {
-    int nb = 0;
-    for (int fits = 0; !fits && nb <= width; nb += !fits) {
-      fits = 1;
-      for (int i = 1; i < count; i++) {
-        uint32_t a = pattern(thresholds[i - 1]), b = pattern(thresholds[i]);
-        if ((int)(b >> 23) == 96 + e && a >> (23 - nb) == b >> (23 - nb)) fits = 0;
-      }
-    }
-    if (nb > width) return;
-    bits_of[e] = nb;
-    total += 1 << nb;
+    int a = bits_for(&above, (uint32_t)(96 + e), width);
+    int b = layout == qcodec_planes_signed ? bits_for(&below, (uint32_t)(96 + e), width) : 0;
+    bits_of[e] = a > b ? a : b;
+    if (bits_of[e] > width) return;
+    total += 1 << bits_of[e];
   }
   if (total > 1 << width) return;
   int next = 0;
-  for (int nb = width; nb >= 0; nb--) {
+  for (int bits = width; bits >= 0; bits--) {
     for (int e = 0; e < 32; e++) {
-      if (bits_of[e] != nb) continue;
-      uint32_t exponent = (uint32_t)(96 + e), r = (uint32_t)(nb + 9 - width);
-      uint32_t field = (exponent << nb) & ((1u << width) - 1);
-      uint32_t warp = (field ^ (uint32_t)next) << (32 - width) | r;
+      if (bits_of[e] != bits) continue;
+      uint32_t exponent = (uint32_t)(96 + e), rotation = (uint32_t)(bits + 9 - width);
+      uint32_t field = (exponent << bits) & ((1u << width) - 1);
+      uint32_t warp = (field ^ (uint32_t)next) << (32 - width) | rotation;
       t->warp[exponent & 31] = warp;
-      for (int sub = 0; sub < 1 << nb; sub++) {
-        uint32_t start = exponent << 23 | (uint32_t)sub << (23 - nb), end = start + (1u << (23 - nb)) - 1;
-        int first = 0;
-        while (first < count && pattern(thresholds[first]) < start) first++;
-        uint32_t warped = 0xFFFFFFFFu;
-        if (first < count && pattern(thresholds[first]) <= end) {
-          uint32_t threshold = pattern(thresholds[first]);
-          warped = (threshold << r | threshold >> (32 - r) % 32) ^ warp;
-          clear_below(&warped, (int)r);
-        }
+      for (int sub = 0; sub < 1 << bits; sub++, next++) {
+        uint32_t start = exponent << 23 | (uint32_t)sub << (23 - bits), end = start + (1u << (23 - bits)) - 1;
         // Of nine bits the kernel has the upper eight as an index and the last as a choice of half.
-        int place = width == 9 ? (next & 1) << 8 | next >> 1 : next;
-        t->base[place] = (uint8_t)first;
-        t->first[place] = (uint8_t)(warped >> 16), t->second[place] = (uint8_t)(warped >> 8);
-        t->third[place] = (uint8_t)warped;
-        next++;
+        int place = layout == qcodec_planes_unsigned ? (next & 1) << 8 | next >> 1 : next;
+        fill_bucket(t, &above, place, start, end, warp);
+        if (layout == qcodec_planes_signed) fill_bucket(t, &below, 256 + place, start, end, warp);
       }
     }
   }
-  t->warp_bits = width;
+  t->layout = layout;
 }
 
 int qcodec_table_prepare(

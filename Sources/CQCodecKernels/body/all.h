@@ -10,6 +10,8 @@
 
 #include "encode.h"
 
+#include "blocks.h"
+
 #include "decode.h"
 
 #include "log.h"

@@ -114,51 +114,7 @@ INLINE void decode_tile(const qcodec_table *table, const uint8_t *codes, const f
   for (int v = 0; v < 4; v++) out[v] = out[v] * (scales ? load16(scales + 16 * v) : (f32x16)scale) + 0.0f;
 }
 
-INLINE int encode_blocks_as(
-  const qcodec_table *table, int kind, const float *x, size_t count, size_t block, int rule, int dtype,
-  float *scales, uint8_t *codes, qcodec_statistics *statistics
-) {
-  float levels[4][16];
-  if (kind == qcodec_search_sixteen) sixteen_levels(table, levels);
-  const int bits = table->bits;
-  for (size_t start = 0; start < count; start += block) {
-    size_t size = count - start < block ? count - start : block;
-    for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
-    KERNEL(extreme) extreme = find_extreme(x + start, size);
-    if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
-    float scale = rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
-    if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
-    scales[start / block] = scale;
-    for (size_t i = 0; i < size; i += TILE) {
-      int tile = size - i < TILE ? (int)(size - i) : TILE;
-      uint8_t bytes[TILE];
-      encode_tile(
-        table, levels, kind, x + start + i, 0, scale, 0, tile, bits, codes + (start + i) * (size_t)bits / 8, bytes);
-    }
-    if (statistics) {
-      KERNEL(measure_block)(table, x + start, codes + start * (size_t)bits / 8, scale, size, dtype, statistics);
-    }
-  }
-  return 0;
-}
-
 static int KERNEL(scan)(const float *x, size_t count) { return find_extreme(x, count).found; }
-
-static int KERNEL(encode_blocks)(
-  const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype, float *scales,
-  uint8_t *codes, qcodec_statistics *statistics
-) {
-  if (table->search == qcodec_search_uniform) {
-    return encode_blocks_as(
-      table, qcodec_search_uniform, x, count, block, rule, dtype, scales, codes, statistics);
-  }
-  if (table->search == qcodec_search_sixteen) {
-    return encode_blocks_as(
-      table, qcodec_search_sixteen, x, count, block, rule, dtype, scales, codes, statistics);
-  }
-  return encode_blocks_as(
-    table, qcodec_search_buckets, x, count, block, rule, dtype, scales, codes, statistics);
-}
 
 static void KERNEL(encode_scaled)(
   const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,

@@ -101,24 +101,19 @@ static void KERNEL(measure_update)(
   measure_changes(table, x, divisors, codes, scale, least, size, dtype, s);
 }
 
-INLINE int update_block_as(
-  const qcodec_table *table, int kind, const float *x, const float *divisors, size_t size, int rule, int dtype,
+/// Encodes a block of a first moment; u is room for its quotients. Returns what was found.
+static int KERNEL(update_block)(
+  const KERNEL(finder) *finder, const float *x, const float *divisors, size_t size, int rule, int dtype,
   float *scale_of_block, uint8_t *codes, float *u, qcodec_statistics *s
 ) {
-  float levels[4][16];
-  if (kind == qcodec_search_sixteen) sixteen_levels(table, levels);
+  const qcodec_table *table = finder->table;
   KERNEL(range) range = divide_block(x, divisors, size, u);
   KERNEL(extreme) extreme = find_extreme(u, size);
   if (extreme.found & qcodec_found_nonfinite) return qcodec_found_nonfinite;
   float scale = rounded_scale(rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme));
   if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
   *scale_of_block = scale;
-  const int bits = table->bits;
-  for (size_t i = 0; i < size; i += TILE) {
-    int tile = size - i < TILE ? (int)(size - i) : TILE;
-    uint8_t bytes[TILE];
-    encode_tile(table, levels, kind, u + i, 0, scale, 1, tile, bits, codes + i * (size_t)bits / 8, bytes);
-  }
+  encode_block(finder, u, size, scale, codes);
   if (s) KERNEL(measure_update)(table, x, u, divisors, codes, scale, range, size, dtype, s);
   // No entry is beyond ±1, so none of the values is beyond this one.
   f32x16 most = round_to((f32x16)(__builtin_fabsf(scale) * range.greatest), dtype);
@@ -126,28 +121,15 @@ INLINE int update_block_as(
   return KERNEL(values_finite)(table, divisors, codes, scale, size, dtype) ? 0 : qcodec_found_nonfinite;
 }
 
-/// Encodes a block of a first moment; u is room for its quotients. Returns what was found.
-static int KERNEL(update_block)(
-  const qcodec_table *table, const float *x, const float *divisors, size_t size, int rule, int dtype, float *scale,
-  uint8_t *codes, float *u, qcodec_statistics *s
-) {
-  if (table->search == qcodec_search_uniform) {
-    return update_block_as(table, qcodec_search_uniform, x, divisors, size, rule, dtype, scale, codes, u, s);
-  }
-  if (table->search == qcodec_search_sixteen) {
-    return update_block_as(table, qcodec_search_sixteen, x, divisors, size, rule, dtype, scale, codes, u, s);
-  }
-  return update_block_as(table, qcodec_search_buckets, x, divisors, size, rule, dtype, scale, codes, u, s);
-}
-
 static int KERNEL(encode_update)(
   const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, float *u, qcodec_statistics *s
 ) {
+  const KERNEL(finder) finder = KERNEL(finder_of)(table);
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     int found = KERNEL(update_block)(
-      table, x + start, divisors + start, size, rule, dtype, scales + start / block,
+      &finder, x + start, divisors + start, size, rule, dtype, scales + start / block,
       codes + start * (size_t)table->bits / 8, u, s);
     if (found) return found;
   }
@@ -160,6 +142,7 @@ static int KERNEL(encode_pair)(
 ) {
   const size_t block = pair->block, second_block = pair->second_block;
   const size_t step = block > second_block ? block : second_block;
+  const KERNEL(finder) finder = KERNEL(finder_of)(pair->table);
   float *divisors = scratch, *u = scratch + step;
   const int bits = pair->table->bits, second_bits = pair->second_bits, second_dtype = pair->second_dtype;
   for (size_t start = 0; start < count; start += step) {
@@ -180,7 +163,7 @@ static int KERNEL(encode_pair)(
     for (size_t at = start; at < end; at += block) {
       size_t size = end - at < block ? end - at : block;
       int found = KERNEL(update_block)(
-        pair->table, first + at, divisors + (at - start), size, pair->rule, pair->dtype, scales + at / block,
+        &finder, first + at, divisors + (at - start), size, pair->rule, pair->dtype, scales + at / block,
         codes + at * (size_t)bits / 8, u, s);
       if (found) return found;
     }
@@ -190,26 +173,31 @@ static int KERNEL(encode_pair)(
 
 /// Elements of one block of each moment, from element `first` of the codes.
 INLINE void decode_pair_run(
-  const qcodec_table *table, const log_block_t *b, int zeros, const uint8_t *codes, float scale,
-  const uint8_t *second_codes, size_t first, size_t count, int second_bits, float *values, float *second_values
+  const qcodec_table *table, const KERNEL(entries) *entries, const log_block_t *b, int zeros, const uint8_t *codes,
+  float scale, const uint8_t *second_codes, size_t first, size_t count, int second_bits, float *values,
+  float *second_values
 ) {
-  size_t i = 0;
-  for (; i < count; i += TILE) {
-    int tile = count - i < TILE ? (int)(count - i) : TILE;
-    float second[TILE], own[TILE];
-    f32x16 quotients[4];
-    log_decode_run(b, zeros, second_codes, first + i, (size_t)tile, second_bits, second);
-    if (tile == TILE && (table->bits == 8 || (first + i) % 2 == 0)) {
-      uint8_t bytes[TILE];
-      codes_of_tile(codes, table->bits, first + i, bytes);
-      decode_tile(table, bytes, 0, scale, quotients);
-    } else {
-      decode_run(table, codes, first + i, scale, (size_t)tile, own);
-      for (int v = 0; v < 4; v++) quotients[v] = load16(own + 16 * v);
+  // As many as stay in the nearest cache, so that loading the table is no matter.
+  enum { part = 512 };
+  for (size_t i = 0; i < count; i += part) {
+    size_t size = count - i < part ? count - i : part, odd = table->bits == 4 ? (first + i) % 2 : 0;
+    float second[part], own[part];
+    log_decode_run(b, zeros, second_codes, first + i, size, second_bits, second);
+    if (odd) own[0] = decode_one(table, codes, first + i, scale);
+    if (table->bits == 8) decode_run_8(entries, codes, first + i, scale, size, own);
+    else decode_run_4(entries, codes, first + i + odd, scale, size - odd, own + odd);
+    size_t k = 0;
+    for (; k + 16 <= size; k += 16) {
+      store16(values + i + k, load16(own + k) * divisors16(load16(second + k)) + 0.0f);
     }
-    for (int v = 0; v < 4; v++) store16(own + 16 * v, quotients[v] * divisors16(load16(second + 16 * v)) + 0.0f);
-    memcpy(values + i, own, 4 * (size_t)tile);
-    if (second_values) memcpy(second_values + i, second, 4 * (size_t)tile);
+    if (k < size) {
+      f32x16 quotients = (f32x16)0.0f, seconds = (f32x16)0.0f;
+      memcpy(&quotients, own + k, 4 * (size - k));
+      memcpy(&seconds, second + k, 4 * (size - k));
+      quotients = quotients * divisors16(seconds) + 0.0f;
+      memcpy(values + i + k, &quotients, 4 * (size - k));
+    }
+    if (second_values) memcpy(second_values + i, second, 4 * size);
   }
 }
 
@@ -217,6 +205,7 @@ static void KERNEL(decode_pair)(
   const qcodec_pair *pair, const float *scales, const uint8_t *codes, const float *ends, const uint8_t *second_codes,
   size_t first, size_t count, float *values, float *second_values
 ) {
+  const KERNEL(entries) entries = entries_of(pair->table);
   for (size_t done = 0; done < count;) {
     size_t place = first + done, run = count - done;
     size_t rest = pair->block - place % pair->block, other = pair->second_block - place % pair->second_block;
@@ -226,10 +215,10 @@ static void KERNEL(decode_pair)(
     float *target = values + done, *second_target = second_values ? second_values + done : NULL;
     if (b.zeros) {
       decode_pair_run(
-        pair->table, &b, 1, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
+        pair->table, &entries, &b, 1, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
     } else {
       decode_pair_run(
-        pair->table, &b, 0, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
+        pair->table, &entries, &b, 0, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
     }
     done += run;
   }

@@ -76,6 +76,17 @@ enum {
   qcodec_search_buckets = 2,
 };
 
+/// How the byte planes of a table are laid out.
+enum {
+  qcodec_planes_none = 0,
+  /// 256 buckets for magnitudes: the thresholds below zero are the first of those above.
+  qcodec_planes_mirrored = 1,
+  /// 512 buckets, of which the last bit of a bucket's number chooses the half: values below zero do not occur.
+  qcodec_planes_unsigned = 2,
+  /// 256 buckets for each sign.
+  qcodec_planes_signed = 3,
+};
+
 /// A table prepared for encoding and decoding; made once, shared between threads. Where it lies on a multiple of 64
 /// bytes no vector of it crosses a cache line, which would take two loads.
 typedef struct {
@@ -86,14 +97,13 @@ typedef struct {
   /// The thresholds, `distinct - 1` of them, then infinities.
   float thresholds[256];
   /// buckets, AVX-512: byte tables of 256 (mirrored) or 512.
-  uint8_t base[512], first[512], second[512], third[512];
+  uint8_t base[512], first[512], second[512];
   uint32_t warp[32];
   /// buckets, portable: by sign and the upper bits of the pattern, code and threshold in one word.
   uint32_t words[2 * 32 * 256];
   int low_bits;
-  int warp_bits;
-  /// buckets, AVX-512: whether the negative side mirrors the positive.
-  int mirrored;
+  /// buckets, AVX-512: the byte planes' layout, and the thresholds below zero.
+  int layout;
   int zero;
   int bits;
   int is_signed;
