@@ -96,8 +96,14 @@ import Testing
     let bytes = (count * bits + 7) / 8, place: Comment = "\(level.name) \(table.entries) \(count) \(block) rule \(rule)"
     var scales = [Float](repeating: .nan, count: (count + block - 1) / block)
     var codes = [UInt8](repeating: 0xAA, count: bytes + 1)
-    let found = unsafe qcodec_encode_blocks(
-      level.rawValue, kernel, x, count, block, Int32(rule), 0, &scales, &codes, nil)
+    // Rounded scales are those of the update domain; over divisors of 1 quotients are the elements.
+    let ones = [Float](repeating: 1, count: count)
+    var quotients = [Float](repeating: .nan, count: block)
+    let found =
+      rule & 2 != 0
+      ? unsafe qcodec_encode_update(
+        level.rawValue, kernel, x, ones, count, block, Int32(rule & 1), 0, &scales, &codes, &quotients, nil)
+      : unsafe qcodec_encode_blocks(level.rawValue, kernel, x, count, block, Int32(rule), 0, &scales, &codes, nil)
     #expect(found == 0, place)
     var expected: [UInt8] = [], decoded: [UInt32] = []
     for start in stride(from: 0, to: count, by: block) {
