@@ -13,18 +13,22 @@ typedef struct {
   int (*measure_update)(
     const qcodec_table *, const float *, const float *, const float *, size_t, size_t, int, const float *,
     const uint8_t *, qcodec_statistics *);
-  void (*encode_scaled)(
-    const qcodec_table *, const float *, const float *, size_t, int, uint8_t *, qcodec_statistics *);
+  int (*inverses)(const qcodec_table *, const float *, size_t, float *);
+  int (*encode_scaled)(
+    const qcodec_table *, const float *, size_t, const qcodec_scale_rows *, int, uint8_t *, qcodec_statistics *);
   void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
-  void (*decode_scaled)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, float *);
+  void (*decode_scaled)(const qcodec_table *, const uint8_t *, size_t, size_t, const qcodec_scale_rows *, float *);
   int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
   void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
-  int (*scan)(const float *, size_t);
+  void (*extremes)(const void *, int, size_t, size_t, size_t, int, float *, float *);
+  int (*scan)(const void *, int, size_t, qcodec_range *);
   void (*divisors)(float *, size_t);
   int (*divide)(const float *, const float *, size_t, float *);
   void (*multiply)(float *, const float *, size_t);
   void (*widen)(const void *, int, size_t, float *);
   void (*narrow)(const float *, int, size_t, void *);
+  void (*split_planes)(const uint8_t *, size_t, int, uint8_t *);
+  void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
 } qcodec_kernels;
 
 #if defined(__x86_64__)

@@ -12,14 +12,20 @@
 
 #include "decode.h"
 
+#include "extremes.h"
+
+#include "scaled.h"
+
 #include "log.h"
 
 #include "convert.h"
 
+#include "planes.h"
+
 #include "update.h"
 
 const qcodec_kernels KERNEL(qcodec_kernels) = {
-  KERNEL(encode_blocks), KERNEL(measure_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled),
-  KERNEL(encode_log), KERNEL(decode_log), KERNEL(scan), KERNEL(divisors), KERNEL(divide), KERNEL(multiply), KERNEL(widen),
-  KERNEL(narrow),
+  KERNEL(encode_blocks), KERNEL(measure_update), KERNEL(inverses), KERNEL(encode_scaled), KERNEL(decode_blocks),
+  KERNEL(decode_scaled), KERNEL(encode_log), KERNEL(decode_log), KERNEL(extremes), KERNEL(scan), KERNEL(divisors),
+  KERNEL(divide), KERNEL(multiply), KERNEL(widen), KERNEL(narrow), KERNEL(split_planes), KERNEL(join_planes),
 };

@@ -57,19 +57,3 @@ static void KERNEL(decode_blocks)(
     done += run;
   }
 }
-
-static void KERNEL(decode_scaled)(
-  const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count, float *values
-) {
-  size_t i = 0;
-  if (first % 2 && count) values[0] = decode_one(table, codes, first, scales[0]), i = 1;
-  for (; i + TILE <= count; i += TILE) {
-    uint8_t bytes[TILE];
-    f32x16 out[4];
-    codes_of_tile(codes, table->bits, first + i, bytes);
-    decode_tile(table, bytes, scales + i, 0, out);
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) store16(values + i + 16 * v, out[v]);
-  }
-  for (; i < count; i++) values[i] = decode_one(table, codes, first + i, scales[i]);
-}

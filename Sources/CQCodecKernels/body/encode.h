@@ -1,4 +1,4 @@
-// Encoding under tables: block scales, or a scale an element.
+// Encoding under tables and block scales.
 
 #define TILE 64
 
@@ -181,8 +181,6 @@ INLINE int encode_blocks_as(
   return 0;
 }
 
-static int KERNEL(scan)(const float *x, size_t count) { return find_extreme(x, count).found; }
-
 static int KERNEL(encode_blocks)(
   const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype, float *scales,
   uint8_t *codes, qcodec_statistics *statistics
@@ -197,48 +195,4 @@ static int KERNEL(encode_blocks)(
   }
   return encode_blocks_as(
     table, qcodec_search_buckets, x, count, block, rule, dtype, scales, codes, statistics);
-}
-
-static void KERNEL(encode_scaled)(
-  const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,
-  qcodec_statistics *statistics
-) {
-  float levels[4][16];
-  sixteen_levels(table, levels);
-  measures_t measures;
-  if (statistics) {
-    measures_begin(&measures, statistics);
-    measures.greatest = (f64x16)0.0;
-  }
-  double scaled = 0, radius = 0;
-  for (size_t i = 0; i < count; i += TILE) {
-    int tile = count - i < TILE ? (int)(count - i) : TILE;
-    uint8_t bytes[TILE];
-    encode_tile(
-      table, levels, table->search, x + i, scales + i, 0, 0, tile, table->bits, codes + i * (size_t)table->bits / 8, bytes);
-    if (!statistics) continue;
-    float padded[TILE] = {0}, own[TILE] = {0};
-    memcpy(padded, x + i, 4 * (size_t)tile);
-    memcpy(own, scales + i, 4 * (size_t)tile);
-    f32x16 values[4];
-    decode_tile(table, bytes, own, 0, values);
-    for (int v = 0; 16 * v < tile; v++) {
-      f32x16 value = round_to(values[v], dtype), source = load16(padded + 16 * v);
-      measure16(&measures, source, value, tile - 16 * v < 16 ? tile - 16 * v : 16);
-      for (int k = 0; k < 16 && 16 * v + k < tile; k++) {
-        double magnitude = __builtin_fabs((double)own[16 * v + k]);
-        if (magnitude == 0) continue;
-        double error = __builtin_fabs((double)source[k] - (double)value[k]) / magnitude;
-        double bound = magnitude * statistics->radii->radii[statistics->radii->rank[bytes[16 * v + k]]];
-        scaled = error > scaled ? error : scaled;
-        radius = bound > radius ? bound : radius;
-      }
-    }
-  }
-  if (!statistics) return;
-  measures_end(&measures, statistics);
-  double greatest = __builtin_reduce_max(measures.greatest);
-  statistics->max_abs_error = greatest > statistics->max_abs_error ? greatest : statistics->max_abs_error;
-  statistics->max_scaled_error = scaled > statistics->max_scaled_error ? scaled : statistics->max_scaled_error;
-  statistics->scaled_radius = radius > statistics->scaled_radius ? radius : statistics->scaled_radius;
 }

@@ -35,7 +35,7 @@ public struct ChunkEncoder: Sendable {
     coder = withCodecEnvironment { layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) } }
     counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
     let own = coder
-    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, level: kernels) }
+    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, scales: scales, level: kernels) }
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.
@@ -64,7 +64,7 @@ public struct ChunkEncoder: Sendable {
       let blocks = unsafe UnsafeMutableRawBufferPointer(rebasing: payload[..<split])
       let codes = unsafe (payload.baseAddress.unsafelyUnwrapped + split).assumingMemoryBound(to: UInt8.self)
       let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
-      if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes) { return found }
+      if let found = unsafe kernels?.encode(work, blocks: blocks, codes: codes) { return found }
       guard let coder else {
         return try unsafe encodeLog(source: source, first: first, blocks: blocks, codes: codes, counter: counter)
       }

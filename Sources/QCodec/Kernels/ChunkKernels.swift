@@ -4,7 +4,8 @@ import CQCodecKernels
 struct ChunkKernels: Sendable {
   private let level: Int32
   private let layout: TensorLayout
-  private let field: ScaleField
+  /// nil under block scaling.
+  private let scales: KernelScales?
   /// nil for the `log` map.
   private let table: KernelTable?
   private let radii: KernelRadii?
@@ -12,7 +13,7 @@ struct ChunkKernels: Sendable {
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
   /// nearest, and where an element's sign or place decides on its code.
-  init?(_ layout: TensorLayout, coder: TableCoder?, level: KernelLevel) {
+  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], level: KernelLevel) {
     let scheme = layout.scheme
     guard level != .scalar, scheme.rounding == .nearest, !(scheme.map == .linearNoZero && scheme.signed) else {
       return nil
@@ -29,20 +30,22 @@ struct ChunkKernels: Sendable {
     }
     self.level = level.rawValue
     self.layout = layout
-    field = ScaleField(layout: layout)
+    self.scales = KernelScales(layout, vector: scales, table: table, level: level.rawValue)
   }
 
   /// Encodes a chunk; nil where a value was found that the reference is to refuse.
   func encode(
-    _ work: ChunkWork, vector: [Float], blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>
+    _ work: ChunkWork, blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>
   ) -> TensorStatistics? {
     var statistics = unsafe qcodec_statistics()
     unsafe statistics.slack = slack
     // Safe: the object outlives the call.
     unsafe statistics.radii = radii?.pointer
     let size: Int = if case .block(let size) = layout.scheme.scaling { size } else { 0 }
-    let piece = max(size, ScalarKernels.segment)
-    let scratch = KernelScratch(capacity: piece)
+    let room = max(size, ScalarKernels.segment)
+    // Elements that are not copied need no pieces.
+    let piece = size == 0 && layout.dtype == .f32 ? work.count : room
+    let scratch = KernelScratch(capacity: room)
     for start in stride(from: 0, to: work.count, by: piece) {
       let count = min(piece, work.count - start)
       let x = unsafe elements(work, from: start, count: count, scratch)
@@ -51,7 +54,7 @@ struct ChunkKernels: Sendable {
       let own = unsafe part.baseAddress?.assumingMemoryBound(to: Float.self)
       let found =
         size == 0
-        ? unsafe encodeScaled(work, x, from: start, count: count, vector: vector, scratch, target, &statistics)
+        ? unsafe encodeScaled(work, x, from: start, count: count, target, &statistics)
         : unsafe encodeBlocks(work, x, from: start, count: count, size, scales: own, scratch, target, &statistics)
       guard found == 0 else { return nil }
     }
@@ -100,20 +103,15 @@ struct ChunkKernels: Sendable {
   }
 
   private func encodeScaled(
-    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, vector: [Float],
-    _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>, _ statistics: inout qcodec_statistics
+    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, _ codes: UnsafeMutablePointer<UInt8>,
+    _ statistics: inout qcodec_statistics
   ) -> Int32 {
-    guard let table else { return Int32(qcodec_found_nonfinite) }
-    let found = unsafe qcodec_scan(level, x, count)
-    guard found & (layout.scheme.signed ? Int32(qcodec_found_nonfinite) : ~0) == 0 else { return found }
-    unsafe vector.withUnsafeBufferPointer { vector in
-      unsafe field.fill(
-        from: work.first + UInt64(start), count: count, vector: vector.baseAddress.unsafelyUnwrapped,
-        into: scratch.u)
+    guard let table, let scales else { return Int32(qcodec_found_nonfinite) }
+    let found = unsafe scales.with(from: work.first + UInt64(start), count: count) { rows in
+      unsafe qcodec_encode_scaled(
+        level, table.pointer, x, count, rows, layout.dtype.kernelCode, codes, &statistics)
     }
-    unsafe qcodec_encode_scaled(
-      level, table.pointer, x, scratch.u, count, layout.dtype.kernelCode, codes, &statistics)
-    return 0
+    return layout.scheme.signed ? found & Int32(qcodec_found_nonfinite) : found
   }
 
   /// Takes in what the ends of a chunk's `log` blocks admit.
