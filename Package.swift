@@ -34,7 +34,8 @@ let package = Package(
     .target(name: "CQCodecKernels"),
     .target(name: "QCodec", dependencies: ["CQCodecKernels", "CXXHash"], swiftSettings: strict),
     .target(
-      name: "QCheckpoint", dependencies: ["QCodec", "CLZ4", "CXXHash", "CZstd", "CZlib"], swiftSettings: strict),
+      name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
+      swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint"], swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",

@@ -32,7 +32,9 @@ extension CheckpointReader {
     let planes = directory.records[Int(record.tensor)].dtype.planeCount
     guard record.kind == .lossless, planes > 1 else { return raw }
     var joined = [UInt8](repeating: 0, count: raw.count)
-    unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(raw, planes: planes, into: $0) }
+    unsafe raw.withUnsafeBytes { raw in
+      unsafe joined.withUnsafeMutableBytes { unsafe BytePlanes.join(raw, planes: planes, into: $0) }
+    }
     return joined
   }
 

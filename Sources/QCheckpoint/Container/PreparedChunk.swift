@@ -11,7 +11,12 @@ struct PreparedChunk: Sendable {
 
   /// Puts a payload through the lossless stage; a lossless payload is transposed by its element size first.
   init(_ payload: [UInt8], kind: ChunkKind, planes: Int = 1, options: WriterOptions) throws(QCodecError) {
-    let source = options.compression == .none ? payload : BytePlanes.split(payload, planes: planes)
+    var source = payload
+    if options.compression != .none, planes > 1 {
+      unsafe payload.withUnsafeBytes { payload in
+        unsafe source.withUnsafeMutableBytes { unsafe BytePlanes.split(payload, planes: planes, into: $0) }
+      }
+    }
     let compressed = try options.compression.compress(source, level: options.zstdLevel)
     stored = compressed ?? payload
     compression = compressed == nil ? .none : options.compression
