@@ -19,8 +19,9 @@ int qcodec_level_supported(int level) {
     case qcodec_level_scalar: return 1;
 #if defined(__x86_64__)
     case qcodec_level_sse2: return 1;
-    case qcodec_level_avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                                  __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
+    case qcodec_level_avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
+             __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("bmi2");
     case qcodec_level_avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -56,11 +57,15 @@ int qcodec_encode_update(
     table, x, divisors, count, block, rule, dtype, scales, codes, scratch, statistics);
 }
 
-void qcodec_encode_scaled(
-  int level, const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,
-  qcodec_statistics *statistics
+int qcodec_inverses(int level, const qcodec_table *table, const float *columns, size_t length, float *inverses) {
+  return kernels(level)->inverses(table, columns, length, inverses);
+}
+
+int qcodec_encode_scaled(
+  int level, const qcodec_table *table, const float *x, size_t count, const qcodec_scale_rows *scales, int dtype,
+  uint8_t *codes, qcodec_statistics *statistics
 ) {
-  kernels(level)->encode_scaled(table, x, scales, count, dtype, codes, statistics);
+  return kernels(level)->encode_scaled(table, x, count, scales, dtype, codes, statistics);
 }
 
 void qcodec_decode_blocks(
@@ -71,10 +76,10 @@ void qcodec_decode_blocks(
 }
 
 void qcodec_decode_scaled(
-  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
-  float *values
+  int level, const qcodec_table *table, const uint8_t *codes, size_t first, size_t count,
+  const qcodec_scale_rows *scales, float *values
 ) {
-  kernels(level)->decode_scaled(table, codes, scales, first, count, values);
+  kernels(level)->decode_scaled(table, codes, first, count, scales, values);
 }
 
 int qcodec_encode_log(
@@ -113,7 +118,15 @@ void qcodec_measure_updates(
   kernels(level)->update_error(m, v, decoded_m, decoded_v, count, epsilon, error);
 }
 
-int qcodec_scan(int level, const float *x, size_t count) { return kernels(level)->scan(x, count); }
+void qcodec_extremes(
+  int level, const void *x, int dtype, size_t place, size_t count, size_t length, int rule, float *rows, float *columns
+) {
+  kernels(level)->extremes(x, dtype, place, count, length, rule, rows, columns);
+}
+
+int qcodec_scan(int level, const void *x, int dtype, size_t count, qcodec_range *range) {
+  return kernels(level)->scan(x, dtype, count, range);
+}
 
 void qcodec_divisors(int level, float *values, size_t count) { kernels(level)->divisors(values, count); }
 
@@ -127,4 +140,12 @@ void qcodec_widen(int level, const void *source, int dtype, size_t count, float 
 
 void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target) {
   kernels(level)->narrow(values, dtype, count, target);
+}
+
+void qcodec_split_planes(int level, const void *source, size_t count, int planes, void *target) {
+  kernels(level)->split_planes(source, count, planes, target);
+}
+
+void qcodec_join_planes(int level, const void *source, size_t count, int planes, void *target) {
+  kernels(level)->join_planes(source, count, planes, target);
 }

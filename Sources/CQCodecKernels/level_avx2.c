@@ -4,7 +4,7 @@
 
 #include "levels.h"
 
-#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,popcnt,bmi,bmi2"))), apply_to = function)
 #define LEVEL_AVX2 1
 #define KERNEL(name) name##_avx2
 #include "body/all.h"

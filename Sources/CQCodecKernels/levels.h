@@ -13,10 +13,11 @@ typedef struct {
   int (*encode_update)(
     const qcodec_table *, const float *, const float *, size_t, size_t, int, int, float *, uint8_t *, float *,
     qcodec_statistics *);
-  void (*encode_scaled)(
-    const qcodec_table *, const float *, const float *, size_t, int, uint8_t *, qcodec_statistics *);
+  int (*inverses)(const qcodec_table *, const float *, size_t, float *);
+  int (*encode_scaled)(
+    const qcodec_table *, const float *, size_t, const qcodec_scale_rows *, int, uint8_t *, qcodec_statistics *);
   void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
-  void (*decode_scaled)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, float *);
+  void (*decode_scaled)(const qcodec_table *, const uint8_t *, size_t, size_t, const qcodec_scale_rows *, float *);
   int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
   void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
   int (*encode_pair)(
@@ -27,11 +28,14 @@ typedef struct {
     float *);
   void (*update_error)(
     const float *, const float *, const float *, const float *, size_t, double, qcodec_update_error *);
-  int (*scan)(const float *, size_t);
+  void (*extremes)(const void *, int, size_t, size_t, size_t, int, float *, float *);
+  int (*scan)(const void *, int, size_t, qcodec_range *);
   void (*divisors)(float *, size_t);
   void (*multiply)(float *, const float *, size_t);
   void (*widen)(const void *, int, size_t, float *);
   void (*narrow)(const float *, int, size_t, void *);
+  void (*split_planes)(const uint8_t *, size_t, int, uint8_t *);
+  void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
 } qcodec_kernels;
 
 #if defined(__x86_64__)

@@ -64,6 +64,7 @@ import Testing
     for (index, scheme) in Self.schemes.enumerated() {
       for (dtype, shape) in [
         (DType.f32, [33, 65] as [UInt64]), (.f32, [64, 64]), (.bf16, [7, 129]), (.f16, [64, 96]),
+        (.f32, [40, 301]),
       ] {
         for seed in [UInt64(index), UInt64(index) + 3] {
           try check(scheme, dtype: dtype, shape: shape, level: level, seed: seed)

@@ -14,15 +14,21 @@
 
 #include "decode.h"
 
+#include "extremes.h"
+
+#include "scaled.h"
+
 #include "log.h"
 
 #include "convert.h"
 
+#include "planes.h"
+
 #include "update.h"
 
 const qcodec_kernels KERNEL(qcodec_kernels) = {
-  KERNEL(encode_blocks), KERNEL(encode_update), KERNEL(encode_scaled), KERNEL(decode_blocks), KERNEL(decode_scaled),
-  KERNEL(encode_log), KERNEL(decode_log), KERNEL(encode_pair), KERNEL(decode_pair),
-  KERNEL(update_error), KERNEL(scan), KERNEL(divisors), KERNEL(multiply), KERNEL(widen),
-  KERNEL(narrow),
+  KERNEL(encode_blocks), KERNEL(encode_update), KERNEL(inverses), KERNEL(encode_scaled), KERNEL(decode_blocks),
+  KERNEL(decode_scaled), KERNEL(encode_log), KERNEL(decode_log), KERNEL(encode_pair), KERNEL(decode_pair),
+  KERNEL(update_error), KERNEL(extremes), KERNEL(scan), KERNEL(divisors), KERNEL(multiply), KERNEL(widen),
+  KERNEL(narrow), KERNEL(split_planes), KERNEL(join_planes),
 };

@@ -15,32 +15,42 @@ static void KERNEL(multiply)(float *values, const float *divisors, size_t count)
   for (; i < count; i++) values[i] = values[i] * divisors[i] + 0.0f;
 }
 
-static void KERNEL(widen)(const void *source, int dtype, size_t count, float *values) {
-  if (dtype == qcodec_dtype_f32) {
-    memcpy(values, source, 4 * count);
-    return;
+INLINE void widen_as(const uint8_t *source, int dtype, size_t count, float *values) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) store16(values + i, load_as(source, i, dtype));
+  if (i < count) {
+    f32x16 rest = load_some_as(source, i, count - i, dtype);
+    memcpy(values + i, &rest, 4 * (count - i));
   }
-  const uint8_t *bytes = source;
-  for (size_t i = 0; i < count; i += 16) {
-    size_t lanes = count - i < 16 ? count - i : 16;
-    u16x16 half = (u16x16)0;
-    memcpy(&half, bytes + 2 * i, 2 * lanes);
-    f32x16 value = dtype == qcodec_dtype_bf16 ? widen_bf16(half) : widen_f16(half);
-    memcpy(values + i, &value, 4 * lanes);
+}
+
+static void KERNEL(widen)(const void *source, int dtype, size_t count, float *values) {
+  switch (dtype) {
+    case qcodec_dtype_bf16: widen_as(source, qcodec_dtype_bf16, count, values); break;
+    case qcodec_dtype_f16: widen_as(source, qcodec_dtype_f16, count, values); break;
+    default: memcpy(values, source, 4 * count);
+  }
+}
+
+INLINE u16x16 narrow16(f32x16 v, int dtype) {
+  return dtype == qcodec_dtype_f16 ? narrow_f16(v) : __builtin_convertvector(narrow_bf16(v), u16x16);
+}
+
+INLINE void narrow_as(const float *values, int dtype, size_t count, uint8_t *target) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) *(u16x16u *)(target + 2 * i) = narrow16(load16(values + i), dtype);
+  if (i < count) {
+    f32x16 rest = (f32x16)0.0f;
+    memcpy(&rest, values + i, 4 * (count - i));
+    u16x16 half = narrow16(rest, dtype);
+    memcpy(target + 2 * i, &half, 2 * (count - i));
   }
 }
 
 static void KERNEL(narrow)(const float *values, int dtype, size_t count, void *target) {
-  if (dtype == qcodec_dtype_f32) {
-    memcpy(target, values, 4 * count);
-    return;
-  }
-  uint8_t *bytes = target;
-  for (size_t i = 0; i < count; i += 16) {
-    size_t lanes = count - i < 16 ? count - i : 16;
-    f32x16 value = (f32x16)0.0f;
-    memcpy(&value, values + i, 4 * lanes);
-    u16x16 half = __builtin_convertvector(dtype == qcodec_dtype_bf16 ? narrow_bf16(value) : narrow_f16(value), u16x16);
-    memcpy(bytes + 2 * i, &half, 2 * lanes);
+  switch (dtype) {
+    case qcodec_dtype_bf16: narrow_as(values, qcodec_dtype_bf16, count, target); break;
+    case qcodec_dtype_f16: narrow_as(values, qcodec_dtype_f16, count, target); break;
+    default: memcpy(target, values, 4 * count);
   }
 }

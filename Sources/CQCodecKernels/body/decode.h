@@ -1,11 +1,5 @@
 // Decoding under tables.
 
-/// 64 codes of one byte each from a packed run; `first` is even.
-INLINE void codes_of_tile(const uint8_t *packed, int bits, size_t first, uint8_t *codes) {
-  if (bits == 8) memcpy(codes, packed + first, TILE);
-  else unpack64(packed + first / 2, codes);
-}
-
 /// One value at a time, for what does not fill a tile.
 INLINE float decode_one(const qcodec_table *table, const uint8_t *codes, size_t index, float scale) {
   uint8_t code = table->bits == 8 ? codes[index] : index % 2 ? codes[index / 2] & 15 : codes[index / 2] >> 4;
@@ -123,6 +117,19 @@ INLINE void decode_run_4(
 
 #endif
 
+/// Elements of one scale from any element of the codes on.
+INLINE void decode_run(
+  const qcodec_table *table, const KERNEL(entries) *entries, const uint8_t *codes, size_t first, float scale,
+  size_t count, float *values
+) {
+  if (table->bits == 8) return decode_run_8(entries, codes, first, scale, count, values);
+  if (first % 2 && count) {
+    *values = decode_one(table, codes, first, scale);
+    first++, values++, count--;
+  }
+  decode_run_4(entries, codes, first, scale, count, values);
+}
+
 static void KERNEL(decode_blocks)(
   const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count, size_t block,
   float *values
@@ -141,20 +148,4 @@ static void KERNEL(decode_blocks)(
     if (table->bits == 8) decode_run_8(&entries, codes, first + done, *scales, run, values + done);
     else decode_run_4(&entries, codes, first + done, *scales, run, values + done);
   }
-}
-
-static void KERNEL(decode_scaled)(
-  const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count, float *values
-) {
-  size_t i = 0;
-  if (first % 2 && count) values[0] = decode_one(table, codes, first, scales[0]), i = 1;
-  for (; i + TILE <= count; i += TILE) {
-    uint8_t bytes[TILE];
-    f32x16 out[4];
-    codes_of_tile(codes, table->bits, first + i, bytes);
-    decode_tile(table, bytes, scales + i, 0, out);
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) store16(values + i + 16 * v, out[v]);
-  }
-  for (; i < count; i++) values[i] = decode_one(table, codes, first + i, scales[i]);
 }

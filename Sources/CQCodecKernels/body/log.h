@@ -105,6 +105,23 @@ INLINE int log_ends(const float *x, size_t size, uint32_t *low, uint32_t *high) 
 /// Elements of a block that are encoded before they are measured.
 #define LOG_PIECE 512
 
+/// Packs the first `count` of 64 codes, one byte each.
+INLINE void store_codes(uint8_t *codes, int count, int bits, uint8_t *target) {
+  if (count == TILE) {
+    if (bits == 8) memcpy(target, codes, TILE);
+    else pack64(codes, target);
+    return;
+  }
+  if (bits == 8) {
+    memcpy(target, codes, (size_t)count);
+    return;
+  }
+  if (count & 1) codes[count] = 0;
+  uint8_t packed[TILE / 2];
+  pack64(codes, packed);
+  memcpy(target, packed, (size_t)(count + 1) / 2);
+}
+
 /// Encodes a piece of a block. Where asked for it gives what first moments are divided by, and what is to be measured:
 /// decoded values, or errors where these are exact.
 INLINE void log_tiles(

@@ -70,7 +70,7 @@ INLINE void sum_errors(sums_t *sums, const float *x, const float *errors) {
 
 INLINE f32x16 round_to(f32x16 v, int dtype) {
   if (dtype == qcodec_dtype_bf16) return (f32x16)(narrow_bf16(v) << 16);
-  if (dtype == qcodec_dtype_f16) return widen_f16(__builtin_convertvector(narrow_f16(v), u16x16));
+  if (dtype == qcodec_dtype_f16) return widen_f16(narrow_f16(v));
   return v;
 }
 

@@ -180,12 +180,10 @@ INLINE void decode_pair_run(
   // As many as stay in the nearest cache, so that loading the table is no matter.
   enum { part = 512 };
   for (size_t i = 0; i < count; i += part) {
-    size_t size = count - i < part ? count - i : part, odd = table->bits == 4 ? (first + i) % 2 : 0;
+    size_t size = count - i < part ? count - i : part;
     float second[part], own[part];
     log_decode_run(b, zeros, second_codes, first + i, size, second_bits, second);
-    if (odd) own[0] = decode_one(table, codes, first + i, scale);
-    if (table->bits == 8) decode_run_8(entries, codes, first + i, scale, size, own);
-    else decode_run_4(entries, codes, first + i + odd, scale, size - odd, own + odd);
+    decode_run(table, entries, codes, first + i, scale, size, own);
     size_t k = 0;
     for (; k + 16 <= size; k += 16) {
       store16(values + i + k, load16(own + k) * divisors16(load16(second + k)) + 0.0f);

@@ -20,6 +20,7 @@ typedef double f64x16 __attribute__((ext_vector_type(16)));
 typedef int64_t i64x16 __attribute__((ext_vector_type(16)));
 typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
+typedef int16_t i16x32 __attribute__((ext_vector_type(32)));
 // The same with the alignment of their elements, for loads and stores anywhere.
 typedef f32x16 f32x16u __attribute__((aligned(1)));
 typedef f32x4 f32x4u __attribute__((aligned(1)));
@@ -88,6 +89,8 @@ INLINE f64x16 double16(u32x16 v) { return __builtin_convertvector((i32x16)v, f64
 
 // The larger of two that are no NaN: one instruction, where the library's maximum minds NaN.
 INLINE f64x16 larger16(f64x16 a, f64x16 b) { return a > b ? a : b; }
+INLINE f32x16 greater16(f32x16 a, f32x16 b) { return a > b ? a : b; }
+INLINE f32x16 lesser16(f32x16 a, f32x16 b) { return a < b ? a : b; }
 
 // Elements of a dtype as float32, exact, and back, to nearest even; dtype as in qcodec_dtype.
 INLINE f32x16 widen_bf16(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
@@ -99,6 +102,21 @@ INLINE u32x16 narrow_bf16(f32x16 v) {
 }
 
 INLINE f32x16 widen_f16(u16x16 v) {
+#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2)
+  // The instruction sets a bit of signalling NaN: these take the long way.
+  __m256i pattern = _mm256_and_si256((__m256i)v, _mm256_set1_epi16(0x7FFF));
+  __m256i nan = _mm256_cmpgt_epi16(pattern, _mm256_set1_epi16(0x7C00));
+  if (__builtin_expect(_mm256_testz_si256(nan, nan), 1)) {
+#if defined(LEVEL_AVX512)
+    return (f32x16)_mm512_cvtph_ps((__m256i)v);
+#else
+    f32x16 result;
+    result.lo = (__typeof__(result.lo))_mm256_cvtph_ps((__m128i)v.lo);
+    result.hi = (__typeof__(result.hi))_mm256_cvtph_ps((__m128i)v.hi);
+    return result;
+#endif
+  }
+#endif
   u32x16 half = __builtin_convertvector(v, u32x16);
   u32x16 sign = (half & 0x8000u) << 16, magnitude = (half & 0x7FFFu) << 13;
   // The product with 2^112 puts the exponent right, subnormals included.
@@ -106,11 +124,24 @@ INLINE f32x16 widen_f16(u16x16 v) {
   return (f32x16)(sign | select16(magnitude >= 0x0F800000u, magnitude | 0x7F800000u, finite));
 }
 
-INLINE u32x16 narrow_f16(f32x16 v) {
+INLINE u16x16 narrow_f16(f32x16 v) {
+#if defined(LEVEL_AVX512) || defined(LEVEL_AVX2)
+  // The instruction keeps bits of a NaN: these take the long way.
+  if (__builtin_expect(!any16(v != v), 1)) {
+#if defined(LEVEL_AVX512)
+    return (u16x16)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
+#else
+    u16x16 result;
+    result.lo = (__typeof__(result.lo))_mm256_cvtps_ph((__m256)v.lo, _MM_FROUND_TO_NEAREST_INT);
+    result.hi = (__typeof__(result.hi))_mm256_cvtps_ph((__m256)v.hi, _MM_FROUND_TO_NEAREST_INT);
+    return result;
+#endif
+  }
+#endif
   u32x16 sign = (u32x16)v >> 16 & 0x8000u, bits = (u32x16)v & 0x7FFFFFFFu;
   u32x16 small = (u32x16)((f32x16)bits + 0.5f) - 0x3F000000u;
   u32x16 normal = (bits + 0xFFFu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
   u32x16 result = select16(bits < 0x38800000u, small, normal);
   result = select16(bits >= 0x477FF000u, (u32x16)(0x7C00u), result);
-  return sign | select16(bits > 0x7F800000u, (u32x16)(0x7E00u), result);
+  return __builtin_convertvector(sign | select16(bits > 0x7F800000u, (u32x16)(0x7E00u), result), u16x16);
 }

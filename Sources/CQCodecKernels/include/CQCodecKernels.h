@@ -170,6 +170,26 @@ enum {
   qcodec_rule_signed = 1,
 };
 
+/// The scales of elements that lie in rows. An element's is the lesser of its row's and its column's.
+typedef struct {
+  /// Elements of a row.
+  size_t length;
+  /// The first element's place in its row.
+  size_t place;
+  /// The scale of each row, from the first element's on; NULL where columns alone have scales.
+  const float *rows;
+  /// The scale of each element of a row; NULL where rows alone have scales.
+  const float *columns;
+  /// Of columns, by qcodec_inverses: encoding is faster with them. NULL where there are none.
+  const float *inverses;
+} qcodec_scale_rows;
+
+/// Patterns of magnitudes: the greatest, and the least that is not zero. A range of nothing is {0, 0x7F800000}.
+typedef struct {
+  uint32_t greatest;
+  uint32_t least;
+} qcodec_range;
+
 // MARK: Operations
 
 /// Encodes elements under block scaling: scales as `float`, codes packed.
@@ -187,20 +207,24 @@ int qcodec_encode_update(
   int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
   int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics);
 
-/// Encodes elements with a scale each; otherwise as qcodec_encode_blocks. Scales may be zero.
-void qcodec_encode_scaled(
-  int level, const qcodec_table *table, const float *x, const float *scales, size_t count, int dtype, uint8_t *codes,
-  qcodec_statistics *statistics);
+/// Prepares what takes the place of divisions by column scales in encoding; returns 0 where a table has no such thing.
+int qcodec_inverses(int level, const qcodec_table *table, const float *columns, size_t length, float *inverses);
+
+/// Encodes elements under scales of rows and columns; otherwise as qcodec_encode_blocks. Scales may be zero, and no
+/// element's magnitude is above its scale's.
+int qcodec_encode_scaled(
+  int level, const qcodec_table *table, const float *x, size_t count, const qcodec_scale_rows *scales, int dtype,
+  uint8_t *codes, qcodec_statistics *statistics);
 
 /// Decodes elements of blocks: value = map[code] · scale + 0. `first` is the element's place in the first block.
 void qcodec_decode_blocks(
   int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
   size_t block, float *values);
 
-/// Decodes elements with a scale each, from element `first` of the codes on.
+/// Decodes `count` elements under scales of rows and columns, from element `first` of the codes on.
 void qcodec_decode_scaled(
-  int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
-  float *values);
+  int level, const qcodec_table *table, const uint8_t *codes, size_t first, size_t count,
+  const qcodec_scale_rows *scales, float *values);
 
 /// Encodes elements under the log map: the two ends of each block, then codes. Returns as qcodec_encode_blocks.
 int qcodec_encode_log(
@@ -247,8 +271,20 @@ void qcodec_measure_updates(
   int level, const float *m, const float *v, const float *decoded_m, const float *decoded_v, size_t count,
   double epsilon, qcodec_update_error *error);
 
-/// What the reference must look at among elements: qcodec_found_nonfinite, qcodec_found_negative.
-int qcodec_scan(int level, const float *x, size_t count);
+/// Takes extremes further: of each row and of each column of a matrix, NULL where they are not wanted.
+///
+/// x: `count` elements of a dtype, C order; place: the first one's place in its row of `length` elements; rows: from
+/// the first element's row on; columns: `length` of them. Under qcodec_rule_signed an extreme is the element of largest
+/// magnitude with its sign, the first among equals; with columns wanted too, those of rows are magnitudes. Under
+/// qcodec_rule_magnitude extremes of columns are magnitudes and the signs of those of rows mean nothing. Where an
+/// element is not finite, all of them mean nothing.
+void qcodec_extremes(
+  int level, const void *x, int dtype, size_t place, size_t count, size_t length, int rule, float *rows,
+  float *columns);
+
+/// Takes a range further and returns qcodec_found_nonfinite, qcodec_found_negative; with the first of them the range
+/// counts for nothing.
+int qcodec_scan(int level, const void *x, int dtype, size_t count, qcodec_range *range);
 
 /// values[i] = sqrt(values[i]) where positive, else 1.
 void qcodec_divisors(int level, float *values, size_t count);
@@ -261,5 +297,11 @@ void qcodec_widen(int level, const void *source, int dtype, size_t count, float 
 
 /// float32 as elements of a dtype, rounded to nearest even.
 void qcodec_narrow(int level, const float *values, int dtype, size_t count, void *target);
+
+/// Byte planes: target[p · count + i] = source[i · planes + p]; planes 2, 4 or 8. The two do not overlap.
+void qcodec_split_planes(int level, const void *source, size_t count, int planes, void *target);
+
+/// The inverse: target[i · planes + p] = source[p · count + i].
+void qcodec_join_planes(int level, const void *source, size_t count, int planes, void *target);
 
 #endif

@@ -11,6 +11,8 @@ public struct ChunkDecoder: Sendable {
   /// The level of the kernels, and the table as they want it; nil where the reference decodes.
   let level: Int32?
   let kernelTable: KernelTable?
+  /// nil under block scaling.
+  private let kernelScales: KernelScales?
 
   /// A decoder under a layout and its scale vector (empty for blocks).
   ///
@@ -30,6 +32,7 @@ public struct ChunkDecoder: Sendable {
     // A code without a value is to be found, which the reference does.
     level = kernels == .scalar || !forbidden.isEmpty ? nil : kernels.rawValue
     kernelTable = level == nil ? nil : layout.table?.kernelTable
+    kernelScales = level.flatMap { KernelScales(layout, vector: scales, table: nil, level: $0) }
     try checkScales(scales)
   }
 
@@ -256,19 +259,16 @@ extension ChunkDecoder {
       return unsafe qcodec_decode_log(
         level, packed, ends, elements.lowerBound, elements.count, blocks.size, Int32(layout.scheme.bits), target)
     }
-    unsafe blocks.scales.withUnsafeBufferPointer { vector in
-      let vector = unsafe vector.baseAddress.unsafelyUnwrapped
-      if blocks.size > 0 {
-        return unsafe qcodec_decode_blocks(
-          level, kernelTable.pointer, packed, vector, elements.lowerBound, elements.count, blocks.size, target)
-      }
-      let scratch = SegmentScratch()
-      for start in stride(from: elements.lowerBound, to: elements.upperBound, by: ScalarKernels.segment) {
-        let count = min(ScalarKernels.segment, elements.upperBound - start)
-        unsafe field.fill(from: first + UInt64(start), count: count, vector: vector, into: scratch.scales)
+    if let kernelScales {
+      return unsafe kernelScales.with(from: first + UInt64(elements.lowerBound), count: elements.count) { rows in
         unsafe qcodec_decode_scaled(
-          level, kernelTable.pointer, packed, scratch.scales, start, count, target + (start - elements.lowerBound))
+          level, kernelTable.pointer, packed, elements.lowerBound, elements.count, rows, target)
       }
+    }
+    unsafe blocks.scales.withUnsafeBufferPointer { vector in
+      unsafe qcodec_decode_blocks(
+        level, kernelTable.pointer, packed, vector.baseAddress, elements.lowerBound, elements.count, blocks.size, target
+      )
     }
   }
 }

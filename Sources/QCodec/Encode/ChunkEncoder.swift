@@ -35,7 +35,7 @@ public struct ChunkEncoder: Sendable {
     coder = withCodecEnvironment { layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) } }
     counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
     let own = coder
-    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, level: kernels) }
+    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, scales: scales, level: kernels) }
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.
@@ -59,7 +59,7 @@ public struct ChunkEncoder: Sendable {
       let first = layout.elements(ofChunk: index).lowerBound
       let (blocks, codes) = unsafe (moment.blocks, moment.codes)
       let work = unsafe ChunkWork(source: source, divisors: divisors, first: first, count: total)
-      if let found = unsafe kernels?.encode(work, vector: scales, blocks: blocks, codes: codes, measures: measures) {
+      if let found = unsafe kernels?.encode(work, blocks: blocks, codes: codes, measures: measures) {
         return found
       }
       let statistics =

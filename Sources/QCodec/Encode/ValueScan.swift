@@ -1,3 +1,5 @@
+import CQCodecKernels
+
 /// Looks over a tensor for values that no quantized scheme, or no unsigned one, can hold.
 public struct ValueScan: Sendable {
   /// A value and where it stands, in C order.
@@ -21,8 +23,30 @@ public struct ValueScan: Sendable {
   public init() {}
 
   /// Scans the elements that begin at `index` of the tensor; pieces are given in order.
-  public mutating func scan(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {
-    withCodecEnvironment { unsafe scanAll(source: source, dtype: dtype, startingAt: index) }
+  ///
+  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  public mutating func scan(
+    source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64, kernels: KernelLevel = .selected
+  ) {
+    withCodecEnvironment {
+      if kernels != .scalar, unsafe scanByKernel(source, dtype, level: kernels, startingAt: index) { return }
+      unsafe scanAll(source: source, dtype: dtype, startingAt: index)
+    }
+  }
+
+  /// Scans by a kernel; false where it found a value that is not finite, whose place the reference is to look for.
+  private mutating func scanByKernel(
+    _ source: UnsafeRawBufferPointer, _ dtype: DType, level: KernelLevel, startingAt index: UInt64
+  ) -> Bool {
+    var range = qcodec_range(greatest: 0, least: 0x7F80_0000)
+    let count = source.count / (dtype.bitWidth / 8)
+    let found = unsafe qcodec_scan(level.rawValue, source.baseAddress, dtype.kernelCode, count, &range)
+    let isNegative = found & Int32(qcodec_found_negative) != 0
+    guard found & Int32(qcodec_found_nonfinite) == 0 else { return false }
+    if isNegative, firstNegative == nil { unsafe findNegative(source, dtype, startingAt: index) }
+    greatestMagnitude = max(greatestMagnitude, Float(bitPattern: range.greatest))
+    leastNonzeroMagnitude = min(leastNonzeroMagnitude, Float(bitPattern: range.least))
+    return true
   }
 
   /// Takes in a scan of elements that follow in the tensor.
@@ -31,6 +55,18 @@ public struct ValueScan: Sendable {
     firstNegative = firstNegative ?? later.firstNegative
     greatestMagnitude = max(greatestMagnitude, later.greatestMagnitude)
     leastNonzeroMagnitude = min(leastNonzeroMagnitude, later.leastNonzeroMagnitude)
+  }
+
+  /// Looks for the first element below zero, of which there is one.
+  private mutating func findNegative(_ source: UnsafeRawBufferPointer, _ dtype: DType, startingAt index: UInt64) {
+    let size = dtype.bitWidth / 8
+    let scratch = SegmentScratch()
+    for start in stride(from: 0, to: source.count / size, by: ScalarKernels.segment) where firstNegative == nil {
+      let count = min(ScalarKernels.segment, source.count / size - start)
+      unsafe ScalarKernels.load(
+        source.baseAddress.unsafelyUnwrapped + start * size, dtype: dtype, count: count, into: scratch.x)
+      firstNegative = unsafe Self.first(scratch.x, count, index + UInt64(start)) { $0 < 0 }
+    }
   }
 
   private mutating func scanAll(source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64) {

@@ -4,7 +4,8 @@ import CQCodecKernels
 struct ChunkKernels: Sendable {
   let level: Int32
   let layout: TensorLayout
-  private let field: ScaleField
+  /// nil under block scaling.
+  private let scales: KernelScales?
   /// nil for the `log` map.
   let table: KernelTable?
   private let cells: KernelCells?
@@ -12,7 +13,7 @@ struct ChunkKernels: Sendable {
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
   /// nearest, and where an element's sign or place decides on its code.
-  init?(_ layout: TensorLayout, coder: TableCoder?, level: KernelLevel) {
+  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], level: KernelLevel) {
     let scheme = layout.scheme
     guard level != .scalar, scheme.rounding == .nearest, !(scheme.map == .linearNoZero && scheme.signed) else {
       return nil
@@ -29,7 +30,7 @@ struct ChunkKernels: Sendable {
     }
     self.level = level.rawValue
     self.layout = layout
-    field = ScaleField(layout: layout)
+    self.scales = KernelScales(layout, vector: scales, table: table, level: level.rawValue)
   }
 
   /// Elements of a block; 0 without blocks.
@@ -42,15 +43,14 @@ struct ChunkKernels: Sendable {
 
   /// Encodes a chunk; nil where a value was found that the reference is to refuse.
   func encode(
-    _ work: ChunkWork, vector: [Float], blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>,
-    measures: Bool
+    _ work: ChunkWork, blocks: UnsafeMutableRawBufferPointer, codes: UnsafeMutablePointer<UInt8>, measures: Bool
   ) -> TensorStatistics? {
     var statistics = unsafe emptyStatistics
     let size = blockSize
     // What lies there as float32 is encoded in place, all at once.
-    let piece = layout.dtype == .f32 && size > 0 ? work.count : max(size, ScalarKernels.segment)
+    let piece = layout.dtype == .f32 ? work.count : max(size, ScalarKernels.segment)
     let scratch = KernelScratch(
-      elements: layout.dtype == .f32 ? 0 : piece, others: size == 0 ? piece : work.divisors.isEmpty ? 0 : size)
+      elements: layout.dtype == .f32 ? 0 : piece, others: work.divisors.isEmpty ? 0 : size)
     for start in stride(from: 0, to: work.count, by: piece) {
       let count = min(piece, work.count - start)
       let x = unsafe elements(work.source, from: start, count: count, scratch.x)
@@ -58,7 +58,7 @@ struct ChunkKernels: Sendable {
       let found = unsafe withUnsafeMutablePointer(to: &statistics) { statistics in
         let statistics = measures ? unsafe statistics : nil
         if size == 0 {
-          return unsafe encodeScaled(work, x, from: start, count: count, vector: vector, scratch, target, statistics)
+          return unsafe encodeScaled(work, x, from: start, count: count, target, statistics)
         }
         let scales = unsafe (blocks.baseAddress.unsafelyUnwrapped + start / size * blockBytes)
           .assumingMemoryBound(to: Float.self)
@@ -132,21 +132,15 @@ struct ChunkKernels: Sendable {
   }
 
   private func encodeScaled(
-    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, vector: [Float],
-    _ scratch: KernelScratch, _ codes: UnsafeMutablePointer<UInt8>,
+    _ work: ChunkWork, _ x: UnsafePointer<Float>, from start: Int, count: Int, _ codes: UnsafeMutablePointer<UInt8>,
     _ statistics: UnsafeMutablePointer<qcodec_statistics>?
   ) -> Int32 {
-    guard let table else { return Int32(qcodec_found_nonfinite) }
-    let found = unsafe qcodec_scan(level, x, count)
-    guard found & (layout.scheme.signed ? Int32(qcodec_found_nonfinite) : ~0) == 0 else { return found }
-    unsafe vector.withUnsafeBufferPointer { vector in
-      unsafe field.fill(
-        from: work.first + UInt64(start), count: count, vector: vector.baseAddress.unsafelyUnwrapped,
-        into: scratch.others)
+    guard let table, let scales else { return Int32(qcodec_found_nonfinite) }
+    let found = unsafe scales.with(from: work.first + UInt64(start), count: count) { rows in
+      unsafe qcodec_encode_scaled(
+        level, table.pointer, x, count, rows, layout.dtype.kernelCode, codes, statistics)
     }
-    unsafe qcodec_encode_scaled(
-      level, table.pointer, x, scratch.others, count, layout.dtype.kernelCode, codes, statistics)
-    return 0
+    return layout.scheme.signed ? found & Int32(qcodec_found_nonfinite) : found
   }
 }
 

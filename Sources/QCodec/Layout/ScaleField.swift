@@ -11,12 +11,16 @@ struct ScaleField: Sendable {
     case rank1([Axis])
   }
 
-  private struct Axis {
+  /// An axis that carries scales.
+  struct Axis: Sendable {
     let length: UInt64
     /// Elements between neighbours along the axis.
     let stride: UInt64
     /// Where its maxima begin in the scale vector.
     let offset: Int
+
+    /// The entry of the scale vector that an element refers to.
+    func entry(of element: UInt64) -> Int { offset + Int(element / stride % length) }
   }
 
   private let kind: Kind
@@ -101,7 +105,7 @@ struct ScaleField: Sendable {
       let element = first + UInt64(done)
       var outer = Float.infinity
       for axis in axes.dropLast() {
-        outer = unsafe min(outer, vector[axis.offset + Int(element / axis.stride % axis.length)])
+        outer = unsafe min(outer, vector[axis.entry(of: element)])
       }
       let inner = unsafe vector + (last.offset + column)
       for i in 0..<run { unsafe scales[done + i] = min(outer, inner[i]) }
@@ -133,5 +137,32 @@ struct ScaleField: Sendable {
     case .column(let length): runs(stride: 1, length: length, offset: 0)
     case .rank1(let axes): for axis in axes { runs(stride: axis.stride, length: axis.length, offset: axis.offset) }
     }
+  }
+}
+
+extension ScaleField {
+  /// How kernels see the field; nil under block scaling, whose scales lie in chunks.
+  func rows(of layout: TensorLayout) -> ScaleRows? {
+    let elements = layout.elementCount
+    switch kind {
+    case .block: return nil
+    case .tensor: return ScaleRows(axes: [Axis(length: 1, stride: max(1, elements), offset: 0)], rowLength: elements)
+    case .row(let stride):
+      return ScaleRows(axes: [Axis(length: layout.shape[0], stride: stride, offset: 0)], rowLength: stride)
+    case .column(let length):
+      return ScaleRows(axes: [Axis(length: length, stride: 1, offset: 0)], rowLength: length)
+    case .rank1(let axes):
+      return ScaleRows(axes: axes, rowLength: Self.rowLength(axes))
+    }
+  }
+
+  /// The trailing axes that are taken together as one row, so that rows are long enough to walk and few enough to keep.
+  private static func rowLength(_ axes: [Axis]) -> UInt64 {
+    var length: UInt64 = 1
+    for axis in axes.reversed() where length < 256 {
+      guard length == 1 || length * axis.length <= UInt64(TensorLayout.chunkElements) else { break }
+      length *= axis.length
+    }
+    return length
   }
 }

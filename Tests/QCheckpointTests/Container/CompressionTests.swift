@@ -10,20 +10,28 @@ struct CompressionTests {
     (0..<size).flatMap { plane in stride(from: plane, to: bytes.count, by: size).map { bytes[$0] } }
   }
 
-  @Test("Byte planes of every element size and count", arguments: [1, 2, 4, 8, 16])
+  @Test("Byte planes of every element size and count, by every kernel", arguments: [1, 2, 4, 8, 16])
   func transposition(size: Int) {
-    for count in 0...40 {
-      let bytes = (0..<count * size).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 1) }
-      var split = [UInt8](repeating: 0xEE, count: bytes.count)
-      unsafe bytes.withBytes { source in
-        unsafe split.withMutableBytes { unsafe BytePlanes.split(source, planes: size, into: $0) }
+    for level in KernelLevel.allCases where level.isSupported {
+      for count in Array(0...140) + [1000] {
+        // From addresses that nothing is aligned to.
+        let bytes = (0...count * size).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ $0 >> 8) }
+        var (split, joined) = (bytes.map { ~$0 }, bytes.map { ~$0 })
+        unsafe bytes.withUnsafeBytes { source in
+          unsafe split.withUnsafeMutableBytes { split in
+            unsafe BytePlanes.split(
+              .init(rebasing: source[1...]), planes: size, into: .init(rebasing: split[1...]), kernels: level)
+          }
+        }
+        #expect(Array(split[1...]) == planes(Array(bytes[1...]), size), "\(level.name), \(count) elements")
+        unsafe split.withUnsafeBytes { source in
+          unsafe joined.withUnsafeMutableBytes { joined in
+            unsafe BytePlanes.join(
+              .init(rebasing: source[1...]), planes: size, into: .init(rebasing: joined[1...]), kernels: level)
+          }
+        }
+        #expect(joined[1...] == bytes[1...], "\(level.name), \(count) elements")
       }
-      #expect(split == planes(bytes, size))
-      var joined = [UInt8](repeating: 0xEE, count: bytes.count)
-      unsafe split.withBytes { source in
-        unsafe joined.withMutableBytes { unsafe BytePlanes.join(source, planes: size, into: $0) }
-      }
-      #expect(joined == bytes)
     }
   }
 
