@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "CQCodecKernels.h"
@@ -16,17 +17,29 @@ static int is_mixed(const qcodec_table *table) {
   return 0;
 }
 
+typedef struct {
+  double radius;
+  int code;
+} ranked;
+
+// By radius, codes in order among equals.
+static int compare_ranked(const void *left, const void *right) {
+  const ranked *a = left, *b = right;
+  if (a->radius != b->radius) return a->radius < b->radius ? -1 : 1;
+  return a->code - b->code;
+}
+
 void qcodec_cells_prepare(qcodec_cells *cells, const qcodec_table *table, const double *radii) {
   int count = 1 << table->bits;
   memset(cells, 0, sizeof *cells);
-  for (int c = 0; c < count; c++) {
-    int rank = 0;
-    for (int other = 0; other < count; other++) {
-      rank += radii[other] < radii[c] || (radii[other] == radii[c] && other < c);
-    }
-    cells->rank[c] = (uint8_t)rank;
+  ranked order[256];
+  for (int c = 0; c < count; c++) order[c] = (ranked){radii[c], c};
+  qsort(order, (size_t)count, sizeof *order, compare_ranked);
+  for (int rank = 0; rank < count; rank++) {
+    int c = order[rank].code;
+    cells->rank[c] = (uint8_t)rank, cells->code[rank] = (uint8_t)c;
     cells->radii[rank] = radii[c];
-    cells->code[rank] = (uint8_t)c;
+    cells->nearly[c] = (float)radii[c];
   }
   cells->last = count - 1, cells->zero = -1, cells->least = INFINITY;
   for (int c = 0; c < table->distinct; c++) {

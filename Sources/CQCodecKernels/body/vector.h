@@ -15,6 +15,7 @@ typedef int32_t i32x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t u32x16 __attribute__((ext_vector_type(16)));
 typedef float f32x4 __attribute__((ext_vector_type(4)));
 typedef double f64x4 __attribute__((ext_vector_type(4)));
+typedef int64_t i64x4 __attribute__((ext_vector_type(4)));
 typedef uint64_t u64x4 __attribute__((ext_vector_type(4)));
 typedef double f64x16 __attribute__((ext_vector_type(16)));
 typedef int64_t i64x16 __attribute__((ext_vector_type(16)));

@@ -124,6 +124,8 @@ typedef struct {
   /// of many codes is that of their greatest rank.
   uint8_t rank[256];
   double radii[256];
+  /// The radius of each code, rounded.
+  float nearly[256];
   /// The codes in that order.
   uint8_t code[256];
   /// The greatest rank.
