@@ -61,8 +61,7 @@ private struct SalvagedDirectory {
     return Directory(fields: fields, sections: sections, schemes: schemes, schemeNumbers: schemeNumbers, pairs: [])
   }
 
-  /// Pairs first, their chunks alternating; then what is left. A second moment that several refer to serves each of them
-  /// with its chunks listed anew.
+  /// Pairs first, their chunks alternating; then what is left.
   private mutating func placeChunks() {
     var placed: Set<Int> = []
     for (number, tensor) in whole.enumerated() {

@@ -72,6 +72,8 @@ struct SalvageScan {
   private(set) var tensors: [Found] = []
   /// Where in `tensors` the tensor of a frame's number is.
   fileprivate var places: [UInt32: Int] = [:]
+  /// The number of the first tensor that refers to a second moment, by the latter's number.
+  fileprivate var referrers: [UInt32: UInt32] = [:]
   /// The number of the tensor that begins next, where nothing was lost before it.
   private var nextNumber: UInt32? = 0
   /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
@@ -126,6 +128,7 @@ struct SalvageScan {
       nextNumber = frame.tensor &+ 1
       places[frame.tensor] = tensors.count
       tensors.append(Found(preamble: preamble, plan: plan, ordinal: frame.tensor))
+      if let second = preamble.reference, referrers[second] == nil { referrers[second] = frame.tensor }
       return take(frame, at: offset)
     }
     let offset = Lead.storedOffset(after: position, preambleLength: 0)
@@ -188,9 +191,12 @@ struct SalvageScan {
 }
 
 extension SalvageScan {
-  /// The second moment that a tensor of the update domain refers to, or nil where it was not found or is none.
+  /// The second moment that a tensor of the update domain refers to, or nil where it was not found, is none, or is another
+  /// tensor's.
   func second(of tensor: Found) -> Found? {
-    guard let reference = tensor.preamble.reference, let place = places[reference] else { return nil }
+    guard let reference = tensor.preamble.reference, let place = places[reference],
+      referrers[reference] == tensor.ordinal
+    else { return nil }
     let second = tensors[place]
     return second.preamble.scheme?.isReferable == true && second.preamble.shape == tensor.preamble.shape ? second : nil
   }

@@ -89,4 +89,23 @@ struct PairSalvageTests {
       #expect(m.info.reference == v.index)
     }
   }
+
+  @Test("Two first moments that refer to one second moment: the first has it, the other is lost")
+  func shared() throws {
+    let file = try SalvageFile(
+      checkpoint(.init(compression: .none, threads: 1)) {
+        try Pair(shape: [300_000], seed: 6).with { $0.names = ("a.m", "a.v") }.add(to: $0)
+        try Pair(shape: [300_000], seed: 7).with { $0.names = ("b.m", "b.v") }.add(to: $0)
+      })
+    let info = try file.reader.named("b.m").info
+    var preamble = Preamble(
+      name: Array("b.m".utf8), dtype: .f32, shape: info.shape, scheme: info.scheme, reference: 2)
+    let place = try #require(file.bytes.firstRange(of: preamble.bytes)).lowerBound
+    preamble.reference = 0
+    var forged = file.bytes
+    forged.replaceSubrange(place..<place + preamble.bytes.count, with: preamble.bytes)
+    let salvage = try salvaged(forged)
+    try file.expectWhole(salvage, ["a.v", "a.m", "b.v"], "b.m refers to a.v")
+    #expect(salvage.tensors.first { $0.name == "b.m" }?.lost == [0..<300_000])
+  }
 }
