@@ -1,4 +1,5 @@
 import QCodec
+import Testing
 
 @testable import QCheckpoint
 
@@ -241,5 +242,26 @@ extension CheckpointPatch {
     // Without the mark at the end there is no trailer.
     mark(file.count - 16..<file.count - 8, .truncated)
     return codes
+  }
+}
+
+extension CheckpointPatch {
+  /// Expects that a change of any byte of the directory, checksums made right, is a typed error, or makes a file that can
+  /// be used where the byte is free.
+  func expectEveryByteIsChecked(isFree: (Int) -> Bool) {
+    for at in directory.indices {
+      for mask in [UInt8(1), 0x80, 0xFF] {
+        var patch = self
+        patch.directory[at] ^= mask
+        do throws(QCodecError) {
+          let reader = try opened(patch.sealed())
+          try reader.checkAllBytes(threads: 1)
+          _ = try reader.everything()
+          #expect(isFree(at), "byte \(at) xor \(mask) makes no difference")
+        } catch {
+          #expect(error.offset != nil, "byte \(at) xor \(mask): \(error)")
+        }
+      }
+    }
   }
 }
