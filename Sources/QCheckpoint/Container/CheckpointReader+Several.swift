@@ -41,14 +41,8 @@ extension CheckpointReader {
     _ tensors: [Int], threads: Int = availableThreads(),
     _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
   ) throws(QCodecError) {
-    var start = 0
-    while start < tensors.count {
-      var (end, bytes) = (start, UInt64(0))
-      while end < tensors.count, end - start < Self.windowCount, bytes < Self.windowBytes {
-        bytes += directory.sourceBytes(tensors[end])
-        end += 1
-      }
-      let pieces = try PieceList(Array(tensors[start..<end]), of: self)
+    for window in windows(of: tensors.count, byteCount: { directory.sourceBytes(tensors[$0]) }) {
+      let pieces = try PieceList(Array(tensors[window]), of: self)
       let pool = pool
       try orderedPipeline(count: pieces.count, threads: threads) { piece throws(QCodecError) in
         let (place, index) = pieces.place(piece)
@@ -58,13 +52,8 @@ extension CheckpointReader {
       } consume: { (buffer: PooledBuffer) throws(QCodecError) in
         try unsafe body(buffer.contents)
       }
-      start = end
     }
   }
-
-  /// Tensors whose scale vectors are held at a time.
-  private static var windowCount: Int { 4096 }
-  private static var windowBytes: UInt64 { 256 << 20 }
 }
 
 /// The pieces of several tensors, numbered one after another.

@@ -19,22 +19,12 @@ extension CheckpointWriter {
     added: (Int) -> Void = { _ in }
   ) throws(QCodecError) {
     try check(additions)
-    var start = 0
-    while start < additions.count {
-      var (end, bytes) = (start, UInt64(0))
-      while end < additions.count, end - start < Self.windowCount, bytes < Self.windowBytes {
-        bytes += additions[end].byteCount
-        end += 1
-      }
-      let settled = try settle(Array(additions[start..<end]), nonFinite: nonFinite)
-      try write(settled, nonFinite: nonFinite, epsilon: epsilon) { added(start + $0) }
-      start = end
+    for window in windows(of: additions.count, byteCount: { additions[$0].byteCount }) {
+      let settled = try settle(Array(additions[window]), nonFinite: nonFinite)
+      try write(settled, nonFinite: nonFinite, epsilon: epsilon) { added(window.lowerBound + $0) }
     }
   }
 
-  /// Additions that are looked over before the first of them is written.
-  private static var windowCount: Int { 4096 }
-  private static var windowBytes: UInt64 { 256 << 20 }
   /// Additions of fewer bytes are each made by one thread.
   private static var small: UInt64 { 2 << 20 }
 

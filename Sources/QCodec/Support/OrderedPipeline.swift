@@ -7,6 +7,12 @@ package func orderedPipeline<Value: Sendable>(
   count: Int, threads: Int, produce: @escaping @Sendable (Int) throws(QCodecError) -> Value,
   consume: (Value) throws(QCodecError) -> Void
 ) throws(QCodecError) {
+  guard Workers.usable(threads, count: count) > 1 else {
+    for index in 0..<count {
+      try consume(withCodecEnvironment { () throws(QCodecError) in try produce(index) })
+    }
+    return
+  }
   let pipeline = Pipeline(count: count, window: 2 * Workers.usable(threads, count: count), produce: produce)
   let workers = Workers(threads: threads, count: count) { pipeline.work() }
   defer {
