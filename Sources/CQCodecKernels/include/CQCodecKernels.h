@@ -196,8 +196,8 @@ typedef struct {
 
 /// Encodes elements under block scaling: scales as `float`, codes packed.
 ///
-/// x: `count` elements; block: a power of two from 32; rule: how scales follow from extremes; statistics: taken further,
-/// or NULL. Returns what was found that the reference must look at; the output then counts for nothing.
+/// x: `count` elements; block: a power of two from 32; rule: how scales follow from extremes; statistics: taken
+/// further, or NULL. Returns what was found that the reference must look at; the output then counts for nothing.
 int qcodec_encode_blocks(
   int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
   float *scales, uint8_t *codes, qcodec_statistics *statistics);
