@@ -12,9 +12,13 @@ BUILD := .build
 VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench
 QCODEC := $(BUILD)/release/qcodec
+LIBRARY := $(BUILD)/library/release/libcqcodec.so
+STATIC := $(CURDIR)/$(BUILD)/static
+PREFIX ?= /usr/local
+VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build demo compare bench bench-smoke test lint deps clean
+.PHONY: build library install demo compare bench bench-smoke test lint deps clean
 
 build: deps
 	mkdir -p $(BUILD)
@@ -33,6 +37,37 @@ deps:
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 	fi
 	command -v swift >/dev/null || { echo "swift 6.3 is not on PATH: see https://www.swift.org/install"; exit 1; }
+
+# libcqcodec.so for other languages, and the command, each one file that needs nothing of Swift and no compression library.
+# Where the linker would take shared libraries, packages of our own name the static ones.
+define portable
+PKG_CONFIG_PATH=$(STATIC) swift build -c release --product $(1) -Xswiftc -static-stdlib \
+  --scratch-path $(BUILD)/library $(2) -Xlinker --gc-sections -Xlinker -s 2>&1 | tee $(BUILD)/library.log
+if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/library.log; then exit 1; fi
+endef
+
+library: deps
+	@mkdir -p $(STATIC)
+	for pair in liblz4:lz4 libxxhash:xxhash libzstd:zstd zlib:z; do
+	  name=$${pair#*:}
+	  archive=$$(cc -print-file-name=lib$$name.a)
+	  [ -f "$$archive" ] || { echo "there is no lib$$name.a: libcqcodec.so is to be self-contained"; exit 1; }
+	  ln -sf "$$archive" $(STATIC)/
+	  printf 'Name: %s\nDescription: static\nVersion: 0\nLibs: -L%s -l%s\n' $$name $(STATIC) $$name \
+	    >$(STATIC)/$${pair%:*}.pc
+	done
+	$(call portable,cqcodec,-Xlinker --version-script=Sources/CQCodec/exports.map)
+	$(call portable,qcodec,)
+
+# make install PREFIX=/usr: the header, the library, qcodec.pc and the command. DESTDIR is for packagers.
+install: library
+	@prefix=$(DESTDIR)$(PREFIX)
+	install -d $$prefix/include $$prefix/lib/pkgconfig $$prefix/bin
+	install -m 644 Sources/CQCodec/include/qcodec.h $$prefix/include/
+	install -m 755 $(LIBRARY) $$prefix/lib/
+	install -m 755 $(BUILD)/library/release/qcodec $$prefix/bin/
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' Sources/CQCodec/qcodec.pc.in \
+	  >$$prefix/lib/pkgconfig/qcodec.pc
 
 # The build of torch without CUDA, which is far smaller, lies on PyTorch's own index unless a mirror has it; the other two
 # would bring what they need on a GPU.

@@ -20,6 +20,7 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
   ],
   dependencies: [
@@ -37,6 +38,8 @@ let package = Package(
       name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
       swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint"], swiftSettings: strict),
+    .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
+    .target(name: "QCodecABI", dependencies: ["CQCodec", "QVerify"], swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [

@@ -24,19 +24,6 @@ enum Describe {
     return reason.name.map { "lossless (\($0))" } ?? "lossless"
   }
 
-  /// The keys of `--json` that describe how a tensor is encoded.
-  static func members(of scheme: Scheme?) -> [String: JSONValue] {
-    func text(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
-    var block = JSONValue.null
-    if case .block(let size)? = scheme?.scaling { block = .count(size) }
-    return [
-      "encoding": .string(scheme == nil ? "lossless" : "quantized"), "map": text(scheme?.map.name),
-      "bits": scheme.map { .count($0.bits) } ?? .null, "signed": scheme.map { .bool($0.signed) } ?? .null,
-      "scaling": text(scheme?.scaling.name), "block": block, "domain": text(scheme?.domain.name),
-      "rounding": text(scheme?.rounding.name), "scale_rule": text(scheme?.scaleRule.name),
-    ]
-  }
-
   /// What an encoding would make of a tensor, fallbacks by shape taken.
   static func encoding(_ encoding: Encoding, dtype: DType, shape: [UInt64]) -> String {
     switch encoding {
@@ -51,10 +38,5 @@ enum Describe {
     "update m/(√v + \(error.epsilon)) of \(pairs) pair\(pairs == 1 ? "" : "s") of moments: relative L2 error "
       + "\(Decimal.scientific(error.relativeL2Error)), largest \(Decimal.scientific(error.maxAbsError)); "
       + "\(error.zeroedSecondMoments) second moments became zero, \(error.signChanges) first moments changed sign"
-  }
-
-  /// The lossless stages of a tensor's chunks: the one that helped anywhere.
-  static func compression(_ info: TensorInfo) -> String {
-    (info.compressions.max { $0.rawValue < $1.rawValue } ?? .none).name
   }
 }

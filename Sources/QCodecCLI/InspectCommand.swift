@@ -26,8 +26,7 @@ struct InspectCommand: ParsableCommand {
     let filter = try TensorFilter(tensor)
     let reader = try openOrListSalvage(filter)
     let indices = try filter.indices(in: reader, file: file)
-    let metadata = try concerning(file) { try reader.metadata() }
-    let summary = InspectSummary(reader: reader, metadata: metadata)
+    let summary = try concerning(file) { try CheckpointSummary(reader) }
     var histograms: [Int: CodeHistogram] = [:]
     if codes {
       for index in indices where reader.tensor(index).scheme != nil {
@@ -37,8 +36,9 @@ struct InspectCommand: ParsableCommand {
     if json {
       Terminal.print(summary.json(indices: indices, histograms: histograms).serialized(pretty: true))
     } else {
-      for line in summary.lines(file: file) { Terminal.print(line) }
-      Terminal.print(lines: summary.table(indices: indices))
+      let text = InspectSummary(summary)
+      for line in text.lines(file: file) { Terminal.print(line) }
+      Terminal.print(lines: text.table(indices: indices))
       for index in indices {
         guard let histogram = histograms[index] else { continue }
         for line in HistogramText.lines(histogram, name: reader.tensor(index).name) { Terminal.print(line) }

@@ -63,22 +63,3 @@ struct TensorFilter {
     return result
   }
 }
-
-extension JSONValue {
-  /// An unsigned number; every count of a file fits.
-  static func count(_ value: UInt64) -> JSONValue { .integer(Int64(clamping: value)) }
-
-  static func count(_ value: Int) -> JSONValue { .integer(Int64(value)) }
-
-  /// What coding did to the update.
-  static func update(_ error: UpdateError, pairs: Int) -> JSONValue {
-    .object([
-      "pairs": .count(pairs), "rel_l2": .number(error.relativeL2Error), "max_abs": .number(error.maxAbsError),
-      "v_zeroed": .count(error.zeroedSecondMoments), "sign_changes": .count(error.signChanges),
-      "eps": .number(error.epsilon),
-    ])
-  }
-
-  /// A number, or null.
-  static func optional(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
-}

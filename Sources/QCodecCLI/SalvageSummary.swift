@@ -1,5 +1,6 @@
 import QCheckpoint
 import QCodec
+import QVerify
 
 /// What `inspect` says of a checkpoint whose directory cannot be read.
 struct SalvageSummary {
@@ -29,7 +30,7 @@ struct SalvageSummary {
     .object([
       "salvageable": .array(
         tensors.map { tensor in
-          var members = Describe.members(of: tensor.scheme)
+          var members = CheckpointSummary.members(of: tensor.scheme)
           members["name"] = .string(tensor.name)
           members["dtype"] = .string(tensor.dtype.name)
           members["shape"] = .array(tensor.shape.map { .count($0) })

@@ -68,7 +68,7 @@ struct VerifyCommand: ParsableCommand {
     }
     progress.finish()
     if json {
-      Terminal.print(Self.document(report).serialized(pretty: true))
+      Terminal.print(report.json.serialized(pretty: true))
     } else if report.ok, !quiet {
       Terminal.print(Self.line(report, file: file, compared: original != nil))
       if let error = report.updateError, report.pairs > 0 {
@@ -94,32 +94,5 @@ struct VerifyCommand: ParsableCommand {
     if let bound = violation.bound { text += ", bound \(bound)" }
     let place = violation.index.map { ", element \($0)" } ?? ""
     return violation.tensor.map { "\(text) (tensor '\($0)'\(place))" } ?? text
-  }
-
-  private static func document(_ report: VerificationReport) -> JSONValue {
-    let first = report.firstViolation.map { violation in
-      JSONValue.object([
-        "tensor": violation.tensor.map { .string($0) } ?? .null, "index": violation.index.map { .count($0) } ?? .null,
-        "expected": .optional(violation.expected), "got": .optional(violation.got),
-        "bound": .optional(violation.bound), "reason": .string(violation.reason),
-      ])
-    }
-    return .object([
-      "ok": .bool(report.ok), "violations": .count(report.violations), "first_violation": first ?? .null,
-      "update_error": report.updateError.map { .update($0, pairs: report.pairs) } ?? .null,
-      "tensors": .array(
-        report.tensors.map { tensor in
-          .object([
-            "name": .string(tensor.name), "max_abs_error": .number(tensor.maxAbsError),
-            "rel_l2_error": .number(tensor.relativeL2Error), "violations": .count(tensor.violations),
-            "guaranteed_max_abs_error": .optional(tensor.guaranteedMaxAbsError),
-            "recomputed_guarantee": .optional(tensor.recomputedGuarantee),
-            "guaranteed_max_rel_error": .optional(tensor.guaranteedMaxRelError),
-            "recomputed_rel_guarantee": .optional(tensor.recomputedRelGuarantee),
-            "second_moment": tensor.secondMoment.map { .string($0) } ?? .null,
-            "update_error": tensor.updateError.map { .update($0, pairs: 1) } ?? .null,
-          ])
-        }),
-    ])
   }
 }

@@ -13,6 +13,9 @@
 #error "qcodec does not support big-endian machines"
 #endif
 
+// Not for others to call: where all of qcodec becomes one shared library, it keeps these to itself.
+#pragma GCC visibility push(hidden)
+
 // MARK: The floating-point environment
 
 /// The control state of the calling thread's floating-point unit, as the machine stores it.
@@ -305,5 +308,7 @@ void qcodec_split_planes(int level, const void *source, size_t count, int planes
 
 /// The inverse: target[i · planes + p] = source[p · count + i].
 void qcodec_join_planes(int level, const void *source, size_t count, int planes, void *target);
+
+#pragma GCC visibility pop
 
 #endif

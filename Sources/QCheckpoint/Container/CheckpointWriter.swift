@@ -62,6 +62,16 @@ public final class CheckpointWriter {
     try self.init(output: OutputFile(descriptor: descriptor), options: options)
   }
 
+  /// Begins a checkpoint whose bytes a function takes, in order and on the thread that adds tensors.
+  ///
+  /// What the function throws ends the checkpoint and is thrown by the call that wrote. It is not called after `finish`
+  /// or `abort`; an aborted checkpoint lacks its trailer.
+  public convenience init(
+    writing function: @escaping (UnsafeRawBufferPointer) throws(QCodecError) -> Void, options: WriterOptions = .init()
+  ) throws(QCodecError) {
+    try unsafe self.init(output: OutputFile(function: function), options: options)
+  }
+
   private init(output: OutputFile, options: WriterOptions) throws(QCodecError) {
     self.output = output
     self.options = options

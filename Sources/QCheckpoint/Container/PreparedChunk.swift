@@ -26,7 +26,7 @@ struct PreparedChunk: Sendable {
 /// Makes the chunks of one tensor, in any order and on any thread.
 struct ChunkPreparation: Sendable {
   let plan: ChunkPlan
-  /// nil for lossless tensors.
+  /// nil for lossless tensors and for imports, whose codes are given.
   let encoder: ChunkEncoder?
   let planes: Int
   let options: WriterOptions
@@ -37,7 +37,8 @@ struct ChunkPreparation: Sendable {
   ) throws(QCodecError) {
     let elements = try TensorLayout.elementCount(of: tensor.shape)
     plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
-    encoder = try layout.map { layout throws(QCodecError) in
+    let encoded = layout?.scheme.rounding == .unknown ? nil : layout
+    encoder = try encoded.map { layout throws(QCodecError) in
       try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
     }
     planes = tensor.dtype.planeCount

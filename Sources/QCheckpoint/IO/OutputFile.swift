@@ -15,7 +15,7 @@ import Synchronization
 /// Bytes go to a temporary file in the same folder; `commit` flushes it to the disk, renames it and flushes the folder,
 /// so that a crash, a full disk or a kill at any moment leaves a previous file as it was. Pipes and devices are written
 /// to directly.
-package final class OutputFile {
+@safe package final class OutputFile {
   private static let serial = Atomic<Int>(0)
   private static let bufferSize = 1 << 20
   /// Bytes after which the system is asked to begin writing to the disk, so that little is left for the end.
@@ -23,7 +23,12 @@ package final class OutputFile {
   /// Space that is reserved at a time; what is left over is given back.
   private static let reservation: UInt64 = 64 << 20
 
+  /// Takes the next bytes of the file, in order.
+  package typealias Write = (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+
   private var descriptor: Int32
+  /// What takes the bytes in the place of a descriptor.
+  private var function: Write?
   private let path: String?
   private let temporary: String?
   private var buffer: [UInt8] = []
@@ -66,6 +71,17 @@ package final class OutputFile {
     buffer.reserveCapacity(Self.bufferSize)
   }
 
+  /// Writes to a function, on the thread that adds tensors; what it throws is what `write` and `commit` throw.
+  package init(function: @escaping Write) {
+    descriptor = -1
+    unsafe self.function = function
+    (path, temporary) = (nil, nil)
+    buffer.reserveCapacity(Self.bufferSize)
+  }
+
+  /// Whether bytes are still taken.
+  private var isOpen: Bool { unsafe descriptor >= 0 || function != nil }
+
   /// The file that is written to until all is complete; nil for what is written to directly.
   package var temporaryPath: String? { temporary }
 
@@ -73,7 +89,7 @@ package final class OutputFile {
 
   /// Appends bytes; throws `io`, after which only `abort` makes sense, and `writerClosed` once closed.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(QCodecError) {
-    guard descriptor >= 0 else { throw QCodecError(.writerClosed, "the file is already complete") }
+    guard isOpen else { throw QCodecError(.writerClosed, "the file is already complete") }
     position += UInt64(bytes.count)
     if buffer.count + bytes.count > Self.bufferSize { try flush() }
     if bytes.count >= Self.bufferSize {
@@ -90,8 +106,12 @@ package final class OutputFile {
 
   /// Puts the complete file in place; throws `io`, and unless the message says that it is in place the previous stays.
   package func commit() throws(QCodecError) {
-    guard descriptor >= 0 else { throw QCodecError(.writerClosed, "the file is already complete") }
+    guard isOpen else { throw QCodecError(.writerClosed, "the file is already complete") }
     try flush()
+    if unsafe function != nil {
+      unsafe function = nil
+      return
+    }
     guard let path, let temporary else {
       close(descriptor)
       descriptor = -1
@@ -117,6 +137,7 @@ package final class OutputFile {
 
   /// Gives the file up: the temporary file is removed, a previous file stays. Does nothing after `commit`.
   package func abort() {
+    unsafe function = nil
     guard descriptor >= 0 else { return }
     close(descriptor)
     descriptor = -1
@@ -131,6 +152,10 @@ package final class OutputFile {
   }
 
   private func writeAll(_ bytes: UnsafeRawBufferPointer) throws(QCodecError) {
+    if let function = unsafe function {
+      try unsafe function(bytes)
+      return
+    }
     var done = 0
     while done < bytes.count {
       let count = retryingInterrupts {

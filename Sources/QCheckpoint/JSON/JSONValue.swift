@@ -88,3 +88,17 @@ extension JSONValue {
     }
   }
 }
+
+extension JSONValue {
+  /// An unsigned number; every count of a file fits.
+  public static func count(_ value: UInt64) -> JSONValue { .integer(Int64(clamping: value)) }
+
+  /// As above.
+  public static func count(_ value: Int) -> JSONValue { .integer(Int64(value)) }
+
+  /// A number, or null.
+  public static func optional(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
+
+  /// A string, or null.
+  public static func optional(_ value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
+}

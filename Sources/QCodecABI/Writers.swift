@@ -1,0 +1,272 @@
+import CQCodec
+import QCheckpoint
+import QCodec
+
+/// A writer across the ABI, with what goes into its metadata.
+final class WriterBox {
+  let writer: CheckpointWriter
+  let keepNonFinite: Bool
+  /// ε of the update to be measured.
+  let epsilon: Double?
+  var members: [String: JSONValue] = [:]
+
+  init(
+    _ options: UnsafePointer<qcodec_writer_options>?, _ make: (WriterOptions) throws(QCodecError) -> CheckpointWriter
+  ) throws(QCodecError) {
+    var given = qcodec_writer_options()
+    unsafe qcodec_writer_options_init(&given)
+    if let options = unsafe options {
+      guard unsafe options.pointee.struct_size == MemoryLayout<qcodec_writer_options>.size else {
+        throw invalid(
+          "options of \(unsafe options.pointee.struct_size) bytes; qcodec_writer_options_init sets the size")
+      }
+      given = unsafe options.pointee
+    }
+    guard let compression = UInt8(exactly: given.compression).flatMap(Compression.init(rawValue:)) else {
+      throw invalid("\(given.compression) is no compression")
+    }
+    guard (-131_072...22).contains(given.zstd_level) else { throw invalid("\(given.zstd_level) is no level of zstd") }
+    if !given.measure_epsilon.isNaN {
+      guard given.measure_epsilon >= 0, given.measure_epsilon.isFinite else {
+        throw invalid("measure_epsilon is to be 0 or more")
+      }
+    }
+    epsilon = given.measure_epsilon.isNaN ? nil : given.measure_epsilon
+    keepNonFinite = given.keep_nonfinite != 0
+    writer = try make(
+      WriterOptions(
+        compression: compression, zstdLevel: given.zstd_level, threads: threadCount(given.threads)))
+  }
+
+  var nonFinite: NonFinitePolicy { keepNonFinite ? .raw : .error }
+
+  deinit { writer.abort() }
+}
+
+private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
+  try unsafe object(handle, WriterBox.self, "writer")
+}
+
+@c @implementation public func qcodec_writer_options_init(_ options: UnsafeMutablePointer<qcodec_writer_options>?) {
+  unsafe options?.pointee = qcodec_writer_options(
+    struct_size: MemoryLayout<qcodec_writer_options>.size, compression: Int32(Compression.lz4.rawValue), zstd_level: 1,
+    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan)
+}
+
+@c @implementation public func qcodec_writer_create(
+  _ path: UnsafePointer<CChar>?, _ options: UnsafePointer<qcodec_writer_options>?,
+  _ place: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      let path = try unsafe text(path, "path")
+      return try unsafe WriterBox(options) { options throws(QCodecError) in
+        try CheckpointWriter(path: path, options: options)
+      }
+    }
+  }
+}
+
+@c @implementation public func qcodec_writer_create_fd(
+  _ descriptor: Int32, _ options: UnsafePointer<qcodec_writer_options>?,
+  _ place: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      try unsafe WriterBox(options) { options throws(QCodecError) in
+        try CheckpointWriter(descriptor: descriptor, options: options)
+      }
+    }
+  }
+}
+
+@c @implementation public func qcodec_writer_create_function(
+  _ write: qcodec_write_function?, _ context: UnsafeMutableRawPointer?,
+  _ options: UnsafePointer<qcodec_writer_options>?, _ place: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      guard let write = unsafe write else { throw invalid("write is NULL") }
+      return try unsafe WriterBox(options) { options throws(QCodecError) in
+        try unsafe CheckpointWriter(
+          writing: { bytes throws(QCodecError) in
+            if unsafe bytes.isEmpty { return }
+            let status = unsafe write(context, bytes.baseAddress, bytes.count)
+            guard status == 0 else {
+              throw QCodecError(.io, "the caller's function failed to write, with \(status)")
+            }
+          }, options: options)
+      }
+    }
+  }
+}
+
+@c @implementation public func qcodec_writer_set_metadata(
+  _ handle: OpaquePointer?, _ json: UnsafePointer<CChar>?, _ length: Int, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let document = try JSONValue(parsing: unsafe textBytes(json, length, "json"))
+    guard document.objectValue != nil else { throw invalid("the metadata are no JSON object") }
+    try unsafe box(handle).members["metadata"] = document
+  }
+}
+
+@c @implementation public func qcodec_writer_set_member(
+  _ handle: OpaquePointer?, _ member: UnsafePointer<CChar>?, _ json: UnsafePointer<CChar>?, _ length: Int,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let member = try unsafe text(member, "member")
+    guard member != "metadata", member != "policy" else {
+      throw invalid("'\(member)' has a meaning of its own in the format")
+    }
+    let document = try JSONValue(parsing: unsafe textBytes(json, length, "json"))
+    try unsafe box(handle).members[member] = document
+  }
+}
+
+// MARK: Tensors
+
+@c @implementation public func qcodec_writer_add(
+  _ handle: OpaquePointer?, _ tensors: UnsafePointer<qcodec_tensor>?, _ count: Int, _ policy: OpaquePointer?,
+  _ dropped: UnsafeMutablePointer<UInt8>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let box = try unsafe box(handle)
+    let policy = try unsafe object(policy, PolicyBox.self, "policy").policy
+    let tensors = try unsafe elements(tensors, count, "tensors")
+    let batch = try unsafe Batch(tensors, policy: policy)
+    try box.writer.add(batch.additions, nonFinite: box.nonFinite, measuring: box.epsilon)
+    box.members["policy"] = policy.json
+    for index in 0..<count { unsafe dropped?[index] = batch.isDropped[index] ? 1 : 0 }
+  }
+}
+
+/// Tensors of one call with what a policy decides of them.
+private struct Batch {
+  private(set) var additions: [Addition] = []
+  private(set) var isDropped: [Bool]
+
+  init(_ tensors: UnsafeBufferPointer<qcodec_tensor>, policy: Policy) throws(QCodecError) {
+    isDropped = Array(repeating: false, count: tensors.count)
+    var summaries: [TensorSummary] = []
+    for unsafetensor in unsafe tensors { summaries.append(try unsafe tensor.summary()) }
+    let plan = try policy.plan(summaries)
+    var isPartner = isDropped
+    for planned in plan { if let partner = planned.partner { isPartner[partner] = true } }
+    func described(_ index: Int, _ stored: Policy.TensorPlan) throws(QCodecError) -> NewTensor {
+      NewTensor(
+        name: summaries[index].name, dtype: summaries[index].dtype, role: plan[index].role, encoding: stored.encoding,
+        negativeFallsBack: stored.negativeFallsBack, compression: stored.compression,
+        source: try unsafe tensors[index].source())
+    }
+    for index in summaries.indices {
+      guard case .encode(let stored) = plan[index].decision else {
+        isDropped[index] = true
+        continue
+      }
+      if isPartner[index] { continue }
+      let tensor = try described(index, stored)
+      guard let partner = plan[index].partner, case .encode(let other) = plan[partner].decision else {
+        additions.append(.tensor(tensor, shape: summaries[index].shape))
+        continue
+      }
+      additions.append(
+        .pair(
+          first: tensor, second: try described(partner, other), shape: summaries[index].shape,
+          fallback: stored.fallback))
+    }
+  }
+}
+
+@c @implementation public func qcodec_writer_add_tensor(
+  _ handle: OpaquePointer?, _ tensor: UnsafePointer<qcodec_tensor>?, _ schemeHandle: OpaquePointer?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
+    let summary = try unsafe tensor.summary()
+    try unsafe box.writer.add(
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+      encoding: unsafe encoding(schemeHandle), source: tensor.source(), nonFinite: box.nonFinite)
+  }
+}
+
+private func described(_ tensor: UnsafePointer<qcodec_tensor>?) throws(QCodecError) -> qcodec_tensor {
+  guard let tensor = unsafe tensor else { throw invalid("tensor is NULL") }
+  return unsafe tensor.pointee
+}
+
+private func encoding(_ handle: OpaquePointer?) throws(QCodecError) -> Encoding {
+  unsafe handle == nil ? .lossless(reason: .none) : .quantized(try scheme(handle))
+}
+
+@c @implementation public func qcodec_writer_add_pushed(
+  _ handle: OpaquePointer?, _ tensor: UnsafePointer<qcodec_tensor>?, _ schemeHandle: OpaquePointer?,
+  _ next: qcodec_next_function?, _ context: UnsafeMutableRawPointer?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
+    let summary = try unsafe tensor.summary()
+    guard let next = unsafe next else { throw invalid("next is NULL") }
+    let total = try summary.dtype.byteCount(elements: TensorLayout.elementCount(of: summary.shape))
+    try unsafe box.writer.add(
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+      encoding: unsafe encoding(schemeHandle)
+    ) { sink throws(QCodecError) in
+      try unsafe push(total, into: sink, next, context)
+    }
+  }
+}
+
+private func push(
+  _ total: UInt64, into sink: TensorSink, _ next: qcodec_next_function, _ context: UnsafeMutableRawPointer?
+) throws(QCodecError) {
+  let capacity = Int(min(total, 1 << 20))
+  let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(capacity, 1), alignment: 64)
+  defer { unsafe buffer.deallocate() }
+  while sink.byteCount < total {
+    var size = 0
+    let room = Int(min(UInt64(capacity), total - sink.byteCount))
+    let status = unsafe next(context, buffer.baseAddress, room, &size)
+    guard status == 0 else { throw QCodecError(.io, "the caller's function failed to deliver, with \(status)") }
+    guard (1...room).contains(size) else {
+      throw QCodecError(.shapeMismatch, "the caller's function delivered \(size) of at most \(room) bytes")
+    }
+    try unsafe sink.append(RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: buffer[..<size])))
+  }
+}
+
+@c @implementation public func qcodec_writer_add_import(
+  _ handle: OpaquePointer?, _ tensor: UnsafePointer<qcodec_tensor>?, _ schemeHandle: OpaquePointer?,
+  _ scales: UnsafeRawPointer?, _ scalesSize: Int, _ codes: UnsafeRawPointer?, _ codesSize: Int, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
+    let summary = try unsafe tensor.summary()
+    try unsafe box.writer.addImport(
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+      scheme: unsafe scheme(schemeHandle), scales: unsafe BorrowedSource(bytes(scales, scalesSize, "scales")),
+      codes: unsafe BorrowedSource(bytes(codes, codesSize, "codes")))
+  }
+}
+
+// MARK: The end
+
+@c @implementation public func qcodec_writer_commit(
+  _ handle: OpaquePointer?, _ written: UnsafeMutablePointer<qcodec_written>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let box = try unsafe box(handle)
+    if !box.members.isEmpty { try box.writer.setMetadata(.object(box.members)) }
+    let summary = try box.writer.finish()
+    unsafe written?.pointee = qcodec_written(
+      file_bytes: summary.fileBytes, stored_bytes: summary.storedBytes, source_bytes: summary.sourceBytes,
+      tensors: UInt64(summary.tensors), elements: summary.elements)
+  }
+}
+
+@c @implementation public func qcodec_writer_abort(_ handle: OpaquePointer?) {
+  (try? unsafe box(handle))?.writer.abort()
+}
+
+@c @implementation public func qcodec_writer_free(_ handle: OpaquePointer?) { unsafe release(handle, WriterBox.self) }
