@@ -1,3 +1,6 @@
+// Documented in qcodec.h, which is the manual of these functions.
+// swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
+
 import CQCodec
 import QCodec
 
