@@ -1,0 +1,212 @@
+"""Compressed optimizer state: 8- and 4-bit checkpoints with proved error bounds.
+
+    qcodec.save("state.qckpt", {"step": 7, "m": m, "v": v})
+    tree = qcodec.load("state.qckpt")
+
+    with qcodec.open("state.qckpt") as checkpoint:
+        rows = checkpoint["m"][10:20]
+
+No pickle, ever; no framework is imported until it is used: `qcodec.torch`, `qcodec.jax`, `qcodec.lightning`,
+`qcodec.transformers`, `qcodec.distributed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from . import _library
+from ._arrays import NUMPY, TYPES
+from ._errors import (
+    ArgumentError,
+    BoundError,
+    EncodeError,
+    FormatError,
+    MismatchError,
+    QCodecError,
+    StorageError,
+)
+from ._files import Checkpoint, Path, TensorView, Writer, Written
+from ._library import lib, shape_argument
+from ._reports import Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
+from ._schemes import Policy, Scheme
+from ._trees import MEMBER, Remap, TreeReader, TreeWriter, match, rename_keys
+
+__version__ = lib.version().decode()
+
+__all__ = [
+    "ArgumentError",
+    "BoundError",
+    "Checkpoint",
+    "Encoded",
+    "EncodeError",
+    "FormatError",
+    "InspectedTensor",
+    "Inspection",
+    "MismatchError",
+    "QCodecError",
+    "Scheme",
+    "StorageError",
+    "TensorView",
+    "UpdateError",
+    "VerificationReport",
+    "VerifiedTensor",
+    "Violation",
+    "Writer",
+    "Written",
+    "decode",
+    "encode",
+    "inspect",
+    "load",
+    "open",
+    "save",
+    "verify",
+]
+
+
+def save(
+    path: Path,
+    tree: Any,
+    policy: Policy = "adam8",
+    metadata: Mapping[str, str] | None = None,
+    *,
+    compression: str = "lz4",
+    threads: int = 0,
+    nonfinite: str = "error",
+    measure_epsilon: float | None = None,
+) -> Written:
+    """Saves a tree of arrays and plain values as one checkpoint, atomically.
+
+    `tree`: nested dicts (text and integer keys), lists, tuples, named tuples; NumPy and ml_dtypes arrays; numbers, text,
+    bytes, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
+    everything that it does not quantize is stored bit for bit. Raises `EncodeError` for NaN and infinities in what is
+    quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
+    """
+    writer = TreeWriter([NUMPY])
+    return _save(path, writer, writer.document(tree), policy, metadata, locals())
+
+
+_OPTIONS = ("compression", "threads", "nonfinite", "measure_epsilon")
+
+
+def _save(path, tree: TreeWriter, document, policy, metadata, options, finish=None) -> Written:
+    """Writes what a tree writer has gathered; `finish` adds what is no plain array."""
+    with Writer(path, **{name: options[name] for name in _OPTIONS if name in options}) as writer:
+        writer._add(tree.arrays, policy)
+        if finish:
+            finish(writer)
+        writer.set_member(MEMBER, document)
+        if metadata:
+            writer.set_metadata(metadata)
+        return writer.commit()
+
+
+def load(path: Path, like: Any = None, *, remap: Remap | None = None, threads: int = 0) -> Any:
+    """Loads the tree of a checkpoint, with the types that it was saved with.
+
+    `like`: a tree that what is loaded is to fit, leaf by leaf: same paths, shapes and types; its containers, named tuples
+    included, take the values. Raises `MismatchError` with every difference. `remap`: renames paths of the checkpoint, by a
+    mapping of paths or their beginnings, or by a function. Arrays that the policy dropped are None.
+
+    A file of another kind, a pickle for instance, is refused by name (`FormatError`) and never executed.
+    """
+    with Checkpoint(path, threads=threads) as checkpoint:
+        tree = TreeReader(checkpoint, [NUMPY]).tree()
+    if like is not None:
+        return match(tree, like, remap, _numpy_kind)
+    return tree if remap is None else rename_keys(tree, remap)
+
+
+def _numpy_kind(value: Any) -> tuple[str, tuple[int, ...]] | None:
+    return (value.dtype.name, value.shape) if isinstance(value, (np.ndarray, np.generic)) else None
+
+
+def open(path: Path, *, threads: int = 0) -> Checkpoint:  # noqa: A001 - qcodec.open, as gzip.open is
+    """Opens a checkpoint: a mapping of names to tensors, of which nothing is read before it is asked for."""
+    return Checkpoint(path, threads=threads)
+
+
+def inspect(path: Path) -> Inspection:
+    """What a checkpoint holds, by its directory alone."""
+    with Checkpoint(path) as checkpoint:
+        return checkpoint.inspect()
+
+
+def verify(path: Path, against: Any = None, *, threads: int = 0, **limits: float) -> VerificationReport:
+    """Checks every byte and guarantee of a checkpoint, and each element against an original.
+
+    `against`: a safetensors file, an index of shards, .npy, .npz or a checkpoint, or arrays by name. Limits: see
+    `Checkpoint.verify`. Raises `BoundError`, with the report, where something is not as it should be.
+    """
+    with Checkpoint(path, threads=threads) as checkpoint:
+        return checkpoint.verify(against, **limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """An array in memory under a scheme. The stream has no header: dtype, shape and scheme belong to it."""
+
+    stream: np.ndarray
+    dtype: str
+    shape: tuple[int, ...]
+    scheme: Scheme
+    max_abs_error: float
+    rel_l2_error: float
+    guaranteed_max_abs_error: float
+    zeros_created: int
+    sign_changes: int
+
+
+def encode(array: np.ndarray, scheme: Scheme, *, name: str = "", threads: int = 0) -> Encoded:
+    """Encodes a float32, float16 or bfloat16 array; `name` is the key of stochastic rounding.
+
+    Raises `EncodeError` for values that the scheme cannot hold.
+    """
+    memory = NUMPY.memory(array)
+    shape = shape_argument(memory.shape)
+    size = _library.c.c_size_t()
+    measured = _library.Measured()
+    with scheme._handle() as handle:
+        lib.encoded_size(handle, memory.dtype, shape, len(memory.shape), size)
+        stream = np.empty(size.value, np.uint8)
+        lib.encode(
+            handle, memory.dtype, shape, len(memory.shape), name.encode(), memory.address or None, memory.size,
+            stream.ctypes.data, stream.nbytes, threads, measured,
+        )
+        stored = Scheme._of(handle)
+    return Encoded(
+        stream, TYPES[memory.dtype][0], memory.shape, stored, measured.max_abs_error, measured.rel_l2_error,
+        measured.guaranteed_max_abs_error, measured.zeros_created, measured.sign_changes,
+    )
+
+
+def decode(
+    encoded: Encoded, rows: slice | None = None, *, out: np.ndarray | None = None, threads: int = 0
+) -> np.ndarray:
+    """Decodes an array, or a range of indices of its first axis, into `out` where it is given."""
+    number = next(number for number, (name, _, _) in TYPES.items() if name == encoded.dtype)
+    first, shape = 0, tuple(encoded.shape)
+    if rows is not None:
+        if not shape:
+            raise ArgumentError("a scalar has no rows")
+        first, stop, step = rows.indices(shape[0])
+        if step != 1:
+            raise ArgumentError("rows are decoded one after another: a step of 1")
+        shape = (max(0, stop - first), *shape[1:])
+    if out is None:
+        out = NUMPY.empty(number, shape)[0]
+    elif out.shape != shape or NUMPY.memory(out).dtype != number or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ArgumentError(f"out is to be a contiguous, writable {encoded.dtype} array of shape {shape}")
+    memory = NUMPY.memory(out)
+    dims = shape_argument(encoded.shape)
+    stream = np.ascontiguousarray(encoded.stream)
+    with encoded.scheme._handle() as handle:
+        common = (handle, number, dims, len(encoded.shape), stream.ctypes.data, stream.nbytes)
+        if rows is None:
+            lib.decode(*common, memory.address or None, memory.size, threads)
+        else:
+            lib.decode_rows(*common, first, shape[0], memory.address or None, memory.size, threads)
+    return out

@@ -1,0 +1,603 @@
+"""Checkpoint files: written forward, read by range, local or through fsspec."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import io
+import json
+import math
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from . import _library
+from ._arrays import NUMPY, TYPES, Framework, Memory
+from ._errors import ArgumentError, BoundError, StorageError
+from ._library import Handle, lib, shape_argument
+from ._reports import Inspection, VerificationReport
+from ._schemes import Policy, Scheme, _table, policy_handle
+
+Path = str | os.PathLike | BinaryIO
+"""A local path, a URL that fsspec opens ("s3://…", "memory://…", "http://…"), or an open binary file."""
+
+ROLES = ("other", "first_moment", "second_moment", "momentum", "master_weight", "parameter")
+_COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 2}
+
+
+def is_url(path: Any) -> bool:
+    """Whether a path is fsspec's to open."""
+    return isinstance(path, str) and "://" in path
+
+
+def _filesystem(url: str):
+    try:
+        import fsspec
+    except ImportError:
+        raise ImportError(f"'{url}' needs fsspec: pip install fsspec") from None
+    return fsspec.core.url_to_fs(url)
+
+
+class _Callbacks:
+    """Keeps the first error of a Python function that C calls, to be raised where C has returned."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def guard(self, body) -> int:
+        try:
+            body()
+            return 0
+        except BaseException as error:  # noqa: BLE001 - it must not cross C; it is raised again
+            self.error = self.error or error
+            return 1
+
+    def reraise(self, failure: BaseException) -> None:
+        """Raises what the function raised in the place of the library's report of it."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error from failure
+        raise failure
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was written. Bytes of the file, of its chunks, and of the arrays as given; tensors; elements."""
+
+    file_bytes: int
+    stored_bytes: int
+    source_bytes: int
+    tensors: int
+    elements: int
+
+
+def describe(name: str, memory: Memory, role: int = 0) -> tuple[_library.Tensor, Any]:
+    """A tensor as the library takes it, and what must stay alive with it."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        raise ArgumentError(f"the name {name!r} is no valid text") from None
+    if b"\0" in encoded:
+        raise ArgumentError(f"the name {name!r} holds a zero byte")
+    shape = shape_argument(memory.shape)
+    tensor = _library.Tensor(
+        name=encoded, dtype=memory.dtype, role=role, shape=shape, dims=len(memory.shape), data=memory.address or None,
+        size=memory.size,
+    )
+    return tensor, (memory, shape, encoded)
+
+
+class Writer:
+    """Writes a checkpoint. As a context manager it commits at the end, and gives the file up where an error leaves it.
+
+    The file appears under its name only with the commit; until then, and after any error, a previous file stays. One
+    thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities losslessly instead of refusing it.
+    `measure_epsilon` measures and records what coding does to the Adam update.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        compression: str = "lz4",
+        zstd_level: int = 1,
+        threads: int = 0,
+        nonfinite: str = "error",
+        measure_epsilon: float | None = None,
+    ) -> None:
+        self._handle = Handle()
+        if compression not in _COMPRESSIONS:
+            raise ArgumentError(f"compression is one of {', '.join(_COMPRESSIONS)}, not {compression!r}")
+        if nonfinite not in ("error", "lossless"):
+            raise ArgumentError(f"nonfinite is 'error' or 'lossless', not {nonfinite!r}")
+        options = _library.WriterOptions()
+        lib.writer_options_init(options)
+        options.compression = _COMPRESSIONS[compression]
+        options.zstd_level = zstd_level
+        options.threads = threads
+        options.keep_nonfinite = nonfinite == "lossless"
+        options.measure_epsilon = math.nan if measure_epsilon is None else measure_epsilon
+        self._callbacks = _Callbacks()
+        self._close = lambda _: None
+        self.written: Written | None = None
+        if is_url(path):
+            filesystem, inner = _filesystem(path)
+            self._create(filesystem.open(inner, "wb"), options, owned=True)
+        elif hasattr(path, "write"):
+            self._create(path, options, owned=False)
+        else:
+            path = os.fspath(path)
+            folder = os.path.dirname(path) or "."
+            # The library's message has the reason; Python's own errors have their classes.
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(2, "there is no such folder", folder)
+            if os.path.isdir(path):
+                raise IsADirectoryError(21, "a folder cannot be replaced by a checkpoint", path)
+            self._handle = lib.handle(lib.writer_create, os.fsencode(path), options)
+
+    def _create(self, file: BinaryIO, options: _library.WriterOptions, *, owned: bool) -> None:
+        def write(_, address, size):
+            view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+            def body():
+                done = 0
+                while done < size:
+                    count = file.write(view[done:])
+                    done += size - done if count is None else count
+
+            return self._callbacks.guard(body)
+
+        def close(committed):
+            if not owned:
+                return
+            if committed:
+                file.close()
+            elif hasattr(file, "discard"):
+                # Nothing appears of what fsspec has not closed.
+                file.discard()
+            file.closed or file.close()
+
+        self._function = _library.WriteFunction(write)
+        self._close = close
+        try:
+            self._handle = self._call(lib.handle, lib.writer_create_function, self._function, None, options)
+        except BaseException:
+            close(False)
+            raise
+
+    def _call(self, function, *arguments):
+        try:
+            return function(*arguments)
+        except Exception as failure:
+            self._callbacks.reraise(failure)
+
+    def add(
+        self, arrays: Mapping[str, Any] | Iterable[tuple[str, Any]], policy: Policy = "adam8", *, framework: Framework = NUMPY
+    ) -> list[str]:
+        """Adds arrays by name under a policy, and returns the names of those that it drops.
+
+        Moments go together: the partner of a first moment is looked for among the arrays of one call.
+        """
+        items = list(arrays.items() if isinstance(arrays, Mapping) else arrays)
+        return self._add([(name, framework.memory(value)) for name, value in items], policy)
+
+    def _add(self, memories: list[tuple[str, Memory]], policy: Policy) -> list[str]:
+        tensors = (_library.Tensor * len(memories))()
+        alive = []
+        for index, (name, memory) in enumerate(memories):
+            tensors[index], owner = describe(name, memory)
+            alive.append(owner)
+        dropped = np.zeros(len(memories), np.uint8)
+        with policy_handle(policy) as handle:
+            self._call(lib.writer_add, self._handle, tensors, len(memories), handle, dropped.ctypes.data)
+        return [memories[index][0] for index in np.flatnonzero(dropped)]
+
+    def add_encoded(
+        self, name: str, array: Any, scheme: Scheme | None, *, role: str = "other", framework: Framework = NUMPY
+    ) -> None:
+        """Adds one array under a scheme of the value domain; None is lossless."""
+        tensor, alive = describe(name, framework.memory(array), ROLES.index(role))
+        if scheme is None:
+            self._call(lib.writer_add_tensor, self._handle, tensor, None)
+        else:
+            with scheme._handle() as handle:
+                self._call(lib.writer_add_tensor, self._handle, tensor, handle)
+        del alive
+
+    def add_codes(
+        self, name: str, shape: tuple[int, ...], scheme: Scheme, scales: np.ndarray, codes: np.ndarray, *,
+        dtype: str = "F32", role: str = "other",
+    ) -> None:
+        """Adds a tensor that another system quantized, its codes and scales as they are.
+
+        `scales`: float32, one for each block in C order, or the scale vector. `codes`: uint8, one code a byte, or two, the
+        earlier in the upper four bits. Nothing is guaranteed of such a tensor; its measured errors are zeros.
+        """
+        number = next((number for number, (known, _, _) in TYPES.items() if known == dtype), 0)
+        tensor, alive = describe(name, Memory(number, tuple(shape), 0, 0, None), ROLES.index(role))
+        scales = np.ascontiguousarray(scales, np.float32)
+        codes = np.ascontiguousarray(codes).view(np.uint8)
+        with scheme._handle() as handle:
+            self._call(
+                lib.writer_add_import, self._handle, tensor, handle, scales.ctypes.data, scales.nbytes, codes.ctypes.data,
+                codes.nbytes,
+            )
+        del alive
+
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """What the user says of the file, text by text, as `qcodec inspect` shows it."""
+        for key, value in metadata.items():
+            if not isinstance(key, str) or not isinstance(value, str):
+                raise ArgumentError(f"metadata are text by text; {key!r}: {value!r} is not")
+        text = _json(metadata)
+        lib.writer_set_metadata(self._handle, text, len(text))
+
+    def set_member(self, member: str, document: Any) -> None:
+        """A JSON value of one's own, kept beside the metadata."""
+        text = _json(document)
+        lib.writer_set_member(self._handle, member.encode(), text, len(text))
+
+    def commit(self) -> Written:
+        """Completes the file and puts it in place."""
+        written = _library.Written()
+        try:
+            self._call(lib.writer_commit, self._handle, written)
+        except BaseException:
+            self._finish(False)
+            raise
+        self._finish(True)
+        self.written = Written(*(getattr(written, field) for field, _ in written._fields_))
+        return self.written
+
+    def abort(self) -> None:
+        """Gives the file up; does nothing after a commit."""
+        lib.writer_abort(self._handle)
+        self._finish(False)
+
+    def _finish(self, committed: bool) -> None:
+        close, self._close = self._close, lambda _: None
+        close(committed)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is not None:
+            self.abort()
+        elif self.written is None:
+            self.commit()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            lib.writer_free(self._handle)
+            self._handle = Handle()
+            self._finish(False)
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class TensorView:
+    """A tensor of an open checkpoint, read when it is asked for: `view[:]`, `view[2:5]`, `view[7]`, `numpy.asarray(view)`."""
+
+    def __init__(self, checkpoint: Checkpoint, index: int, name: str) -> None:
+        self._checkpoint = checkpoint
+        self._index = index
+        info = _library.TensorInfo()
+        lib.reader_info(checkpoint._handle, index, info)
+        self._dtype = info.dtype
+        self.name = name
+        self.dtype = TYPES[info.dtype][0]
+        """As safetensors names it: "F32", "BF16"."""
+        self.shape: tuple[int, ...] = tuple(info.shape[: info.dims])
+        self.size: int = info.elements
+        self.role: str = ROLES[info.role]
+        self.is_quantized = bool(info.is_quantized)
+        self.source_bytes: int = info.source_bytes
+        self.stored_bytes: int = info.stored_bytes
+        measured = info.measured
+        self.max_abs_error: float = measured.max_abs_error
+        self.rel_l2_error: float = measured.rel_l2_error
+        self.guaranteed_max_abs_error = None if math.isnan(x := measured.guaranteed_max_abs_error) else x
+        """The largest error that the file admits; None where nothing is guaranteed."""
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """How it is quantized; None if it is lossless."""
+        handle = lib.handle(lib.reader_scheme, self._checkpoint._handle, self._index)
+        if not handle:
+            return None
+        try:
+            return Scheme._of(handle)
+        finally:
+            lib.scheme_free(handle)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar has no length")
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Rows, and what NumPy makes of them; only the chunks that hold the rows are read."""
+        key = key if isinstance(key, tuple) else (key,)
+        if not self.shape or not key or key[0] is Ellipsis or key[0] is None:
+            return self.numpy()[key]
+        rest = key[1:]
+        if isinstance(key[0], slice):
+            start, stop, step = key[0].indices(self.shape[0])
+            if step == 1:
+                return self.rows(start, max(start, stop))[(slice(None), *rest)]
+            first, last = sorted((start, start + step * (len(range(start, stop, step)) - 1)))
+            if len(range(start, stop, step)) == 0:
+                return self.rows(0, 0)[(slice(None), *rest)]
+            return self.rows(first, last + 1)[:: step][(slice(None), *rest)]
+        if isinstance(key[0], (int, np.integer)) and not isinstance(key[0], bool):
+            row = int(key[0]) + (self.shape[0] if key[0] < 0 else 0)
+            if not 0 <= row < self.shape[0]:
+                raise IndexError(f"row {key[0]} of {self.shape[0]}")
+            return self.rows(row, row + 1)[(0, *rest)]
+        return self.numpy()[key]
+
+    def numpy(self) -> np.ndarray:
+        """The whole tensor."""
+        return self.read(NUMPY)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def read(self, framework: Framework) -> Any:
+        """The whole tensor as an array of a framework."""
+        array, memory = framework.empty(self._dtype, self.shape)
+        self._checkpoint._read([(self._index, memory)])
+        return array
+
+    def rows(self, start: int, stop: int, framework: Framework = NUMPY) -> Any:
+        """Indices start … stop − 1 of the first axis."""
+        array, memory = framework.empty(self._dtype, (stop - start, *self.shape[1:]))
+        self._checkpoint._call(
+            lib.reader_read_rows, self._checkpoint._handle, self._index, start, stop - start, memory.address or None,
+            memory.size, self._checkpoint.threads,
+        )
+        return array
+
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scales (float32) and codes (uint8, two a byte for 4 bits, the earlier in the upper half) as they are stored."""
+        sizes = ctypes.c_size_t(), ctypes.c_size_t()
+        lib.reader_code_sizes(self._checkpoint._handle, self._index, *sizes)
+        scales, codes = np.empty(sizes[0].value // 4, np.float32), np.empty(sizes[1].value, np.uint8)
+        self._checkpoint._call(
+            lib.reader_read_codes, self._checkpoint._handle, self._index, scales.ctypes.data, scales.nbytes,
+            codes.ctypes.data, codes.nbytes, self._checkpoint.threads,
+        )
+        return scales, codes
+
+    def table(self) -> np.ndarray:
+        """The entries of its quantization map, float32; none for `log` and lossless tensors."""
+        handle = lib.handle(lib.reader_scheme, self._checkpoint._handle, self._index)
+        try:
+            return _table(handle)
+        finally:
+            lib.scheme_free(handle)
+
+    def __repr__(self) -> str:
+        return f"<tensor {self.name!r} {self.dtype} {self.shape}>"
+
+
+class Checkpoint(Mapping):
+    """An open checkpoint: a mapping of names to tensors that are read when they are asked for.
+
+    Opening reads the directory and checks it; chunks are checked as they are read. Any number of threads may read.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        self._handle = Handle()
+        self.threads = threads
+        self._callbacks = _Callbacks()
+        self._file: Any = None
+        if is_url(path):
+            self._open_remote(path)
+        elif hasattr(path, "read"):
+            self._open_file(path)
+        else:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            try:
+                self._handle = lib.handle(lib.reader_open_fd, descriptor)
+            finally:
+                os.close(descriptor)
+        self._names: list[str] | None = None
+
+    def _open_remote(self, url: str) -> None:
+        filesystem, inner = _filesystem(url)
+        size = filesystem.size(inner)
+        if size is None:
+            raise StorageError(f"'{url}' has no known size, so it cannot be read by range", 80)
+
+        def fetch(offset: int, count: int) -> bytes:
+            return filesystem.cat_file(inner, start=offset, end=offset + count)
+
+        self._open_function(fetch, size)
+
+    def _open_file(self, file: BinaryIO) -> None:
+        lock = threading.Lock()
+        size = file.seek(0, io.SEEK_END)
+
+        def fetch(offset: int, count: int) -> bytes:
+            with lock:
+                file.seek(offset)
+                return file.read(count)
+
+        self._file = file
+        self._open_function(fetch, size)
+
+    def _open_function(self, fetch, size: int) -> None:
+        def read(_, offset, target, count):
+            def body():
+                done = 0
+                while done < count:
+                    data = fetch(offset + done, count - done)
+                    if not data:
+                        raise StorageError(f"the file ends at byte {offset + done} of {size}", 80)
+                    data = data[: count - done]
+                    ctypes.memmove(target + done, bytes(data), len(data))
+                    done += len(data)
+
+            return self._callbacks.guard(body)
+
+        self._function = _library.ReadFunction(read)
+        self._handle = self._call(lib.handle, lib.reader_open_function, self._function, None, size)
+
+    def _call(self, function, *arguments):
+        try:
+            return function(*arguments)
+        except Exception as failure:
+            self._callbacks.reraise(failure)
+
+    # Tensors
+
+    def _all_names(self) -> list[str]:
+        if self._names is None:
+            self._names = [self._name(index) for index in range(len(self))]
+        return self._names
+
+    def _name(self, index: int) -> str:
+        length = lib.reader_name(self._handle, index, None, 0)
+        buffer = ctypes.create_string_buffer(length + 1)
+        lib.reader_name(self._handle, index, buffer, length + 1)
+        return buffer.raw[:length].decode()
+
+    def __len__(self) -> int:
+        self._check_open()
+        return lib.reader_count(self._handle)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all_names())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._find(name) >= 0
+
+    def __getitem__(self, name: str) -> TensorView:
+        index = self._find(name)
+        if index < 0:
+            raise KeyError(name)
+        return TensorView(self, index, name)
+
+    def _find(self, name: str) -> int:
+        self._check_open()
+        return lib.reader_find(self._handle, name.encode())
+
+    def _check_open(self) -> None:
+        if not self._handle:
+            raise ArgumentError("the checkpoint is closed")
+
+    def read(self, names: Iterable[str] | None = None, framework: Framework = NUMPY) -> dict[str, Any]:
+        """Tensors by name, all unless named, their chunks in parallel."""
+        wanted = self._all_names() if names is None else list(names)
+        arrays, requests = {}, []
+        for name in wanted:
+            view = self[name]
+            arrays[name], memory = framework.empty(view._dtype, view.shape)
+            requests.append((view._index, memory))
+        self._read(requests)
+        return arrays
+
+    def _read(self, requests: list[tuple[int, Memory]]) -> None:
+        list_ = (_library.ReadRequest * len(requests))()
+        for place, (index, memory) in enumerate(requests):
+            list_[place] = _library.ReadRequest(index, memory.address or None, memory.size)
+        self._call(lib.reader_read, self._handle, list_, len(requests), self.threads)
+
+    # Documents
+
+    def member(self, name: str) -> Any:
+        """A member of the metadata document; None where there is none."""
+        self._check_open()
+        return json.loads(lib.text(lambda *a: self._call(lib.reader_member, *a, None), self._handle, name.encode()))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the user says of the file."""
+        return self.member("metadata") or {}
+
+    @property
+    def policy(self) -> dict[str, Any] | None:
+        """The policy that chose the schemes, where it is recorded."""
+        return self.member("policy")
+
+    def inspect(self) -> Inspection:
+        """What the checkpoint holds, and its recorded errors and bounds."""
+        self._check_open()
+        return Inspection._of(json.loads(lib.text(lib.reader_summary, self._handle)))
+
+    def verify(
+        self,
+        against: Any = None,
+        *,
+        max_rel_l2: float | None = None,
+        max_abs: float | None = None,
+        max_update_error: float | None = None,
+        max_update_abs: float | None = None,
+        epsilon: float = 1e-8,
+        framework: Framework = NUMPY,
+    ) -> VerificationReport:
+        """Checks every byte and guarantee, and each element against an original: a path, or arrays by name.
+
+        Raises `BoundError`, with the report, where something is not as it should be.
+        """
+        self._check_open()
+        options = _library.VerifyOptions()
+        lib.verify_options_init(options)
+        options.epsilon = epsilon
+        options.threads = self.threads
+        limits = {
+            "max_rel_l2": max_rel_l2, "max_abs": max_abs, "max_update_error": max_update_error,
+            "max_update_abs": max_update_abs,
+        }
+        for name, limit in limits.items():
+            setattr(options, name, math.nan if limit is None else limit)
+        report = _library.Text()
+        alive = []
+        try:
+            if isinstance(against, Mapping):
+                tensors = (_library.Tensor * len(against))()
+                for place, (name, value) in enumerate(against.items()):
+                    tensors[place], owner = describe(name, framework.memory(value))
+                    alive.append(owner)
+                self._call(lib.verify_tensors, self._handle, tensors, len(against), options, ctypes.byref(report))
+            else:
+                original = None if against is None else os.fsencode(against)
+                self._call(lib.verify, self._handle, original, options, ctypes.byref(report))
+        except BoundError as error:
+            error.report = _report(report)
+            raise
+        else:
+            return _report(report)
+        finally:
+            lib.string_free(report)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._handle:
+            lib.reader_free(self._handle)
+            self._handle = Handle()
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<checkpoint of {len(self)} tensors>" if self._handle else "<closed checkpoint>"
+
+
+def _report(text: _library.Text) -> VerificationReport:
+    return VerificationReport._of(json.loads(ctypes.cast(text, ctypes.c_char_p).value))
