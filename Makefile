@@ -11,6 +11,7 @@ PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-v
 BUILD := .build
 VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench
+WHEELS := $(BUILD)/wheels
 QCODEC := $(BUILD)/release/qcodec
 LIBRARY := $(BUILD)/library/release/libcqcodec.so
 STATIC := $(CURDIR)/$(BUILD)/static
@@ -18,7 +19,7 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build library install demo compare bench bench-smoke test lint deps clean
+.PHONY: build library install wheel package demo test-frameworks compare bench bench-smoke test lint deps clean
 
 build: deps
 	mkdir -p $(BUILD)
@@ -80,13 +81,24 @@ $(1)/bin/pip install -q --disable-pip-version-check --no-deps bitsandbytes==0.50
 endef
 
 # A stamp beside the environment, so that an interrupted installation is done again.
-$(VENV)/.complete: Tests/Python/requirements.txt Spec/Reference/requirements.txt
+$(VENV)/.complete: Tests/Python/requirements.txt Tests/Frameworks/requirements.txt Spec/Reference/requirements.txt
 	@echo "installing Python packages into $(VENV)"
 	rm -rf $(VENV)
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -r Spec/Reference/requirements.txt -r Tests/Python/requirements.txt
 	$(call install-torch,$(VENV))
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r Tests/Frameworks/requirements.txt
 	touch $@
+
+# The package for Python with libcqcodec.so and the command inside; needs nothing but NumPy where it is installed.
+wheel: $(VENV)/.complete
+	rm -rf $(WHEELS)
+	$(VENV)/bin/pip wheel -q --disable-pip-version-check --no-deps -w $(WHEELS) ./Sources/PyQCodec
+	ls -l $(WHEELS)
+
+# Tests use the package as anyone would who installed it.
+package: wheel
+	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps --force-reinstall $(WHEELS)/*.whl
 
 demo: build
 	@mkdir -p $(BUILD)/demo
@@ -134,13 +146,20 @@ lint: deps
 	swift format lint --strict -r Package.swift Sources Tests
 
 # The Swift tests start the reference reader with this interpreter.
-test: deps $(VENV)/.complete lint build
+test: deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
+	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
+	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 	swift test --skip-build
+
+# Every test with PyTorch Lightning, Hugging Face Trainer, torch.distributed, JAX and optax, fsspec; `make test` runs one of
+# each.
+test-frameworks: package
+	$(VENV)/bin/python -m pytest -q -ra Tests/Frameworks
 
 clean:
 	rm -rf $(BUILD)

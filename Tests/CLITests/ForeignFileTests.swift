@@ -15,7 +15,8 @@ import Testing
   private static let kinds = [
     Kind(
       name: "pickle", bytes: [0x80, 4, 0x95] + text("torch"),
-      description: "a Python pickle, which is never loaded; save the state as safetensors first"),
+      description: "a Python pickle, which is never loaded here; a file of torch.save is converted by 'python -m qcodec "
+        + "convert'"),
     Kind(name: "gguf", bytes: text("GGUF\u{3}\0\0\0"), description: "a GGUF model"),
     Kind(name: "gzip", bytes: [0x1F, 0x8B, 8, 0], description: "gzip data; decompress it first"),
     Kind(name: "zstd", bytes: [0x28, 0xB5, 0x2F, 0xFD, 4, 0], description: "zstd data; decompress it first"),
@@ -31,10 +32,12 @@ import Testing
       description: "a JSON document; a model.safetensors.index.json is compressed with 'qcodec encode'",
       refusal: "the file is a JSON document without the weight_map of a safetensors index"),
     Kind(
-      name: "zip", bytes: zip([(name: "archive/data.pkl", bytes: [0x80, 2])]),
-      description: "a zip archive, as torch.save and numpy.savez write; .npz files are read by 'qcodec encode', torch "
-        + "files are to be saved as safetensors first",
-      refusal: "a torch.save archive, which holds a pickle that is never loaded; save the state as safetensors"),
+      name: "torch", bytes: zip([(name: "archive/data.pkl", bytes: [0x80, 2])]),
+      description: "a torch.save archive, whose pickle is never loaded here; use 'python -m qcodec convert'"),
+    Kind(
+      name: "zip", bytes: zip([(name: "notes.txt", bytes: [0x41])]),
+      description: "a zip archive; an .npz of numpy.savez is compressed with 'qcodec encode'",
+      refusal: "a zip archive that is no .npz: its member 'notes.txt' is no .npy array (byte 0)"),
   ]
 
   @Test func eachKindIsNamed() throws {

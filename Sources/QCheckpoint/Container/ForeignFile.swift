@@ -3,6 +3,7 @@ public enum ForeignFile: Sendable {
   case safetensors
   case numpy
   case zip
+  case torch
   case pickle
   case gguf
   case gzip
@@ -17,10 +18,10 @@ public enum ForeignFile: Sendable {
     switch self {
     case .safetensors: "a safetensors file; compress it with 'qcodec encode'"
     case .numpy: "a NumPy .npy file; compress it with 'qcodec encode'"
-    case .zip:
-      "a zip archive, as torch.save and numpy.savez write; .npz files are read by 'qcodec encode', torch files "
-        + "are to be saved as safetensors first"
-    case .pickle: "a Python pickle, which is never loaded; save the state as safetensors first"
+    case .zip: "a zip archive; an .npz of numpy.savez is compressed with 'qcodec encode'"
+    case .torch: "a torch.save archive, whose pickle is never loaded here; use 'python -m qcodec convert'"
+    case .pickle:
+      "a Python pickle, which is never loaded here; a file of torch.save is converted by 'python -m qcodec convert'"
     case .gguf: "a GGUF model"
     case .gzip: "gzip data; decompress it first"
     case .zstd: "zstd data; decompress it first"
@@ -34,6 +35,7 @@ public enum ForeignFile: Sendable {
   /// The kind of a file by its first bytes, 64 or more where it has them; nil if unknown.
   public static func identify(_ bytes: [UInt8]) -> ForeignFile? {
     func starts(_ text: String) -> Bool { bytes.starts(with: Array(text.utf8)) }
+    if isTorchArchive(bytes) { return .torch }
     if starts("PK\u{3}\u{4}") || starts("PK\u{5}\u{6}") { return .zip }
     if bytes.starts(with: [0x93] + Array("NUMPY".utf8)) { return .numpy }
     if starts("GGUF") { return .gguf }
@@ -48,5 +50,13 @@ public enum ForeignFile: Sendable {
     if text.first == UInt8(ascii: "<") { return .html }
     if text.first == UInt8(ascii: "{") { return .json }
     return nil
+  }
+
+  /// Whether the first member of a zip archive is what torch.save writes first: the pickle, in a folder of the file's name.
+  private static func isTorchArchive(_ bytes: [UInt8]) -> Bool {
+    guard bytes.starts(with: Array("PK\u{3}\u{4}".utf8)), bytes.count >= 30 else { return false }
+    let length = Int(bytes[26]) | Int(bytes[27]) << 8
+    let name = bytes[30...].prefix(length)
+    return name.count == length && name.reversed().starts(with: "/data.pkl".utf8.reversed())
   }
 }

@@ -17,7 +17,7 @@ public struct NpzFile: Sendable {
     let inflated = LastUsed<[UInt8]>()
     var arrays: [(name: String, dtype: DType, shape: [UInt64], source: any TensorSource)] = []
     for (index, member) in members.enumerated() {
-      guard member.name.hasSuffix(".npy") else { throw Self.foreign(member, among: members) }
+      guard member.name.hasSuffix(".npy") else { throw Self.foreign(member) }
       let source = NpzMemberSource(input: input, member: member, index: index, inflated: inflated)
       let name = String(member.name.dropLast(4))
       do throws(QCodecError) {
@@ -37,12 +37,7 @@ public struct NpzFile: Sendable {
     try self.init(input: InputFile(path: path))
   }
 
-  private static func foreign(_ member: ZipMember, among members: [ZipMember]) -> QCodecError {
-    if members.contains(where: { $0.name.hasSuffix("data.pkl") }) {
-      return QCodecError(
-        .notACheckpoint,
-        "a torch.save archive, which holds a pickle that is never loaded; save the state as safetensors")
-    }
+  private static func foreign(_ member: ZipMember) -> QCodecError {
     return QCodecError(
       .notACheckpoint, "a zip archive that is no .npz: its member '\(member.name)' is no .npy array",
       offset: member.offset)

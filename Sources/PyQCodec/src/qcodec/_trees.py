@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -232,7 +233,8 @@ class TreeReader:
         if "OrderedDict" in node:
             return collections.OrderedDict((_key(key), self.value(child)) for key, child in node["OrderedDict"])
         if "namedtuple" in node:
-            return Fields(_text(node["namedtuple"]), [(_text(key), self.value(child)) for key, child in node["items"]])
+            kind = _named_tuple(_text(node["namedtuple"]), tuple(_text(key) for key, _ in node["items"]))
+            return kind._make(self.value(child) for _, child in node["items"])
         return self.special_value(node)
 
     def finish(self, array: Any, node: dict) -> Any:
@@ -244,26 +246,10 @@ class TreeReader:
         raise FormatError(f"the tree document has a part of an unknown kind, {next(iter(node), 'an empty one')!r}", 37)
 
 
-class Fields(tuple):
-    """A named tuple whose class is not at hand: a tuple with its fields' values, by name too. `like` restores the class."""
-
-    def __new__(cls, name: str, items: list[tuple[str, Any]]):
-        self = super().__new__(cls, (value for _, value in items))
-        self._name = name
-        self._fields = tuple(key for key, _ in items)
-        return self
-
-    def __getattr__(self, field: str) -> Any:
-        try:
-            return self[object.__getattribute__(self, "_fields").index(field)]
-        except ValueError:
-            raise AttributeError(field) from None
-
-    def __repr__(self) -> str:
-        return f"{self._name}({', '.join(f'{key}={value!r}' for key, value in zip(self._fields, self))})"
-
-    def __reduce__(self):
-        return Fields, (self._name, list(zip(self._fields, self)))
+@functools.lru_cache(maxsize=None)
+def _named_tuple(name: str, fields: tuple[str, ...]) -> type:
+    """A class for a named tuple whose own is not at hand; `like` restores that."""
+    return collections.namedtuple(name, fields)  # noqa: PYI024 - its fields are known at run time alone
 
 
 def _text(value: Any) -> str:
@@ -310,6 +296,19 @@ def children(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
+def rebuilt(container: Any, items: list[tuple[Any, Any]]) -> Any:
+    """A container of the same kind with other values, as `children` gives them."""
+    if isinstance(container, Mapping):
+        try:
+            return type(container)(items)
+        except TypeError:
+            return dict(items)
+    values = [value for _, value in items]
+    if isinstance(container, tuple) and hasattr(container, "_make"):
+        return type(container)._make(values)
+    return type(container)(values)
+
+
 def leaves(tree: Any, path: PathKey = ()):
     """Everything in a tree that is no container, with its path; empty containers count."""
     found = children(tree)
@@ -326,10 +325,7 @@ def rename_keys(tree: Any, remap: Remap, path: PathKey = ()) -> Any:
     if found is None:
         return tree
     if not isinstance(tree, Mapping):
-        items = [rename_keys(value, remap, (*path, str(key))) for key, value in found]
-        if isinstance(tree, Fields):
-            return Fields(tree._name, list(zip(tree._fields, items)))
-        return type(tree)(items)
+        return rebuilt(tree, [(key, rename_keys(value, remap, (*path, str(key)))) for key, value in found])
     parent = renamed(path_text(path), remap) if path else ""
     result = type(tree)()
     for key, value in found:
@@ -346,10 +342,19 @@ def rename_keys(tree: Any, remap: Remap, path: PathKey = ()) -> Any:
     return result
 
 
-def match(tree: Any, like: Any, remap: Remap | None, owns: Callable[[Any], Any], expand=children, rebuild=None) -> Any:
+def match(
+    tree: Any,
+    like: Any,
+    remap: Remap | None,
+    owns: Callable[[Any], Any],
+    expand: Callable[[Any], Any] = children,
+    rebuild: Callable[[Any, list], Any] = rebuilt,
+    place: Callable[[Any, Any], Any] | None = None,
+) -> Any:
     """The loaded tree's values in the containers of `like`; raises MismatchError with every difference.
 
-    `owns` describes an array as (dtype, shape), or gives None for what is none.
+    `owns` describes an array as (dtype, shape), or gives None for what is none. `expand` and `rebuild` take containers of
+    `like` apart and put them together; `place` makes of a loaded array and the wanted one what is returned.
     """
     differences: list[str] = []
     values: dict[str, Any] = {}
@@ -364,7 +369,7 @@ def match(tree: Any, like: Any, remap: Remap | None, owns: Callable[[Any], Any],
         found = expand(wanted)
         if found:
             items = [(key, fill(value, (*path, str(key)))) for key, value in found]
-            return (rebuild or _rebuild)(wanted, items)
+            return rebuild(wanted, items)
         name = path_text(path)
         if name not in values:
             # A container that holds nothing on either side leaves no trace.
@@ -387,7 +392,7 @@ def match(tree: Any, like: Any, remap: Remap | None, owns: Callable[[Any], Any],
             return wanted
         elif type(value) is not type(wanted) and not (_number(value) and _number(wanted)):
             differences.append(f"{name}: {_kind(value, None)} in the checkpoint, {_kind(wanted, None)} wanted")
-        return value
+        return place(value, wanted) if place else value
 
     result = fill(like, ())
     for name, value in values.items():
@@ -404,15 +409,3 @@ def _number(value: Any) -> bool:
 
 def _kind(value: Any, array: Any) -> str:
     return f"an array {array[0]} {array[1]}" if array is not None else "None" if value is None else f"a {type(value).__name__}"
-
-
-def _rebuild(wanted: Any, items: list[tuple[Any, Any]]) -> Any:
-    if isinstance(wanted, Mapping):
-        try:
-            return type(wanted)(items)
-        except TypeError:
-            return dict(items)
-    values = [value for _, value in items]
-    if isinstance(wanted, tuple) and hasattr(wanted, "_make"):
-        return type(wanted)._make(values)
-    return type(wanted)(values)

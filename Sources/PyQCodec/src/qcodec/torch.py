@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,11 +20,11 @@ import torch
 from . import _save
 from ._arrays import NUMPY, TYPES, Memory
 from ._errors import FormatError
-from ._files import Checkpoint, Path, Written
+from ._files import Checkpoint, Path, Writer, Written
 from ._imports import (
     Import, block_size, float8_e4m3_table, holds, named_role, rank1_is_itself, scheme_of, swap_nibbles,
 )
-from ._schemes import Policy
+from ._schemes import Policy, Scheme
 from ._trees import PathKey, Remap, TreeReader, TreeWriter, match, rename_keys
 
 __all__ = ["load", "save", "DTYPES", "TORCH"]
@@ -170,13 +171,16 @@ class _TorchWriter(TreeWriter):
         if isinstance(value, torch.Tensor):
             return self._tensor(value, path, shown)
         if isinstance(value, Mapping):
+            if self._dequantize and (plain := _dequantized(value)) is not None:
+                return self.node(plain, path, shown)
             return self._bitsandbytes(value, path, shown) or self._lpmm(value, path, shown)
         return None
 
     def _tensor(self, value: torch.Tensor, path: PathKey, shown: PathKey) -> dict[str, Any]:
         if type(value).__name__ in _TORCHAO and type(value).__module__.startswith("torchao."):
             if self._dequantize:
-                value = value.dequantize()
+                # As the format decodes: -0 becomes 0.
+                value = value.dequantize() + 0
             elif node := self._torchao(value, path, shown):
                 return node
         node = self.array(value, TORCH, path, shown)
@@ -194,8 +198,6 @@ class _TorchWriter(TreeWriter):
             known = [name for group in groups for name in group.get("param_names", ())]
             for index, name in zip(indices, names or known if len(names or known) == len(indices) else ()):
                 self._names_by_path[(*path, "state", str(index))] = str(name)
-        if found := self._bitsandbytes(value, path, shown):
-            return found
         return self._mapping(value, path, shown)
 
     # States of other systems
@@ -209,7 +211,7 @@ class _TorchWriter(TreeWriter):
 
     def _bitsandbytes(self, value: Mapping, path: PathKey, shown: PathKey) -> Any:
         """A parameter's state with state1, qmap1, absmax1 (and so on): the three become the parts of one stream."""
-        states = [key for key in ("state1", "state2") if _is_bitsandbytes(value, key)]
+        states = [key for key in _PLAIN if _is_bitsandbytes(value, key)]
         if not states:
             return None
         parts: dict[str, Any] = {}
@@ -223,11 +225,6 @@ class _TorchWriter(TreeWriter):
             aligned = scales.ndim == 1 or (codes.size // len(scales)) % (block or 1) == 0
             if scheme is None or not aligned or not holds(scheme, scales, codes.reshape(-1)):
                 continue
-            if self._dequantize:
-                decoded = torch.from_numpy(table[codes.reshape(-1)] * np.repeat(scales.reshape(-1), block)[: codes.size])
-                parts[key] = self.array(decoded.reshape(codes.shape), TORCH, (*path, key), (*shown, _PLAIN[key]))
-                parts[f"qmap{number}"] = parts[f"absmax{number}"] = _LEFT_OUT
-                continue
             name = self._add_import(
                 (*shown, key), codes.shape, scheme, scales.reshape(-1), codes, named_role(key, len(states) > 1))
             parts[key] = {"codes": name}
@@ -235,9 +232,7 @@ class _TorchWriter(TreeWriter):
             parts[f"absmax{number}"] = {"scales": name, "shape": list(scales.shape)}
         items = []
         for key, child in value.items():
-            node = parts[key] if key in parts else self.node(child, (*path, str(key)), (*shown, str(key)))
-            if node is not _LEFT_OUT:
-                items.append([_PLAIN.get(key, key) if self._dequantize and key in parts else key, node])
+            items.append([key, parts[key] if key in parts else self.node(child, (*path, str(key)), (*shown, str(key)))])
         return {"dict": items} if parts else None
 
     def _torchao(self, value: torch.Tensor, path: PathKey, shown: PathKey) -> Any:
@@ -269,26 +264,21 @@ class _TorchWriter(TreeWriter):
             if found is None:
                 continue
             shape, scheme, scales, codes, tail = found
-            if self._dequantize:
-                decoded = torch.from_numpy(_decoded(shape, scheme, scales, codes))
-                parts[key] = self.array(decoded, TORCH, (*path, key), (*shown, key))
-                parts[f"{key}_qstate"] = _LEFT_OUT
-                continue
             name = self._add_import((*shown, key), shape, scheme, scales, codes, named_role(key, True))
             parts[key] = {"lpmm": name, "tail": tail.tobytes().hex(), "dtype": str(value[key].dtype).removeprefix("torch.")}
         if not parts:
             return None
-        items = []
-        for key, child in value.items():
-            node = parts[key] if key in parts else self.node(child, (*path, str(key)), (*shown, str(key)))
-            if node is not _LEFT_OUT:
-                items.append([key, node])
-        return {"dict": items}
+        return {
+            "dict": [
+                [key, parts[key] if key in parts else self.node(child, (*path, str(key)), (*shown, str(key)))]
+                for key, child in value.items()
+            ]
+        }
 
 
-_LEFT_OUT = {"left out": True}
-# What bitsandbytes' states are in torch.optim.
+# What bitsandbytes' states are in torch.optim, and where it has kept them since 2026.
 _PLAIN = {"state1": "exp_avg", "state2": "exp_avg_sq"}
+_WRAPPED = "__bnb_optimizer_quant_state__"
 _TORCHAO = ("OptimState8bit", "OptimState4bit", "OptimStateFp8")
 
 
@@ -344,17 +334,45 @@ def _lpmm_parts(packed: torch.Tensor, described: Mapping):
     return (shape, scheme, scales, codes, tail) if scheme and holds(scheme, scales, codes) else None
 
 
-def _decoded(shape, scheme, scales: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The values of codes and scales, by the library."""
-    import io
+def _dequantized(value: Mapping) -> dict | None:
+    """A parameter's state of bitsandbytes or lpmm as torch.optim has it; None for what is none of theirs."""
+    if isinstance(value.get(_WRAPPED), Mapping):
+        rest = {key: child for key, child in value.items() if key != _WRAPPED}
+        return rest | (_dequantized(value[_WRAPPED]) or dict(value[_WRAPPED]))
+    result: dict[Any, Any] = {}
+    left_out: set[str] = set()
+    for key, child in value.items():
+        if key in _PLAIN and _is_bitsandbytes(value, key):
+            number = key[-1]
+            codes, table, scales = (value[name + number].detach().cpu() for name in ("state", "qmap", "absmax"))
+            block = block_size(codes.numel(), scales.numel())
+            if block is None:
+                return None
+            each = scales.reshape(-1).repeat_interleave(block)[: codes.numel()].reshape(codes.shape)
+            # As the format decodes: -0 becomes 0.
+            result[_PLAIN[key]] = table[codes.long()] * each + 0
+            left_out |= {f"qmap{number}", f"absmax{number}"}
+        elif key in _PLAIN and isinstance(child, torch.Tensor) and child.is_floating_point():
+            # A small parameter, whose state was never quantized.
+            result[_PLAIN[key]] = child
+            left_out.add(key)
+        elif isinstance(described := value.get(f"{key}_qstate"), Mapping) and isinstance(child, torch.Tensor):
+            if (found := _lpmm_parts(child, described)) is None:
+                return None
+            result[key] = torch.from_numpy(_values(*found[:4]))
+            left_out.add(f"{key}_qstate")
+        elif key not in left_out:
+            result[key] = child
+    return {key: child for key, child in result.items() if key not in left_out} if left_out else None
 
-    from ._files import Writer
 
+def _values(shape: tuple[int, ...], scheme: Scheme, scales: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """What codes and scales decode to."""
     file = io.BytesIO()
-    with Writer(file) as writer:
-        writer.add_codes("decoded", shape, scheme, scales, codes)
+    with Writer(file, compression="none") as writer:
+        writer.add_codes("values", shape, scheme, scales, codes)
     with Checkpoint(file) as checkpoint:
-        return checkpoint["decoded"].numpy()
+        return checkpoint["values"].numpy()
 
 
 # Names of parameters
@@ -407,6 +425,10 @@ class _TorchReader(TreeReader):
             self._moved[id(array)] = moved
         return self._moved[id(array)]
 
+    def _value(self, node: dict) -> Any:
+        value = super()._value(node)
+        return (_dequantized(value) or value) if self._dequantize and type(value) is dict else value
+
     def special_value(self, node: dict) -> Any:
         if "torch.dtype" in node:
             dtype = getattr(torch, node["torch.dtype"], None)
@@ -419,8 +441,6 @@ class _TorchReader(TreeReader):
             return torch.Size(node["torch.Size"])
         if "codes" in node:
             name = node["codes"]
-            if self._dequantize:
-                return self._values(name, node)
             return self._tensor(self._part(name)[1].reshape(self._checkpoint[name].shape), node)
         if "scales" in node:
             return self._tensor(self._part(node["scales"])[0].reshape(node["shape"]), node)
@@ -461,8 +481,6 @@ class _TorchReader(TreeReader):
         return subclass_fp8.OptimStateFp8(codes.view(torch.float8_e4m3fn).view(view.shape), scales, dtype)
 
     def _lpmm(self, node: dict) -> torch.Tensor:
-        if self._dequantize:
-            return self._values(node["lpmm"], node)
         _, codes, _ = self._part(node["lpmm"])
         packed = np.concatenate([swap_nibbles(codes), np.frombuffer(bytes.fromhex(node["tail"]), np.uint8)])
         return self._tensor(packed, node).view(getattr(torch, node["dtype"]))
