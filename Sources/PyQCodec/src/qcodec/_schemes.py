@@ -46,6 +46,9 @@ class Scheme:
         """The scheme as policies hold it."""
         members = dataclasses.asdict(self)
         del members["is_import"]
+        if members["seed"] is not None and members["seed"] >= 2**63:
+            # Beyond JSON's integers as policies read them.
+            members["seed"] = str(members["seed"])
         return {key: value for key, value in members.items() if value is not None}
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import NUMPY, Framework, Memory
-from ._errors import ArgumentError, FormatError, MismatchError
+from ._errors import ArgumentError, FormatError, MismatchError, QCodecError
 from ._files import Checkpoint
 
 MEMBER = "tree"
@@ -149,6 +149,7 @@ class TreeReader:
         default = document.get("arrays")
         self._default = self._frameworks.get(default, next(iter(self._frameworks.values())))
         self._arrays: dict[tuple[str, str], Any] = {}
+        self._parts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def tree(self) -> Any:
         """The tree; all arrays are read at once."""
@@ -195,11 +196,11 @@ class TreeReader:
     def _children(self, node: dict) -> Iterable[Any]:
         for kind in ("list", "tuple"):
             if kind in node:
-                return node[kind]
+                return _list(node[kind])
         for kind in ("dict", "OrderedDict"):
             if kind in node:
-                return [child for _, child in node[kind]]
-        return [child for _, child in node["items"]] if "items" in node else []
+                return [child for _, child in _list(node[kind])]
+        return [child for _, child in _list(node["items"])] if "items" in node else []
 
     def value(self, node: Any) -> Any:
         """The value of a document."""
@@ -208,7 +209,7 @@ class TreeReader:
         try:
             return self._value(node)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
-            if isinstance(error, FormatError):
+            if isinstance(error, QCodecError):
                 raise
             raise _corrupt(error) from None
 
@@ -221,28 +222,52 @@ class TreeReader:
         if "int" in node:
             return int(node["int"])
         if "complex" in node:
-            return complex(*map(float, node["complex"]))
+            real, imaginary = node["complex"]
+            return complex(float(real), float(imaginary))
         if "bytes" in node:
             return base64.b64decode(node["bytes"], validate=True)
         if "list" in node:
-            return [self.value(child) for child in node["list"]]
+            return [self.value(child) for child in _list(node["list"])]
         if "tuple" in node:
-            return tuple(self.value(child) for child in node["tuple"])
+            return tuple(self.value(child) for child in _list(node["tuple"]))
         if "dict" in node:
-            return {_key(key): self.value(child) for key, child in node["dict"]}
+            return {_key(key): self.value(child) for key, child in _list(node["dict"])}
         if "OrderedDict" in node:
-            return collections.OrderedDict((_key(key), self.value(child)) for key, child in node["OrderedDict"])
+            return collections.OrderedDict((_key(key), self.value(child)) for key, child in _list(node["OrderedDict"]))
         if "namedtuple" in node:
             kind = _named_tuple(_text(node["namedtuple"]), tuple(_text(key) for key, _ in node["items"]))
             return kind._make(self.value(child) for _, child in node["items"])
         return self.special_value(node)
+
+    def part(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Scales, codes and table of an imported stream."""
+        if name not in self._parts:
+            view = self._checkpoint[name]
+            self._parts[name] = (*view.codes(), view.table())
+        return self._parts[name]
 
     def finish(self, array: Any, node: dict) -> Any:
         """An array as the node wants it."""
         return array
 
     def special_value(self, node: dict) -> Any:
-        """The value of a node that only a framework knows."""
+        """The value of a node that is some framework's: here what NumPy and text can say of it."""
+        for kind in ("torch.dtype", "torch.device"):
+            if kind in node:
+                return _text(node[kind])
+        if "torch.Size" in node:
+            return tuple(_list(node["torch.Size"]))
+        if "codes" in node:
+            name = _text(node["codes"])
+            return self.part(name)[1].reshape(self._checkpoint[name].shape)
+        if "scales" in node:
+            return self.part(_text(node["scales"]))[0].reshape(_list(node["shape"]))
+        if "table" in node:
+            return self.part(_text(node["table"]))[2]
+        for kind in ("torchao", "lpmm", "key", "shards", "object"):
+            if kind in node:
+                module = "qcodec.jax" if kind in ("key", "shards", "object") else "qcodec.torch"
+                raise ArgumentError(f"the tree holds what {module} saved ({kind}); load it with that")
         raise FormatError(f"the tree document has a part of an unknown kind, {next(iter(node), 'an empty one')!r}", 37)
 
 
@@ -255,6 +280,12 @@ def _named_tuple(name: str, fields: tuple[str, ...]) -> type:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("a name is no text")
+    return value
+
+
+def _list(value: Any) -> list:
+    if not isinstance(value, list):
+        raise TypeError("a list of values is none")
     return value
 
 

@@ -411,7 +411,6 @@ class _TorchReader(TreeReader):
         super().__init__(checkpoint, [TORCH, NUMPY])
         self._place = _placer(map_location)
         self._dequantize = dequantize
-        self._parts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._moved: dict[int, torch.Tensor] = {}
 
     def finish(self, array: Any, node: dict) -> Any:
@@ -439,24 +438,12 @@ class _TorchReader(TreeReader):
             return torch.device(node["torch.device"])
         if "torch.Size" in node:
             return torch.Size(node["torch.Size"])
-        if "codes" in node:
-            name = node["codes"]
-            return self._tensor(self._part(name)[1].reshape(self._checkpoint[name].shape), node)
-        if "scales" in node:
-            return self._tensor(self._part(node["scales"])[0].reshape(node["shape"]), node)
-        if "table" in node:
-            return self._tensor(self._part(node["table"])[2], node)
         if "torchao" in node:
             return self._torchao(node)
         if "lpmm" in node:
             return self._lpmm(node)
-        return super().special_value(node)
-
-    def _part(self, name: str):
-        if name not in self._parts:
-            view = self._checkpoint[name]
-            self._parts[name] = (*view.codes(), view.table())
-        return self._parts[name]
+        value = super().special_value(node)
+        return self._tensor(value, node) if isinstance(value, np.ndarray) else value
 
     def _tensor(self, array: np.ndarray, node: dict) -> torch.Tensor:
         return self._place(torch.from_numpy(np.array(array)), node.get("device", "cpu"))
@@ -472,7 +459,7 @@ class _TorchReader(TreeReader):
         except ImportError:
             raise ImportError("this state is torchao's: pip install torchao, or load it with dequantize=True") from None
         view = self._checkpoint[node["of"]]
-        scales, codes, table = (self._tensor(part, node) for part in self._part(node["of"]))
+        scales, codes, table = (self._tensor(part, node) for part in self.part(node["of"]))
         dtype, signed = getattr(torch, node["dtype"]), bool(node["signed"])
         if node["torchao"] == "OptimState8bit":
             return subclass_8bit.OptimState8bit(codes.view(view.shape), scales, table, signed, dtype)
@@ -481,7 +468,7 @@ class _TorchReader(TreeReader):
         return subclass_fp8.OptimStateFp8(codes.view(torch.float8_e4m3fn).view(view.shape), scales, dtype)
 
     def _lpmm(self, node: dict) -> torch.Tensor:
-        _, codes, _ = self._part(node["lpmm"])
+        _, codes, _ = self.part(node["lpmm"])
         packed = np.concatenate([swap_nibbles(codes), np.frombuffer(bytes.fromhex(node["tail"]), np.uint8)])
         return self._tensor(packed, node).view(getattr(torch, node["dtype"]))
 
