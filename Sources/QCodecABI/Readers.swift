@@ -131,7 +131,9 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
   unsafe perform(error) { () throws(QCodecError) in
     let reader = try unsafe checkpoint(handle)
     var wanted: [(tensor: Int, target: UnsafeMutableRawBufferPointer)] = unsafe []
-    for unsaferequest in unsafe try elements(requests, count, "requests") {
+    let requests = try unsafe elements(requests, count, "requests")
+    for index in 0..<count {
+      let request = unsafe requests[index]
       unsafe wanted.append((try number(request.tensor, reader), try room(request.target, request.size, "target")))
     }
     try unsafe reader.read(wanted, threads: threadCount(threads))
@@ -229,7 +231,9 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     var inputs: [InputTensor] = []
-    for unsafetensor in unsafe try elements(tensors, count, "tensors") {
+    let tensors = try unsafe elements(tensors, count, "tensors")
+    for index in 0..<count {
+      let tensor = unsafe tensors[index]
       let summary = try unsafe tensor.summary()
       let source = try unsafe tensor.source()
       let size = try summary.dtype.byteCount(elements: TensorLayout.elementCount(of: summary.shape))

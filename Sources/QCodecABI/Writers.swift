@@ -153,7 +153,7 @@ private struct Batch {
   init(_ tensors: UnsafeBufferPointer<qcodec_tensor>, policy: Policy) throws(QCodecError) {
     isDropped = Array(repeating: false, count: tensors.count)
     var summaries: [TensorSummary] = []
-    for unsafetensor in unsafe tensors { summaries.append(try unsafe tensor.summary()) }
+    for index in 0..<tensors.count { summaries.append(try unsafe tensors[index].summary()) }
     let plan = try policy.plan(summaries)
     var isPartner = isDropped
     for planned in plan { if let partner = planned.partner { isPartner[partner] = true } }
