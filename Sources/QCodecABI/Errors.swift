@@ -107,9 +107,12 @@ func textBytes(_ argument: UnsafePointer<CChar>?, _ length: Int, _ name: String)
   try unsafe [UInt8](bytes(argument, length, name))
 }
 
+/// More bytes than any process can address: sizes from here on are mistakes.
+private let addressSpace = 1 << 56
+
 /// Memory that an argument points to; throws for NULL, unless there are no bytes, and for a size beyond what can be.
 func bytes(_ pointer: UnsafeRawPointer?, _ size: Int, _ name: String) throws(QCodecError) -> UnsafeRawBufferPointer {
-  guard size >= 0 else { throw invalid("\(name) has an impossible size") }
+  guard (0..<addressSpace).contains(size) else { throw invalid("\(name) has an impossible size") }
   guard unsafe pointer != nil || size == 0 else { throw invalid("\(name) is NULL") }
   return unsafe UnsafeRawBufferPointer(start: pointer, count: size)
 }
@@ -125,7 +128,7 @@ func room(
 func elements<Element>(
   _ pointer: UnsafePointer<Element>?, _ count: Int, _ name: String
 ) throws(QCodecError) -> UnsafeBufferPointer<Element> {
-  guard count >= 0, count <= Int.max / MemoryLayout<Element>.stride else {
+  guard (0..<addressSpace / MemoryLayout<Element>.stride).contains(count) else {
     throw invalid("\(name) has an impossible size")
   }
   guard unsafe pointer != nil || count == 0 else { throw invalid("\(name) is NULL") }

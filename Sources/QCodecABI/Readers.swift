@@ -76,8 +76,8 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
   guard let reader = try? unsafe checkpoint(handle), let index = try? number(tensor, reader) else { return 0 }
   var text = reader.tensor(index).name
   return text.withUTF8 { bytes in
-    if let name = unsafe name, capacity > 0 {
-      let count = min(bytes.count, capacity - 1)
+    if let name = unsafe name, capacity != 0 {
+      let count = Int(min(UInt(bytes.count), UInt(bitPattern: capacity) - 1))
       for place in 0..<count { unsafe name[place] = CChar(bitPattern: bytes[place]) }
       unsafe name[count] = 0
     }
@@ -242,7 +242,9 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
           .shapeMismatch, "\(summary.dtype.name) \(summary.shape) has \(size) bytes, its source \(source.byteCount)",
           tensor: summary.name)
       }
-      inputs.append(InputTensor(name: summary.name, dtype: summary.dtype, shape: summary.shape, source: source))
+      inputs.append(
+        InputTensor(
+          name: summary.name, dtype: summary.dtype, shape: summary.shape, source: source, role: summary.role))
     }
     let document = InputDocument(tensors: inputs, metadata: [:], kind: "tensors in memory", files: [])
     try unsafe verify(checkpoint(handle), against: document, options, report)

@@ -132,7 +132,7 @@ private func checked(_ scheme: Scheme) throws(QCodecError) -> SchemeBox {
   guard let scheme = try? unsafe scheme(handle),
     let entries = try? TensorLayout(dtype: .f32, shape: [64, 64], scheme: scheme).table?.entries
   else { return 0 }
-  if let table = unsafe table, capacity >= entries.count {
+  if let table = unsafe table, UInt(bitPattern: capacity) >= entries.count {
     unsafe table.update(from: entries, count: entries.count)
   }
   return entries.count

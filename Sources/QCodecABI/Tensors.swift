@@ -29,10 +29,11 @@ extension qcodec_measured {
 private func room(
   _ pointer: UnsafeMutableRawPointer?, _ capacity: Int, exactly size: Int
 ) throws(QCodecError) -> UnsafeMutableRawBufferPointer {
+  let buffer = try unsafe room(pointer, capacity, "stream")
   guard capacity >= size else {
     throw QCodecError(.bufferTooSmall, "the stream has \(size) bytes, the buffer \(capacity)")
   }
-  return try unsafe room(pointer, size, "stream")
+  return unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<size])
 }
 
 private func codec(
@@ -166,13 +167,14 @@ extension qcodec_tensor {
   func summary() throws(QCodecError) -> TensorSummary {
     let name = try unsafe text(name, "a tensor's name")
     do throws(QCodecError) {
-      return try unsafe TensorSummary(name: name, dtype: elementType(dtype), shape: QCodecABI.shape(shape, dims))
+      return try unsafe TensorSummary(
+        name: name, dtype: elementType(dtype), shape: QCodecABI.shape(shape, dims), role: statedRole())
     } catch {
       throw QCodecError(error.code, error.message, tensor: name)
     }
   }
 
-  func statedRole() throws(QCodecError) -> Role {
+  private func statedRole() throws(QCodecError) -> Role {
     guard let role = unsafe UInt8(exactly: role).flatMap(Role.init(rawValue:)) else {
       throw invalid("\(unsafe role) is no role")
     }

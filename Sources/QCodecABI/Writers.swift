@@ -43,6 +43,13 @@ final class WriterBox {
 
   var nonFinite: NonFinitePolicy { keepNonFinite ? .raw : .error }
 
+  /// A document to be a member of the metadata, while there is still a file to put it in.
+  func document(_ json: UnsafePointer<CChar>?, _ length: Int) throws(QCodecError) -> JSONValue {
+    guard writer.isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete") }
+    guard length <= 256 << 20 else { throw QCodecError(.limitExceeded, "metadata above 256 MiB") }
+    return try JSONValue(parsing: unsafe textBytes(json, length, "json"))
+  }
+
   deinit { writer.abort() }
 }
 
@@ -108,9 +115,10 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
   _ handle: OpaquePointer?, _ json: UnsafePointer<CChar>?, _ length: Int, _ error: ErrorPlace
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
-    let document = try JSONValue(parsing: unsafe textBytes(json, length, "json"))
+    let box = try unsafe box(handle)
+    let document = try unsafe box.document(json, length)
     guard document.objectValue != nil else { throw invalid("the metadata are no JSON object") }
-    try unsafe box(handle).members["metadata"] = document
+    box.members["metadata"] = document
   }
 }
 
@@ -119,12 +127,12 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
   _ error: ErrorPlace
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
+    let box = try unsafe box(handle)
     let member = try unsafe text(member, "member")
     guard member != "metadata", member != "policy" else {
       throw invalid("'\(member)' has a meaning of its own in the format")
     }
-    let document = try JSONValue(parsing: unsafe textBytes(json, length, "json"))
-    try unsafe box(handle).members[member] = document
+    box.members[member] = try unsafe box.document(json, length)
   }
 }
 
@@ -189,7 +197,7 @@ private struct Batch {
     let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
     let summary = try unsafe tensor.summary()
     try unsafe box.writer.add(
-      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: summary.role,
       encoding: unsafe encoding(schemeHandle), source: tensor.source(), nonFinite: box.nonFinite)
   }
 }
@@ -212,8 +220,8 @@ private func encoding(_ handle: OpaquePointer?) throws(QCodecError) -> Encoding 
     let summary = try unsafe tensor.summary()
     guard let next = unsafe next else { throw invalid("next is NULL") }
     let total = try summary.dtype.byteCount(elements: TensorLayout.elementCount(of: summary.shape))
-    try unsafe box.writer.add(
-      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+    try box.writer.add(
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: summary.role,
       encoding: unsafe encoding(schemeHandle)
     ) { sink throws(QCodecError) in
       try unsafe push(total, into: sink, next, context)
@@ -246,8 +254,8 @@ private func push(
   unsafe perform(error) { () throws(QCodecError) in
     let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
     let summary = try unsafe tensor.summary()
-    try unsafe box.writer.addImport(
-      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: tensor.statedRole(),
+    try box.writer.addImport(
+      name: summary.name, dtype: summary.dtype, shape: summary.shape, role: summary.role,
       scheme: unsafe scheme(schemeHandle), scales: unsafe BorrowedSource(bytes(scales, scalesSize, "scales")),
       codes: unsafe BorrowedSource(bytes(codes, codesSize, "codes")))
   }

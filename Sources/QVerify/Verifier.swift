@@ -152,7 +152,7 @@ public struct Verifier: Sendable {
     guard !names.isEmpty else { return }
     let policy = try reader.metadata()["policy"].map { document throws(QCodecError) in try Policy(json: document) }
     let plan = try policy?.plan(
-      original.tensors.map { TensorSummary(name: $0.name, dtype: $0.dtype, shape: $0.shape) })
+      original.tensors.map { TensorSummary(name: $0.name, dtype: $0.dtype, shape: $0.shape, role: $0.role) })
     for (index, tensor) in original.tensors.enumerated() where names.contains(tensor.name) {
       if case .drop? = plan?[index].decision { continue }
       report.add(

@@ -261,7 +261,9 @@ typedef struct {
 
 /// Bytes of the stream of a tensor: exact. dtype: QCODEC_F32, QCODEC_F16 or QCODEC_BF16; shape: dims lengths, 32 at most.
 ///
-/// A stream has no header: shape, dtype and scheme are the caller's to keep. Checkpoints keep them.
+/// A stream has no header: shape, dtype and scheme are the caller's to keep. Checkpoints keep them. Gives
+/// QCODEC_UNSUPPORTED_SCHEME for another dtype or a scheme that does not suit the tensor, QCODEC_INVALID_SHAPE for more
+/// dims, QCODEC_LIMIT_EXCEEDED for a shape beyond 2^63 bytes; so do all functions that take a shape.
 qcodec_status qcodec_encoded_size(
   const qcodec_scheme *scheme, int32_t dtype, const uint64_t *shape, size_t dims, size_t *size, qcodec_error **error);
 
@@ -370,12 +372,12 @@ qcodec_status qcodec_writer_create_function(
   qcodec_error **error);
 
 /// Sets the user metadata: a JSON object, 256 MiB at most, kept as the document's member `metadata`, where values are
-/// strings by convention. Gives QCODEC_INVALID_JSON, QCODEC_LIMIT_EXCEEDED.
+/// strings by convention. Gives QCODEC_INVALID_JSON, QCODEC_LIMIT_EXCEEDED, QCODEC_WRITER_CLOSED.
 qcodec_status qcodec_writer_set_metadata(
   qcodec_writer *writer, const char *json, size_t length, qcodec_error **error);
 
 /// Sets another member of the metadata document, any JSON value, for programs that keep more beside their tensors. Names
-/// that the format gives a meaning (`metadata`, `policy`) are refused.
+/// that the format gives a meaning (`metadata`, `policy`) are refused. Gives what qcodec_writer_set_metadata gives.
 qcodec_status qcodec_writer_set_member(
   qcodec_writer *writer, const char *member, const char *json, size_t length, qcodec_error **error);
 

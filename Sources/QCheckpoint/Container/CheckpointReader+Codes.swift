@@ -14,7 +14,8 @@ extension CheckpointReader {
   ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
   ///
   /// Throws `invalidArgument` for a lossless tensor, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
-  /// `invalidScale` and `invalidCode` for what no encoder writes, and as `payload(ofChunk:)`.
+  /// `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as
+  /// `payload(ofChunk:)`.
   public func readCodes(
     tensor index: Int, scales: UnsafeMutableRawBufferPointer, codes: UnsafeMutableRawBufferPointer,
     threads: Int = availableThreads()
@@ -27,17 +28,33 @@ extension CheckpointReader {
         .shapeMismatch, "room for \(scales.count) bytes of scales and \(codes.count) of codes, not \(sizes)",
         tensor: tensor(index).name)
     }
-    let vector = try self.scales(of: index)
-    let decoder = try ChunkDecoder(layout: layout, scales: vector)
-    unsafe vector.withUnsafeBytes { unsafe scales.copyMemory(from: $0) }
+    do throws(QCodecError) {
+      let decoder = try decoder(of: index, layout: layout)
+      unsafe decoder.scales.withUnsafeBytes { unsafe scales.copyMemory(from: $0) }
+      try unsafe readCodes(tensor: index, by: decoder, scales: scales, codes: codes, threads: threads)
+    } catch {
+      throw error.named(tensor(index).name)
+    }
+  }
+
+  private func readCodes(
+    tensor index: Int, by decoder: ChunkDecoder, scales: UnsafeMutableRawBufferPointer,
+    codes: UnsafeMutableRawBufferPointer, threads: Int
+  ) throws(QCodecError) {
+    let layout = decoder.layout
     let places = directory.places(index)
     // Safe: every chunk writes bytes of its own, and the buffers outlive the call.
     nonisolated(unsafe) let targets = unsafe (scales: scales, codes: codes)
     try parallelFor(count: layout.codeChunkCount, threads: threads) { chunk throws(QCodecError) in
       let part = layout.importPart(ofChunk: chunk)
       let payload = self.pool.buffer(part.scaleBytes + part.codeBytes)
-      try unsafe self.readPayload(ofChunk: places.data(chunk), into: payload.bytes)
-      try unsafe decoder.check(chunk: chunk, payload: payload.contents)
+      let place = places.data(chunk)
+      try unsafe self.readPayload(ofChunk: place, into: payload.bytes)
+      do throws(QCodecError) { try unsafe decoder.check(chunk: chunk, payload: payload.contents) } catch {
+        var located = error
+        located.offset = self.chunk(place).offset
+        throw located
+      }
       let (start, middle) = (Int(part.scales), part.scaleBytes)
       unsafe UnsafeMutableRawBufferPointer(rebasing: targets.scales[start..<start + middle])
         .copyMemory(from: .init(rebasing: payload.contents[..<middle]))

@@ -82,7 +82,8 @@ extension CheckpointReader {
     return TensorContents.Part(decoder: decoder, places: directory.places(index))
   }
 
-  private func decoder(of index: Int, layout: TensorLayout) throws(QCodecError) -> ChunkDecoder {
+  /// What decodes a quantized tensor's chunks; throws as `scales(of:)`, with the place of the chunk.
+  func decoder(of index: Int, layout: TensorLayout) throws(QCodecError) -> ChunkDecoder {
     do throws(QCodecError) {
       return try ChunkDecoder(layout: layout, scales: try scales(of: index))
     } catch {

@@ -12,7 +12,8 @@ extension CheckpointWriter {
   ///
   /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`; `unsupportedScheme` for `log`,
   /// the update domain and a scaling that the shape does not have; `shapeMismatch` for sources of another size;
-  /// `invalidScale` and `invalidCode` for what no reader would take, which abort the file.
+  /// `invalidScale` with its byte among the scales and `invalidCode` with its element, or its byte among the codes, for
+  /// what no reader would take; these abort the file.
   public func addImport(
     name: String, dtype: DType = .f32, shape: [UInt64], role: Role = .other, scheme: Scheme,
     scales: any TensorSource, codes: any TensorSource
@@ -40,7 +41,9 @@ extension CheckpointWriter {
         let payload = pool.buffer(part.scaleBytes + part.codeBytes)
         try unsafe scales.read(at: part.scales, into: .init(rebasing: payload.bytes[..<part.scaleBytes]))
         try unsafe codes.read(at: part.codes, into: .init(rebasing: payload.bytes[part.scaleBytes...]))
-        try unsafe decoder.check(chunk: index, payload: payload.contents)
+        do throws(QCodecError) { try unsafe decoder.check(chunk: index, payload: payload.contents) } catch {
+          throw part.located(error)
+        }
         return try chunks.finish(payload, kind: .codes)
       }
       // Nothing is known of the encoder.
@@ -81,15 +84,31 @@ extension TensorLayout {
   var codeByteCount: Int { scheme.bits == 8 ? Int(elementCount) : Int((elementCount + 1) / 2) }
 
   /// Where a chunk's block scales and codes lie among those of the whole tensor.
-  func importPart(ofChunk index: Int) -> (scales: UInt64, scaleBytes: Int, codes: UInt64, codeBytes: Int) {
+  func importPart(ofChunk index: Int) -> ImportPart {
     let range = elements(ofChunk: index)
     let count = Int(range.upperBound - range.lowerBound)
     let scaleBytes = blockByteCount(elements: count)
     let whole = UInt64(index)
     // Chunks before this one are whole, of an even number of codes.
-    return (
-      whole * UInt64(blockByteCount(elements: Self.chunkElements)), scaleBytes,
-      range.lowerBound * UInt64(scheme.bits) / 8, payloadByteCount(ofChunk: index) - scaleBytes
-    )
+    return ImportPart(
+      scales: whole * UInt64(blockByteCount(elements: Self.chunkElements)), scaleBytes: scaleBytes,
+      codes: range.lowerBound * UInt64(scheme.bits) / 8, codeBytes: payloadByteCount(ofChunk: index) - scaleBytes)
+  }
+}
+
+/// Where a chunk's block scales and codes begin among those of the whole tensor, and how many bytes they have.
+struct ImportPart {
+  let scales: UInt64
+  let scaleBytes: Int
+  let codes: UInt64
+  let codeBytes: Int
+
+  /// An error with a place in the chunk, with that among the scales or codes as they were given.
+  func located(_ error: QCodecError) -> QCodecError {
+    guard let offset = error.offset else { return error }
+    var located = error
+    let isScale = offset < UInt64(scaleBytes)
+    located.offset = isScale ? scales + offset : codes + (offset - UInt64(scaleBytes))
+    return located
   }
 }

@@ -47,7 +47,8 @@ public final class CheckpointWriter {
   private(set) var names: Set<[UInt8]> = []
   private var metadata: [UInt8] = []
   private(set) var summary = WriteSummary()
-  private var isOpen = true
+  /// Whether tensors can be added: until `finish`, `abort` or a failure.
+  package private(set) var isOpen = true
   /// Tensors with chunks so far, by which frames count.
   private(set) var nextOrdinal: UInt32 = 0
   private var pairs: [PairRecord] = []

@@ -41,6 +41,11 @@ import Synchronization
 
   /// Prepares to replace the file at `path`, through a symbolic link if it is one, even to nothing; throws `io`.
   package init(path: String) throws(QCodecError) {
+    // Nothing could be put in its place in the end.
+    if path.isEmpty {
+      errno = ENOENT
+      throw systemError("create")
+    }
     var status = stat()
     let exists = unsafe stat(path, &status) == 0
     if exists, status.st_mode & S_IFMT != S_IFREG {

@@ -10,13 +10,16 @@ public struct InputTensor: Sendable {
   public let shape: [UInt64]
   /// Its bytes, C order, little-endian.
   public let source: any TensorSource
+  /// What it is to the optimizer, where its name does not tell.
+  public let role: Role
 
   /// Describes a tensor.
-  public init(name: String, dtype: DType, shape: [UInt64], source: any TensorSource) {
+  public init(name: String, dtype: DType, shape: [UInt64], source: any TensorSource, role: Role = .other) {
     self.name = name
     self.dtype = dtype
     self.shape = shape
     self.source = source
+    self.role = role
   }
 }
 

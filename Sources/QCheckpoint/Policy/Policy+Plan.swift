@@ -8,18 +8,21 @@ public struct TensorSummary: Sendable {
   public let dtype: DType
   /// The lengths of its axes, C order.
   public let shape: [UInt64]
+  /// What it is to the optimizer, where its name does not tell.
+  public let role: Role
 
   /// Describes a tensor.
-  public init(name: String, dtype: DType, shape: [UInt64]) {
+  public init(name: String, dtype: DType, shape: [UInt64], role: Role = .other) {
     self.name = name
     self.dtype = dtype
     self.shape = shape
+    self.role = role
   }
 }
 
 /// What a policy makes of one tensor of a checkpoint.
 public struct PlannedTensor: Sendable {
-  /// The role that its name tells.
+  /// The role that its name tells, or that was stated.
   public let role: Role
   /// What becomes of it.
   public let decision: Policy.Decision
@@ -34,7 +37,10 @@ extension Policy {
   /// fallback, and the reason. Throws `limitExceeded` where an element count exceeds 64 bits.
   public func plan(_ tensors: [TensorSummary]) throws(QCodecError) -> [PlannedTensor] {
     let recognizer = RoleRecognizer(names: tensors.map(\.name))
-    let roles = tensors.map { recognizer.role(of: $0.name) }
+    let roles = tensors.map { tensor in
+      let role = recognizer.role(of: tensor.name)
+      return role == .other ? tensor.role : role
+    }
     var decisions: [Decision] = []
     for (tensor, role) in zip(tensors, roles) {
       decisions.append(try decide(name: tensor.name, role: role, dtype: tensor.dtype, shape: tensor.shape))

@@ -4,7 +4,8 @@ import CQCodecKernels
 public struct ChunkDecoder: Sendable {
   /// How the tensor lies in chunks.
   public let layout: TensorLayout
-  private let scales: [Float]
+  /// The scale vector; empty under block scaling.
+  package let scales: [Float]
   private let field: ScaleField
   /// Import entries that are NaN: codes that must not occur.
   private let forbidden: Set<UInt8>
