@@ -1,7 +1,7 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
-# `make bench` measures speed beside other codecs and formats, `make test` runs every test. All install what they need
-# first: Debian packages through apt (as root or with sudo), Python packages into .build. Nothing else on the machine is
-# touched.
+# `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states, `make
+# test` runs every test. All install what they need first: Debian packages through apt (as root or with sudo), Python
+# packages into .build. Nothing else on the machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,7 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build library install wheel package demo test-frameworks compare bench bench-smoke test lint deps clean
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps clean
 
 build: deps
 	mkdir -p $(BUILD)
@@ -141,6 +141,12 @@ bench: build $(BENCH_VENV)/.complete
 bench-smoke: build $(VENV)/.complete
 	QCODEC_BINARY="$(CURDIR)/$(QCODEC)" $(VENV)/bin/python -m pytest -q -ra Tests/Python/test_bench.py \
 	  Tests/Python/test_compare.py
+
+# Whether training goes on from a compressed state as from the exact one, into Tests/Benchmarks/RESUME.md and the
+# README's table; more options by make resume-demo RESUME=--after=300
+resume-demo: library $(BENCH_VENV)/.complete
+	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
+	$(BENCH_VENV)/bin/python Tests/Benchmarks/resume_demo.py --json $(BUILD)/resume.json --readme README.md $(RESUME)
 
 lint: deps
 	swift format lint --strict -r Package.swift Sources Tests

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import logging
 import os
@@ -38,6 +37,7 @@ warnings.simplefilter("ignore")
 import numpy as np  # noqa: E402
 
 import peers  # noqa: E402
+from report import count, renewed, versions  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS, PAIRS = 4096, 8
@@ -254,16 +254,6 @@ def readme_table(document: dict) -> str:
     return "\n".join(lines)
 
 
-def renewed(text: str, table: str) -> str:
-    """A text whose part between the marks is the table."""
-    before, rest = text.split(MARKS[0])
-    return f"{before}{MARKS[0]}\n\n{table}\n\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
-
-
-def count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--qcodec", type=pathlib.Path, default=ROOT / ".build" / "release" / "qcodec")
@@ -320,7 +310,8 @@ def main() -> int:
         measure([(options.codec_threads, codec), (options.threads, checkpoint)], qcodec, options.runs, set_threads)
         document = {
             "date": datetime.date.today().isoformat(), "machine": qcodec.rounds[0]["machine"],
-            "kernels": qcodec.rounds[0]["kernels"], "versions": versions(options.qcodec), "missing": sorted(missing),
+            "kernels": qcodec.rounds[0]["kernels"], "missing": sorted(missing),
+            "versions": {"qcodec": qcodec_version(options.qcodec)} | versions(PACKAGES),
             "codec_threads": options.codec_threads, "threads": options.threads, "runs": options.runs,
             "size": 4 * rows * COLUMNS * 2 * PAIRS, "elements": m.size, "folder": str(options.dir),
             "codecs": qcodec.codec_rows(m.size) + [peer_row(c) for c in codec],
@@ -332,7 +323,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     if options.readme:
-        options.readme.write_text(renewed(options.readme.read_text(), readme_table(document)))
+        options.readme.write_text(renewed(options.readme.read_text(), readme_table(document), MARKS))
     return 0
 
 
@@ -346,16 +337,8 @@ def torch_threads(missing: set[str]) -> Callable[[int], object]:
     return torch.set_num_threads
 
 
-def versions(binary: pathlib.Path) -> dict[str, str]:
-    result = {"qcodec": subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
-              .removeprefix("qcodec ")}
-    result["Python"] = sys.version.split()[0]
-    for package in PACKAGES:
-        try:
-            result[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return result
+def qcodec_version(binary: pathlib.Path) -> str:
+    return subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip().removeprefix("qcodec ")
 
 
 if __name__ == "__main__":
