@@ -1,4 +1,4 @@
-"""qcodec.distributed: checkpoints of torch.distributed.checkpoint, saved and loaded by different numbers of processes."""
+"""qcodec.distributed: checkpoints of torch.distributed.checkpoint, saved and loaded by other numbers of processes."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType 
 from torch.distributed.device_mesh import init_device_mesh  # noqa: E402
 from torch.distributed.fsdp import fully_shard  # noqa: E402
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor  # noqa: E402
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module  # noqa: E402
 
 import qcodec  # noqa: E402
 import qcodec.torch  # noqa: E402
@@ -364,6 +365,24 @@ def test_overwriting(tmp_path):
     assert torch.equal(target["model"]["w"], small_state(2)["model"]["w"])
 
 
+def test_shards_in_other_folders_are_noticed(tmp_path, monkeypatch):
+    dcp.save(small_state(), storage_writer=QCodecStorageWriter(tmp_path))
+    before = (tmp_path / INDEX).read_bytes()
+    commit = distributed.Writer.commit
+
+    def commit_and_lose(writer):
+        written = commit(writer)
+        (lost,) = set(tmp_path.glob("*.qckpt")) - {tmp_path / name for name in shards_of(tmp_path)}
+        lost.unlink()
+        return written
+
+    monkeypatch.setattr(distributed.Writer, "commit", commit_and_lose)
+    error = failure(dcp.save, small_state(2), storage_writer=QCodecStorageWriter(tmp_path))
+    assert isinstance(error, qcodec.StorageError) and str(tmp_path) in str(error)
+    assert (tmp_path / INDEX).read_bytes() == before
+    dcp.load(zeros_like(small_state()), storage_reader=QCodecStorageReader(tmp_path))
+
+
 def test_dropped_tensors_are_not_in_the_checkpoint(tmp_path):
     policy = {"name": "mine", "extends": "adam8", "drop": ["model.*"]}
     dcp.save(small_state(), storage_writer=QCodecStorageWriter(tmp_path, policy))
@@ -490,6 +509,10 @@ def test_damaged_shards(tmp_path):
     assert "bytes" in load()
     shard.unlink()
     assert "missing" in load()
+    shard.write_bytes(data)
+    changed(lambda document: document["values"].update(more=0))(tmp_path)
+    error = failure(dcp.load, {"more": None}, storage_reader=QCodecStorageReader(tmp_path))
+    assert isinstance(error, qcodec.FormatError) and "more" in str(error) and str(shard) in str(error)
     # A sound file of other tensors.
     qcodec.save(shard, {"x": np.zeros(4, np.float32)})
     changed(lambda document: document["files"][0].update(bytes=shard.stat().st_size))(tmp_path)
@@ -602,7 +625,8 @@ def test_shards_hold_moments_in_the_update_domain(saved):
                 originals[stored.tensor] = state[index.fqn][part].copy()
         qcodec.verify(os.path.join(path, name), originals, max_update_error=0.02)
         for tensor in qcodec.inspect(os.path.join(path, name)).tensors:
-            role = {"exp_avg": "first_moment", "exp_avg_sq": "second_moment"}.get(tensor.name.split("[")[0].split(".")[-1])
+            last = tensor.name.split("[")[0].split(".")[-1]
+            role = {"exp_avg": "first_moment", "exp_avg_sq": "second_moment"}.get(last)
             assert role is None or tensor.role == role
             if role == "first_moment" and np.prod(tensor.shape) >= 4096:
                 quantized += 1
@@ -681,6 +705,40 @@ def test_placements_of_two_axes_and_replicas(tmp_path):
     with_pairs = [name for name in shards_of(tmp_path)
                   if any(tensor.role == "first_moment" for tensor in qcodec.inspect(tmp_path / name).tensors)]
     assert len(with_pairs) == 4
+
+
+def save_two_dimensional(rank, world, path):
+    torch.manual_seed(0)
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    net = parallelize_module(
+        Net().bfloat16(), mesh["tensor"], {"first": ColwiseParallel(), "second": RowwiseParallel()})
+    fully_shard(net, mesh=mesh["data"])
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    for seed in range(2):
+        net(torch.randn(8, 96, generator=torch.Generator().manual_seed(seed)).bfloat16()).square().mean().backward()
+        optimizer.step()
+    state = state_of(net, optimizer) | {"epoch": 1}
+    dcp.save(state, storage_writer=QCodecStorageWriter(path, "lossless", threads=1))
+    return flat(cast(state))
+
+
+def cast(tree):
+    """NumPy has no bfloat16."""
+    if isinstance(tree, torch.Tensor):
+        return tree.float()
+    return {key: cast(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
+def test_tensor_parallel_and_sharded_at_once(tmp_path):
+    original = run(4, save_two_dimensional, str(tmp_path))[0]
+    net = Net().bfloat16()
+    optimizer = torch.optim.AdamW(net.parameters())
+    state = state_of(net, optimizer)
+    dcp.load(state, storage_reader=QCodecStorageReader(tmp_path))
+    loaded = flat(cast(state))
+    assert loaded.keys() == original.keys() and state["model"]["first.weight"].dtype == torch.bfloat16
+    for name, array in original.items():
+        assert np.array_equal(array, loaded[name]), name
 
 
 def save_async(rank, world, folder):

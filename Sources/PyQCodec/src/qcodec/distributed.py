@@ -165,7 +165,10 @@ class QCodecStorageWriter(StorageWriter):
     # Writing
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
-        """Writes this rank's shard; raises TypeError for what cannot be stored, `EncodeError` for what a scheme cannot hold."""
+        """Writes this rank's shard.
+
+        Raises TypeError for what cannot be stored, `EncodeError` for what a scheme cannot hold.
+        """
         future: Future[list[WriteResult]] = Future()
         future.set_result(self._write(plan.items, planner) if plan.items else [])
         return future
@@ -207,10 +210,18 @@ class QCodecStorageWriter(StorageWriter):
         return results
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
-        """Puts the index in place, and deletes what belonged to the former checkpoint."""
+        """Puts the index in place, and deletes what belonged to the former checkpoint.
+
+        Raises `StorageError` where a rank's shard is not in the folder: it is another folder there, or another save has
+        deleted it.
+        """
         metadata.storage_data = {result.index: result.storage_data for part in results for result in part}
         metadata.storage_meta = self.storage_meta()
         document = _document(metadata, self.metadata)
+        for file in document["files"]:
+            path = os.path.join(self.path, file["name"])
+            if not os.path.exists(path):
+                raise StorageError(f"{path}: a rank has written this shard, but not into this folder", 80)
         _write_index(self.path, self._save_id, document)
         # The save is done; what cannot be deleted now the next one finds.
         with contextlib.suppress(OSError):
@@ -354,8 +365,8 @@ def _pair(fqn: str) -> str | None:
 def _join_pairs(plans: list[SavePlan]) -> list[SavePlan]:
     """Plans in which the moments of a parameter, or of one shard of it, are written by one rank.
 
-    Of what several ranks hold, replicated tensors for instance, DCP deals each to one of them. A first moment is stored in
-    units of its second, which has to be in the same file.
+    Of what several ranks hold, replicated tensors for instance, DCP deals each to one of them. A first moment is stored
+    in units of its second, which has to be in the same file.
     """
     held = [plan.storage_data.moments if isinstance(plan.storage_data, _Held) else frozenset() for plan in plans]
     plans = [dataclasses.replace(plan, storage_data=None) for plan in plans]
@@ -471,9 +482,9 @@ def _read_shard(checkpoint: Checkpoint, wanted: list[tuple[ReadItem, _Stored]], 
 def _own_memory(target: torch.Tensor, dtype: torch.dtype | None) -> Memory | None:
     """The memory of a tensor that the library can write to; None where a copy is needed."""
     plain = type(target) is torch.Tensor and target.device.type == "cpu" and target.dtype == dtype
-    if not plain or target.layout is not torch.strided or not target.is_contiguous() or target.is_conj() or target.is_neg():
+    if not plain or target.layout is not torch.strided or not target.is_contiguous():
         return None
-    return TORCH.memory(target)
+    return None if target.is_conj() or target.is_neg() else TORCH.memory(target)
 
 
 def _part(view, item: ReadItem) -> torch.Tensor:
@@ -536,6 +547,14 @@ def _files_of(folder: str) -> set[str]:
 
 
 # The index
+#
+# {"format": "qcodec.distributed", "version": 1, "sha256": of the document without it, keys sorted, no spaces,
+#  "save_id": text, "metadata": {text: text},
+#  "files": [{"name": shard, "bytes": its length}],
+#  "tensors": {fqn: {"dtype": "float32", "size": [...], "requires_grad": false,
+#                    "chunks": [[offsets, sizes, number of the file, name of the tensor there]]}},
+#  "values": {fqn: number of the file whose tree has it},
+#  "paths": {fqn: [keys in the state dict]} or null}
 
 
 def _document(metadata: Metadata, user: Mapping[str, str]) -> dict[str, Any]:
