@@ -59,6 +59,9 @@ class Torch:
         if number is None:
             raise TypeError(f"tensors of {tensor.dtype} cannot be stored")
         tensor = tensor.cpu().resolve_conj().resolve_neg().contiguous()
+        if tensor.numel() and not tensor.data_ptr():
+            # Wrappers of several tensors, quantized ones for instance, have no memory of their own.
+            raise TypeError(f"tensors of the type {type(value).__name__} cannot be stored")
         return Memory(number, tuple(tensor.shape), tensor.data_ptr(), tensor.numel() * tensor.element_size(), tensor)
 
     def empty(self, dtype: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, Memory]:
