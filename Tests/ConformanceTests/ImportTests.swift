@@ -22,13 +22,13 @@ struct ImportTests {
     for bits in [8, 4] {
       let blocks = Scheme(map: .dynamic, bits: bits, signed: true, scaling: .block(256))
       result.append(Case(name: "blocks \(bits)", shape: [long], scheme: blocks, scales: (Int(long) + 255) / 256))
-      for (scaling, count) in [(Scheme.Scaling.tensor, 1), (.row, 33), (.column, 55), (.rank1, 88)] {
+      for (scaling, count) in [(Scheme.Scaling.tensor, 1), (.row, 65), (.column, 67), (.rank1, 132)] {
         let scheme = Scheme(map: .linearNoZero, bits: bits, signed: false, scaling: scaling)
-        result.append(Case(name: "\(scaling) \(bits)", shape: [33, 55], scheme: scheme, scales: count))
+        result.append(Case(name: "\(scaling) \(bits)", shape: [65, 67], scheme: scheme, scales: count))
       }
     }
     let custom = Scheme(map: .custom, bits: 4, signed: true, scaling: .row, rounding: .unknown, customTable: table)
-    result.append(Case(name: "import", shape: [33, 55], scheme: custom, scales: 33))
+    result.append(Case(name: "import", shape: [65, 67], scheme: custom, scales: 65))
     return result
   }
 

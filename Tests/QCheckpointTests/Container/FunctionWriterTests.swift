@@ -51,7 +51,7 @@ struct FunctionWriterTests {
       var bytes: [UInt8] = []
     }
     var sink: Sink? = Sink()
-    weak var watched = sink
+    weak let watched = sink
     let writer = try unsafe CheckpointWriter(
       writing: { [sink] bytes throws(QCodecError) in unsafe sink?.bytes.append(contentsOf: bytes) })
     try Self.fill(writer)

@@ -52,10 +52,10 @@ struct ForeignTensor: CustomStringConvertible {
     }
   }
 
-  /// The bits of every element as float32.
+  /// The bits of every element as float32; a sum with 0, for −0 is to be +0.
   func values() throws -> [UInt32] {
     let table = try #require(try TensorLayout(dtype: .f32, shape: shape, scheme: scheme).table)
-    return codes.indices.map { (table.entries[Int(codes[$0])] * scale($0)).bitPattern }
+    return codes.indices.map { (table.entries[Int(codes[$0])] * scale($0) + 0).bitPattern }
   }
 
   func add(to writer: CheckpointWriter, _ name: String = "t", dtype: DType = .f32) throws {
@@ -90,7 +90,7 @@ func importTable() throws -> MapTable {
 @Suite("Tensors that another system quantized")
 struct ImportTests {
   /// More than one chunk, of an odd number of elements.
-  private static let long = UInt64(2 * TensorLayout.chunkElements + 77)
+  private static let long = UInt64(TensorLayout.chunkElements + 77)
 
   /// Every scaling and width over shapes with odd ends, short and of several chunks.
   private static func tensors() throws -> [ForeignTensor] {
@@ -98,12 +98,12 @@ struct ImportTests {
     for bits in [8, 4] {
       for (index, block) in [32, 256, 65_536].enumerated() {
         let scheme = Scheme(map: .dynamic, bits: bits, signed: true, scaling: .block(block))
-        for count in [1, 77, long] {
+        for count in block == 256 ? [1, 77, long] : [1, 77, 4099] {
           let scales = (Int(count) + block - 1) / block
           result.append(ForeignTensor(shape: [count], scheme: scheme, scales: scales, seed: UInt64(index)))
         }
       }
-      for (rows, columns) in [(33, 55), (1025, 515)] as [(UInt64, UInt64)] {
+      for (rows, columns) in [(65, 67), (515, 517)] as [(UInt64, UInt64)] {
         for (scaling, count) in [
           (Scheme.Scaling.tensor, 1), (.row, Int(rows)), (.column, Int(columns)), (.rank1, Int(rows + columns)),
         ] {
@@ -114,7 +114,7 @@ struct ImportTests {
     }
     // An axis of length 1 has no maxima.
     let rank1 = Scheme(map: .linear, bits: 4, signed: false, scaling: .rank1)
-    result.append(ForeignTensor(shape: [7, 1, 33, 5], scheme: rank1, scales: 7 + 33 + 5, seed: 5))
+    result.append(ForeignTensor(shape: [9, 1, 33, 7], scheme: rank1, scales: 9 + 33 + 7, seed: 5))
     for scaling in [Scheme.Scaling.block(64), .row] {
       let scheme = Scheme(
         map: .custom, bits: 4, signed: true, scaling: scaling, rounding: .unknown, customTable: try importTable())
@@ -234,7 +234,10 @@ struct ImportTests {
 
 @Suite("Imports that are refused")
 struct RefusedImportTests {
-  private let blocks = Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(32))
+  private let blocks = Self.blocks32
+  private static let blocks32 = Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(32))
+  private static let long = ForeignTensor(
+    shape: [UInt64(TensorLayout.chunkElements + 20_032)], scheme: blocks32, scales: 8192 + 626, seed: 1)
 
   /// The error of an addition, and whether the writer then goes on.
   private func refusal(_ tensor: ForeignTensor, dtype: DType = .f32) throws -> (error: QCodecError?, goesOn: Bool) {
@@ -250,7 +253,7 @@ struct RefusedImportTests {
   @Test("Scales and codes of another size, before anything is written")
   func sizes() throws {
     let rank1 = Scheme(map: .linear, bits: 4, signed: false, scaling: .rank1)
-    for (scheme, shape, count) in [(blocks, [77] as [UInt64], 3), (rank1, [7, 11], 18)] {
+    for (scheme, shape, count) in [(blocks, [77] as [UInt64], 3), (rank1, [65, 67], 132)] {
       let tensor = ForeignTensor(shape: shape, scheme: scheme, scales: count, seed: 1)
       for change in [-1, 1, -count] {
         var wrong = tensor
@@ -289,8 +292,7 @@ struct RefusedImportTests {
     arguments: [Float.nan, .infinity, -.infinity], [0, 5000, 8191, 8192, 8700])
   func scales(value: Float, place: Int) throws {
     // 8,192 scales a chunk.
-    let count = UInt64(TensorLayout.chunkElements + 20_000)
-    var tensor = ForeignTensor(shape: [count], scheme: blocks, scales: (Int(count) + 31) / 32, seed: 1)
+    var tensor = Self.long
     tensor.scales[place] = value
     let (error, goesOn) = try refusal(tensor)
     #expect(error?.code == .invalidScale && error?.offset == UInt64(place) * 4 && !goesOn)
@@ -299,24 +301,26 @@ struct RefusedImportTests {
   @Test("Scale vectors that are not finite, and negative maxima of rank1")
   func vectors() throws {
     for (scaling, count, value) in [
-      (Scheme.Scaling.tensor, 1, Float.nan), (.row, 7, .infinity), (.column, 11, -.infinity), (.rank1, 18, .nan),
-      (.rank1, 18, -1),
+      (Scheme.Scaling.tensor, 1, Float.nan), (.row, 65, .infinity), (.column, 67, -.infinity), (.rank1, 132, .nan),
+      (.rank1, 132, -1),
     ] {
       let scheme = Scheme(map: .linear, bits: 4, signed: scaling != .rank1, scaling: scaling)
-      var tensor = ForeignTensor(shape: [7, 11], scheme: scheme, scales: count, seed: 1)
+      var tensor = ForeignTensor(shape: [65, 67], scheme: scheme, scales: count, seed: 1)
       tensor.scales[count - 1] = value
       let (error, goesOn) = try refusal(tensor)
       #expect(error?.code == .invalidScale && error?.offset == UInt64(count - 1) * 4 && !goesOn, "\(scaling) \(value)")
     }
   }
 
-  @Test("A code of an entry that is no number, with its element", arguments: [0, 1, 262_143, 262_144, 299_998])
+  @Test("A code of an entry that is no number, with its element", arguments: [0, 1, 262_143, 262_144, 282_175])
   func codes(place: Int) throws {
     let scheme = Scheme(
       map: .custom, bits: 4, signed: true, scaling: .block(64), rounding: .unknown, customTable: try importTable())
     for code in [UInt8(3), 8] {
-      var tensor = ForeignTensor(
-        shape: [299_999], scheme: scheme, scales: (299_999 + 63) / 64, seed: 3, avoiding: [3, 8])
+      var tensor = Self.long
+      tensor.scheme = scheme
+      tensor.codes = tensor.codes.map { $0 & 1 }
+      tensor.scales = Array(tensor.scales.prefix(tensor.codes.count / 64))
       tensor.codes[place] = code
       let (error, goesOn) = try refusal(tensor)
       #expect(error?.code == .invalidCode && error?.index == UInt64(place) && !goesOn)
@@ -344,7 +348,8 @@ struct RefusedImportTests {
   @Test("Names, shapes and the end of the writer, as for any tensor")
   func common() throws {
     let tensor = ForeignTensor(shape: [77], scheme: blocks, scales: 3, seed: 1)
-    let writer = try CheckpointWriter(path: try InputFolder().path("c"), options: .init(threads: 1))
+    let folder = try InputFolder()
+    let writer = try CheckpointWriter(path: folder.path("c"), options: .init(threads: 1))
     #expect(inputError { try tensor.add(to: writer, "") }?.code == .invalidName)
     try tensor.add(to: writer)
     #expect(inputError { try tensor.add(to: writer) }?.code == .duplicateName)
@@ -363,7 +368,8 @@ struct RefusedImportTests {
         try tensor.add(to: $0)
       })
     #expect(try reader.codeByteCounts(of: 0) == nil)
-    #expect(try #require(reader.codeByteCounts(of: 1)) == (12, 77))
+    let sizes = try reader.codeByteCounts(of: 1)
+    #expect(sizes?.scales == 12 && sizes?.codes == 77)
     for (index, scales, codes, code) in [
       (0, 0, 0, QCodecError.Code.invalidArgument), (1, 11, 77, .shapeMismatch), (1, 12, 78, .shapeMismatch),
       (1, 0, 77, .shapeMismatch),
