@@ -209,6 +209,20 @@ class TestTensors:
         assert qt.load(path, lambda tensor, device: seen.append(device))["a"].tolist() == [1, 1] and seen == ["cpu"]
         assert qt.load(path, lambda tensor, device: tensor + 1)["a"].tolist() == [2, 2]
 
+    def test_distributed_tensors_are_stored_whole(self, tmp_path):
+        import torch.distributed as dist
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import Shard, distribute_tensor
+
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        try:
+            whole = torch.randn(64, 100)
+            sharded = distribute_tensor(whole, init_device_mesh("cpu", (1,)), [Shard(0)])
+            qt.save({"exp_avg": sharded, "exp_avg_sq": sharded * sharded}, tmp_path / "t.qckpt", policy="lossless")
+        finally:
+            dist.destroy_process_group()
+        assert torch.equal(qt.load(tmp_path / "t.qckpt")["exp_avg"], whole)
+
     @pytest.mark.parametrize("value", [torch.ones(2).to_sparse(), torch.empty(2, device="meta"), object()])
     def test_what_cannot_be_stored_is_named(self, tmp_path, value):
         with pytest.raises(TypeError, match="^a/0: "):
@@ -322,6 +336,44 @@ class TestImports:
         qt.save(state, path, policy="lossless", dequantize=True)
         same(decoded, qt.load(path)["state"][0])
         assert getattr(optim, kind)
+
+    @pytest.mark.parametrize("name", [
+        "bnb-adam8bit", "bnb-adamw8bit-min1", "bnb-lion8bit", "torchao-adamw8bit", "torchao-adamw4bit", "torchao-adamwfp8"])
+    def test_states_that_real_optimizers_wrote(self, tmp_path, root, name):
+        __import__("torchao.optim")
+        state = torch.load(root / "Fixtures" / "peers" / f"{name}.optimizer.pt", weights_only=True)
+        path = tmp_path / "s.qckpt"
+        qt.save(state, path)
+        same(state, qt.load(path))
+        stored = [t for t in qcodec.inspect(path).tensors if t.encoding == "quantized"]
+        assert stored and all(t.rounding == "unknown" for t in stored) and qcodec.verify(path).ok
+        decoded = qt.load(path, dequantize=True)["state"]
+        assert all(key in ("step", "exp_avg", "exp_avg_sq") for own in decoded.values() for key in own)
+        assert all(own["exp_avg"].dtype is torch.float32 for own in decoded.values())
+
+    def test_bitsandbytes_goes_on_with_what_was_loaded(self, tmp_path):
+        optim = __import__("bitsandbytes").optim
+
+        def run(steps, interrupted):
+            torch.manual_seed(0)
+            model = torch.nn.Linear(128, 128)
+            optimizer = optim.Adam8bit(model.parameters(), lr=1e-2)
+            for number in range(steps):
+                if number == interrupted:
+                    qt.save({"model": model, "optimizer": optimizer}, tmp_path / "b.qckpt")
+                    state = qt.load(tmp_path / "b.qckpt")
+                    model = torch.nn.Linear(128, 128)
+                    model.load_state_dict(state["model"])
+                    optimizer = optim.Adam8bit(model.parameters(), lr=1e-2)
+                    optimizer.load_state_dict(state["optimizer"])
+                torch.manual_seed(number)
+                optimizer.zero_grad()
+                model(torch.randn(8, 128)).pow(2).mean().backward()
+                optimizer.step()
+            return model.weight.detach()
+
+        # Nothing is rounded anew: bit for bit.
+        assert torch.equal(run(10, None), run(10, 5))
 
     def test_lpmm_packs_its_codes_otherwise(self, tmp_path):
         torch.manual_seed(0)
