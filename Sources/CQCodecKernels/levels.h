@@ -38,10 +38,13 @@ typedef struct {
   void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
 } qcodec_kernels;
 
+// As in CQCodecKernels.h: they share a prefix with what libcqcodec shows.
+#pragma GCC visibility push(hidden)
 #if defined(__x86_64__)
 extern const qcodec_kernels qcodec_kernels_sse2, qcodec_kernels_avx2, qcodec_kernels_avx512;
 #elif defined(__aarch64__)
 extern const qcodec_kernels qcodec_kernels_neon;
 #endif
+#pragma GCC visibility pop
 
 #endif
