@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 from ._errors import QCodecError, error_type
 
@@ -197,6 +198,10 @@ class _Library:
             function = getattr(self._library, f"qcodec_{name}")
             function.argtypes, function.restype = [*parameters, _ERROR], Status
             setattr(self, name, self._checked(function))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def _checked(self, function):
         def call(*arguments):

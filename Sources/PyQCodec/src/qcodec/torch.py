@@ -402,8 +402,9 @@ def _parameter_names(obj: Any, model: torch.nn.Module | None) -> dict[int, str]:
 
 def _optimizer_names(optimizer: Any, parameters: dict[int, str]) -> list[str] | None:
     """Names in the order in which a state_dict numbers parameters; None where one is unknown."""
-    names = [parameters.get(id(parameter)) for group in optimizer.param_groups for parameter in group["params"]]
-    return names if names and all(name is not None for name in names) else None
+    found = [parameters.get(id(parameter)) for group in optimizer.param_groups for parameter in group["params"]]
+    names = [name for name in found if name is not None]
+    return names if names and len(names) == len(found) else None
 
 
 # Loading
