@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def float8_e4m3_table() -> np.ndarray:
 
 def rank1_is_itself(shape: tuple[int, ...]) -> bool:
     """Whether a tensor of this shape keeps rank-1 scales in the format, and has no axis without one."""
-    return len(shape) >= 2 and min(shape) > 1 and 32 * sum(shape) <= np.prod(shape, dtype=np.int64)
+    return len(shape) >= 2 and min(shape) > 1 and 32 * sum(shape) <= math.prod(shape)
 
 
 def swap_nibbles(codes: np.ndarray) -> np.ndarray:

@@ -140,7 +140,7 @@ _FALLIBLE = {
     "verify_tensors": [Handle, c.POINTER(Tensor), c.c_size_t, c.POINTER(VerifyOptions), _STRING],
 }
 
-_OTHERS = {
+_OTHERS: dict[str, tuple[list[Any], Any]] = {
     "abi_version": ([], c.c_uint32),
     "version": ([], c.c_char_p),
     "available_threads": ([], c.c_int32),
@@ -229,16 +229,16 @@ class _Library:
         finally:
             self.error_free(error)
 
-    def text(self, function, *arguments) -> str:
+    def text(self, function: Any, *arguments: Any) -> str:
         """What a function gives through its `char **` after these arguments."""
         string = Text()
         function(*arguments, c.byref(string))
         try:
-            return c.cast(string, c.c_char_p).value.decode()
+            return (c.cast(string, c.c_char_p).value or b"").decode()
         finally:
             self.string_free(string)
 
-    def handle(self, function, *arguments) -> Handle:
+    def handle(self, function: Any, *arguments: Any) -> Any:
         """What a function gives through its place for a handle after these arguments."""
         handle = Handle()
         function(*arguments, c.byref(handle))

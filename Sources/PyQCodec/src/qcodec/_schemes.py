@@ -95,10 +95,11 @@ def policy_handle(policy: Policy) -> Iterator[Handle]:
             text = file.read()
     elif isinstance(policy, str):
         text = None
+        name = policy.encode()
     else:
         raise ArgumentError(f"a policy is a name, a document or a path, not {type(policy).__name__}")
     if text is None:
-        made = lib.handle(lib.policy_preset, policy.encode())
+        made = lib.handle(lib.policy_preset, name)
     else:
         made = lib.handle(lib.policy_parse, text, len(text))
     try:
