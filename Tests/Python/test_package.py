@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -92,6 +93,7 @@ class TestTrees:
             {"a/b": np.ones(2), "a": {"b": np.zeros(2)}},
             {0: np.ones(2), "0": np.zeros(2)},
             {"": np.ones(1)},
+            [{3, 1, 2}, frozenset(["b", "a"]), collections.Counter(a=2), pathlib.Path("a/b"), set()],
         ],
         ids=repr,
     )
@@ -155,7 +157,8 @@ class TestTrees:
         [
             ({"a": [object()]}, "a/0"),
             ({"a": {1.5: 0}}, "a"),
-            ({"s": {1, 2}}, "s"),
+            ({"s": {1, object()}}, "s/[01]"),
+            ({"q": collections.deque([1])}, "q"),
             ({"o": np.array(["x"])}, "o"),
             ({"o": np.array([None])}, "o"),
             (lambda: 0, "the tree"),

@@ -135,7 +135,7 @@ def inspect(path: Path) -> Inspection:
         return checkpoint.inspect()
 
 
-def verify(path: Path, against: Any = None, *, threads: int = 0, **limits: float) -> VerificationReport:
+def verify(path: Path, against: Any = None, *, threads: int = 0, **limits: Any) -> VerificationReport:
     """Checks every byte and guarantee of a checkpoint, and each element against an original.
 
     `against`: a safetensors file, an index of shards, .npy, .npz or a checkpoint, or arrays by name. Limits: see

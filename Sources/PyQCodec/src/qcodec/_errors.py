@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class QCodecError(Exception):
     """What the library refuses.
@@ -54,7 +56,7 @@ class StorageError(QCodecError, OSError):
 class BoundError(QCodecError):
     """Verification found something that is not as the file or the original says; `report` has all of it."""
 
-    report = None
+    report: Any = None
 
 
 class MismatchError(QCodecError, ValueError):

@@ -10,7 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -123,16 +123,16 @@ class Writer:
                 self._finish(False)
                 raise
         elif hasattr(path, "write"):
-            self._create(path, options)
+            self._create(cast(BinaryIO, path), options)
         else:
-            path = os.fspath(_remote.local(path))
-            folder = os.path.dirname(path) or "."
+            name = os.fspath(cast(str, _remote.local(path)))
+            folder = os.path.dirname(name) or "."
             # The library's message has the reason; Python's own errors have their classes.
             if not os.path.isdir(folder):
                 raise FileNotFoundError(2, "there is no such folder", folder)
-            if os.path.isdir(path):
-                raise IsADirectoryError(21, "a folder cannot be replaced by a checkpoint", path)
-            self._handle = lib.handle(lib.writer_create, os.fsencode(path), options)
+            if os.path.isdir(name):
+                raise IsADirectoryError(21, "a folder cannot be replaced by a checkpoint", name)
+            self._handle = lib.handle(lib.writer_create, os.fsencode(name), options)
 
     def _create(self, file: BinaryIO, options: _library.WriterOptions) -> None:
         def write(_, address, size):
@@ -230,7 +230,7 @@ class Writer:
             self._finish(False)
             raise
         self._finish(True)
-        self.written = Written(*(getattr(written, field) for field, _ in written._fields_))
+        self.written = Written(*(getattr(written, field.name) for field in dataclasses.fields(Written)))
         return self.written
 
     def abort(self) -> None:
@@ -384,7 +384,7 @@ class Checkpoint(Mapping):
             reader = _remote.Ranges(remote)
             self._open_function(reader.read, reader.size)
         elif hasattr(path, "read"):
-            self._open_file(path)
+            self._open_file(cast(BinaryIO, path))
         else:
             descriptor = os.open(_remote.local(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
@@ -573,5 +573,5 @@ class Checkpoint(Mapping):
         return f"<checkpoint of {len(self)} tensors>" if self._handle else "<closed checkpoint>"
 
 
-def _report(text: _library.Text) -> VerificationReport:
-    return VerificationReport._of(json.loads(ctypes.cast(text, ctypes.c_char_p).value))
+def _report(text: Any) -> VerificationReport:
+    return VerificationReport._of(json.loads(ctypes.cast(text, ctypes.c_char_p).value or b"null"))

@@ -103,7 +103,7 @@ _SHAPE = c.POINTER(c.c_uint64)
 _SCHEMED = [Handle, c.c_int32, _SHAPE, c.c_size_t]
 
 # Parameters of the functions that return a status; all of them take a place for an error last.
-_FALLIBLE = {
+_FALLIBLE: dict[str, list[Any]] = {
     "scheme_create_custom": [c.c_void_p, c.c_size_t, c.c_int32, c.c_int32, c.c_int32, c.c_uint32, _OUT],
     "scheme_parse": [c.c_char_p, _OUT],
     "scheme_text": [Handle, _STRING],
@@ -194,9 +194,9 @@ class _Library:
             setattr(self, name, function)
         if self.abi_version() != ABI_VERSION:
             raise ImportError(f"qcodec: {_path()} has ABI {self.abi_version()}, this package needs {ABI_VERSION}")
-        for name, parameters in _FALLIBLE.items():
+        for name, wanted in _FALLIBLE.items():
             function = getattr(self._library, f"qcodec_{name}")
-            function.argtypes, function.restype = [*parameters, _ERROR], Status
+            function.argtypes, function.restype = [*wanted, _ERROR], Status
             setattr(self, name, self._checked(function))
 
     if TYPE_CHECKING:

@@ -38,18 +38,24 @@ class Remote:
     url: str
 
 
+def is_url(path: Any) -> bool:
+    """Whether a path names an object of a filesystem of fsspec, not a local file."""
+    return isinstance(path, str) and "://" in path and not path.startswith(_LOCAL)
+
+
 def target(path: Any) -> Remote | None:
     """The object that a URL names; None for a local path, a file:// URL included, and for anything else.
 
     Raises ImportError without fsspec or what it needs for the URL, ValueError for a protocol that it does not know.
     """
-    if not isinstance(path, str) or "://" not in path or path.startswith(_LOCAL):
+    if not is_url(path):
         return None
     try:
         import fsspec
     except ImportError:
         raise ImportError(f"'{path}' needs fsspec: pip install fsspec") from None
-    return Remote(*fsspec.core.url_to_fs(path), path)
+    filesystem, inner = fsspec.core.url_to_fs(path)
+    return Remote(filesystem, inner, path)
 
 
 def local(path: Any) -> Any:

@@ -157,7 +157,7 @@ class TreeReader:
             raise FormatError("the tree document is not of a version that this package reads", 37)
         self._root = document["root"]
         # Without the framework that wrote them, arrays are those of the first that reads them.
-        default = document.get("arrays")
+        default = str(document.get("arrays"))
         self._default = self._frameworks.get(default, next(iter(self._frameworks.values())))
         self._arrays: dict[tuple[str, str], Any] = {}
         self._parts: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -352,15 +352,16 @@ def children(value: Any) -> list[tuple[Any, Any]] | None:
 
 def rebuilt(container: Any, items: list[tuple[Any, Any]]) -> Any:
     """A container of the same kind with other values, as `children` gives them."""
+    kind: Any = type(container)
     if isinstance(container, Mapping):
         try:
-            return type(container)(items)
+            return kind(items)
         except TypeError:
             return dict(items)
     values = [value for _, value in items]
     if isinstance(container, tuple) and hasattr(container, "_make"):
-        return type(container)._make(values)
-    return type(container)(values)
+        return kind._make(values)
+    return kind(values)
 
 
 def leaves(tree: Any, path: PathKey = ()):
@@ -381,7 +382,7 @@ def rename_keys(tree: Any, remap: Remap, path: PathKey = ()) -> Any:
     if not isinstance(tree, Mapping):
         return rebuilt(tree, [(key, rename_keys(value, remap, (*path, str(key)))) for key, value in found])
     parent = renamed(path_text(path), remap) if path else ""
-    result = type(tree)()
+    result: Any = type(tree)()
     for key, value in found:
         old = path_text((*path, str(key)))
         new = renamed(old, remap)

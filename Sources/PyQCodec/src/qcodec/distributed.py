@@ -52,7 +52,8 @@ from torch.futures import Future
 
 from ._arrays import Memory
 from ._errors import ArgumentError, FormatError, StorageError
-from ._files import Checkpoint, Writer, is_url
+from ._files import Checkpoint, Writer
+from ._remote import is_url
 from ._schemes import Policy
 from ._trees import MEMBER, VERSION as TREE_VERSION, PathKey
 from .torch import DTYPES, TORCH, _is_stateful, _TorchReader, _TorchWriter

@@ -48,7 +48,10 @@ def _interfaces() -> tuple[type, ...]:
     return tuple(importlib.import_module(name).CheckpointIO for name in names)
 
 
-class QCodecCheckpointIO(*_interfaces()):
+_BASES: Any = _interfaces()
+
+
+class QCodecCheckpointIO(*_BASES):
     """Writes and reads a Trainer's checkpoints. AsyncCheckpointIO may wrap it; paths may be URLs.
 
     `policy`, `compression`, `threads`, `nonfinite`, `metadata`: as `qcodec.torch.save` has them. The parameters of an
@@ -71,7 +74,7 @@ class QCodecCheckpointIO(*_interfaces()):
         self._policy = policy
         self._load_foreign = load_foreign
         self._metadata = metadata
-        self._options = {"compression": compression, "threads": threads, "nonfinite": nonfinite}
+        self._options: dict[str, Any] = {"compression": compression, "threads": threads, "nonfinite": nonfinite}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         """Saves what Lightning gathered, atomically; makes the folder.
