@@ -28,8 +28,6 @@ ROLES = ("other", "first_moment", "second_moment", "momentum", "master_weight", 
 _COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 2}
 
 
-
-
 class _Callbacks:
     """Keeps the first error of a Python function that C calls, to be raised where C has returned."""
 
@@ -84,8 +82,8 @@ class Writer:
 
     The file appears under its name only with the commit; until then, and after any error, a previous file stays. What goes
     to a URL is written to the folder for temporary files first (TMPDIR names it) and sent with the commit. An open file is
-    written to forward, and left open. One thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities losslessly instead of refusing it.
-    `measure_epsilon` measures and records what coding does to the Adam update.
+    written to forward, and left open. One thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities
+    losslessly instead of refusing it. `measure_epsilon` measures and records what coding does to the Adam update.
     """
 
     def __init__(
