@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import _library
+from . import _library, _remote
 from ._arrays import NUMPY, TYPES, Framework, Memory
 from ._errors import ArgumentError, BoundError, StorageError
 from ._library import Handle, lib, shape_argument
@@ -26,19 +26,6 @@ Path = str | os.PathLike | BinaryIO
 
 ROLES = ("other", "first_moment", "second_moment", "momentum", "master_weight", "parameter")
 _COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 2}
-
-
-def is_url(path: Any) -> bool:
-    """Whether a path is fsspec's to open."""
-    return isinstance(path, str) and "://" in path
-
-
-def _filesystem(url: str):
-    try:
-        import fsspec
-    except ImportError:
-        raise ImportError(f"'{url}' needs fsspec: pip install fsspec") from None
-    return fsspec.core.url_to_fs(url)
 
 
 class _Callbacks:
@@ -93,9 +80,10 @@ def describe(name: str, memory: Memory, role: int = 0) -> tuple[_library.Tensor,
 class Writer:
     """Writes a checkpoint. As a context manager it commits at the end, and gives the file up where an error leaves it.
 
-    The file appears under its name only with the commit; until then, and after any error, a previous file stays. One
-    thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities losslessly instead of refusing it.
-    `measure_epsilon` measures and records what coding does to the Adam update.
+    The file appears under its name only with the commit; until then, and after any error, a previous file stays. What goes
+    to a URL is written to the folder for temporary files first (TMPDIR names it) and sent with the commit. An open file is
+    written to forward, and left open. One thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities
+    losslessly instead of refusing it. `measure_epsilon` measures and records what coding does to the Adam update.
     """
 
     def __init__(
@@ -123,13 +111,19 @@ class Writer:
         self._callbacks = _Callbacks()
         self._close = lambda _: None
         self.written: Written | None = None
-        if is_url(path):
-            filesystem, inner = _filesystem(path)
-            self._create(filesystem.open(inner, "wb"), options, owned=True)
+        if remote := _remote.target(path):
+            # Filesystems replace an object at different moments, some as soon as it is opened: written here, sent whole.
+            upload = _remote.Upload(remote)
+            self._close = upload.close
+            try:
+                self._handle = lib.handle(lib.writer_create, os.fsencode(upload.path), options)
+            except BaseException:
+                self._finish(False)
+                raise
         elif hasattr(path, "write"):
-            self._create(path, options, owned=False)
+            self._create(path, options)
         else:
-            path = os.fspath(path)
+            path = os.fspath(_remote.local(path))
             folder = os.path.dirname(path) or "."
             # The library's message has the reason; Python's own errors have their classes.
             if not os.path.isdir(folder):
@@ -138,7 +132,7 @@ class Writer:
                 raise IsADirectoryError(21, "a folder cannot be replaced by a checkpoint", path)
             self._handle = lib.handle(lib.writer_create, os.fsencode(path), options)
 
-    def _create(self, file: BinaryIO, options: _library.WriterOptions, *, owned: bool) -> None:
+    def _create(self, file: BinaryIO, options: _library.WriterOptions) -> None:
         def write(_, address, size):
             view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
@@ -150,23 +144,8 @@ class Writer:
 
             return self._callbacks.guard(body)
 
-        def close(committed):
-            if not owned:
-                return
-            if committed:
-                file.close()
-            elif hasattr(file, "discard"):
-                # Nothing appears of what fsspec has not closed.
-                file.discard()
-            file.closed or file.close()
-
         self._function = _library.WriteFunction(write)
-        self._close = close
-        try:
-            self._handle = self._call(lib.handle, lib.writer_create_function, self._function, None, options)
-        except BaseException:
-            close(False)
-            raise
+        self._handle = self._call(lib.handle, lib.writer_create_function, self._function, None, options)
 
     def _call(self, function, *arguments):
         try:
@@ -399,28 +378,18 @@ class Checkpoint(Mapping):
         self.threads = threads
         self._callbacks = _Callbacks()
         self._file: Any = None
-        if is_url(path):
-            self._open_remote(path)
+        if remote := _remote.target(path):
+            reader = _remote.Ranges(remote)
+            self._open_function(reader.read, reader.size)
         elif hasattr(path, "read"):
             self._open_file(path)
         else:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            descriptor = os.open(_remote.local(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
                 self._handle = lib.handle(lib.reader_open_fd, descriptor)
             finally:
                 os.close(descriptor)
         self._names: list[str] | None = None
-
-    def _open_remote(self, url: str) -> None:
-        filesystem, inner = _filesystem(url)
-        size = filesystem.size(inner)
-        if size is None:
-            raise StorageError(f"'{url}' has no known size, so it cannot be read by range", 80)
-
-        def fetch(offset: int, count: int) -> bytes:
-            return filesystem.cat_file(inner, start=offset, end=offset + count)
-
-        self._open_function(fetch, size)
 
     def _open_file(self, file: BinaryIO) -> None:
         lock = threading.Lock()
@@ -436,14 +405,15 @@ class Checkpoint(Mapping):
 
     def _open_function(self, fetch, size: int) -> None:
         def read(_, offset, target, count):
+            view = memoryview((ctypes.c_char * count).from_address(target)).cast("B")
+
             def body():
                 done = 0
                 while done < count:
                     data = fetch(offset + done, count - done)
                     if not data:
                         raise StorageError(f"the file ends at byte {offset + done} of {size}", 80)
-                    data = data[: count - done]
-                    ctypes.memmove(target + done, bytes(data), len(data))
+                    view[done : done + len(data)] = data
                     done += len(data)
 
             return self._callbacks.guard(body)
@@ -569,7 +539,9 @@ class Checkpoint(Mapping):
                     alive.append(owner)
                 self._call(lib.verify_tensors, self._handle, tensors, len(against), options, ctypes.byref(report))
             else:
-                original = None if against is None else os.fsencode(against)
+                if _remote.target(against):
+                    raise ArgumentError(f"an original is a local file, not '{against}'; arrays by name can come from anywhere")
+                original = None if against is None else os.fsencode(_remote.local(against))
                 self._call(lib.verify, self._handle, original, options, ctypes.byref(report))
         except BoundError as error:
             error.report = _report(report)
