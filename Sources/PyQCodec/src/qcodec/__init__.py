@@ -80,8 +80,8 @@ def save(
 ) -> Written:
     """Saves a tree of arrays and plain values as one checkpoint, atomically.
 
-    `tree`: nested dicts (text and integer keys), lists, tuples, named tuples; NumPy and ml_dtypes arrays; numbers, text,
-    bytes, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
+    `tree`: nested dicts (text and integer keys), lists, tuples, named tuples, sets; NumPy and ml_dtypes arrays; numbers,
+    text, bytes, paths, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
     everything that it does not quantize is stored bit for bit. Raises `EncodeError` for NaN and infinities in what is
     quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -83,6 +84,12 @@ class TreeWriter:
         if isinstance(value, (list, tuple)):
             items = self._items(enumerate(value), path, shown)
             return {"list" if isinstance(value, list) else "tuple": [node for _, node in items]}
+        if isinstance(value, (set, frozenset)):
+            # In an order that does not depend on hashes, so that equal trees make equal files.
+            items = self._items(enumerate(sorted(value, key=repr)), path, shown)
+            return {"set" if isinstance(value, set) else "frozenset": [node for _, node in items]}
+        if isinstance(value, pathlib.PurePath):
+            return {"path": str(value)}
         raise TypeError(f"{path_text(path) or 'the tree'}: {type(value).__module__}.{type(value).__qualname__} cannot be stored")
 
     def special(self, value: Any, path: PathKey, shown: PathKey) -> Any:
@@ -93,8 +100,12 @@ class TreeWriter:
         for key in value:
             if type(key) not in (str, int):
                 raise TypeError(f"{path_text(path) or 'the tree'}: the key {key!r} is neither text nor an integer")
-        kind = "OrderedDict" if isinstance(value, collections.OrderedDict) else "dict"
-        return {kind: [[key, node] for key, node in self._items(value.items(), path, shown)]}
+        kind = next((kind for kind in ("OrderedDict", "Counter") if isinstance(value, getattr(collections, kind))), "dict")
+        node = {kind: [[key, node] for key, node in self._items(value.items(), path, shown)]}
+        # What state_dicts of modules know of their versions.
+        if kind == "OrderedDict" and isinstance(versions := getattr(value, "_metadata", None), Mapping):
+            node["metadata"] = self.node(versions, (*path, "_metadata"))
+        return node
 
     def _items(self, items: Iterable[tuple[Any, Any]], path: PathKey, shown: PathKey):
         for key, value in items:
@@ -192,12 +203,12 @@ class TreeReader:
         return ()
 
     def _children(self, node: dict) -> Iterable[Any]:
-        for kind in ("list", "tuple"):
+        for kind in ("list", "tuple", "set", "frozenset"):
             if kind in node:
                 return node[kind]
-        for kind in ("dict", "OrderedDict"):
+        for kind in ("dict", "OrderedDict", "Counter"):
             if kind in node:
-                return [child for _, child in node[kind]]
+                return [*(child for _, child in node[kind]), node.get("metadata")]
         return [child for _, child in node["items"]] if "items" in node else []
 
     def value(self, node: Any) -> Any:
@@ -230,7 +241,18 @@ class TreeReader:
         if "dict" in node:
             return {_key(key): self.value(child) for key, child in node["dict"]}
         if "OrderedDict" in node:
-            return collections.OrderedDict((_key(key), self.value(child)) for key, child in node["OrderedDict"])
+            result = collections.OrderedDict((_key(key), self.value(child)) for key, child in node["OrderedDict"])
+            if "metadata" in node:
+                result._metadata = self.value(node["metadata"])
+            return result
+        if "Counter" in node:
+            return collections.Counter({_key(key): self.value(child) for key, child in node["Counter"]})
+        if "set" in node:
+            return {self.value(child) for child in node["set"]}
+        if "frozenset" in node:
+            return frozenset(self.value(child) for child in node["frozenset"])
+        if "path" in node:
+            return pathlib.Path(_text(node["path"]))
         if "namedtuple" in node:
             return Fields(_text(node["namedtuple"]), [(_text(key), self.value(child)) for key, child in node["items"]])
         return self.special_value(node)
