@@ -1,5 +1,7 @@
 """Lightning's Trainer with QCodecCheckpointIO: training that ends and goes on in a new process."""
 
+import collections
+import enum
 import json
 import pathlib
 
@@ -153,6 +155,26 @@ def test_what_only_pickle_could_bring_back(tmp_path):
         assert not (tmp_path / "a.ckpt").exists()
     with pytest.raises(TypeError, match="storage_options"):
         plugin.save_checkpoint(checkpoint(), tmp_path / "a.ckpt", storage_options={})
+
+
+def test_types_come_through(tmp_path):
+    versions = torch.nn.BatchNorm1d(2).state_dict()
+    own = {
+        "set": {1, "a", (2, 3)}, "frozen": frozenset([4]), "empty": set(), "path": pathlib.Path("a") / "b",
+        "counter": collections.Counter({3: 2}), "versions": versions, "order": collections.OrderedDict([(2, None), (1, 0.5)]),
+        "numbers": (True, 2**80, float("inf"), 1j), "bytes": b"ab", "random": np.random.default_rng(0).bit_generator.state,
+        "type": torch.bfloat16, "size": torch.Size([2, 3]), "cpu": torch.device("cpu"), "generator": torch.get_rng_state(),
+    }
+    plugin = QCodecCheckpointIO()
+    plugin.save_checkpoint({"own": own}, tmp_path / "a.ckpt")
+    loaded = plugin.load_checkpoint(tmp_path / "a.ckpt")["own"]
+    assert {key: type(value) for key, value in loaded.items()} == {key: type(value) for key, value in own.items()}
+    assert torch.equal(loaded.pop("generator"), own.pop("generator"))
+    assert all(torch.equal(value, own["versions"][key]) for key, value in loaded["versions"].items())
+    assert loaded.pop("versions")._metadata == own.pop("versions")._metadata
+    assert loaded == own and [*map(type, loaded["numbers"])] == [bool, int, float, complex]
+    with pytest.raises(TypeError, match="own/kind.*Kind"):
+        plugin.save_checkpoint({"own": {"kind": enum.Enum("Kind", "A").A}}, tmp_path / "a.ckpt")
 
 
 def test_damage_is_not_taken_for_another_kind(tmp_path):
