@@ -13,7 +13,7 @@ No pickle, ever; no framework is imported until it is used: `qcodec.torch`, `qco
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,15 +86,23 @@ def save(
     quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
     """
     writer = TreeWriter([NUMPY])
-    return _save(path, writer, writer.document(tree), policy, metadata, locals())
+    options = {
+        "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+    }
+    return _save(path, writer, writer.document(tree), policy, metadata, options)
 
 
-_OPTIONS = ("compression", "threads", "nonfinite", "measure_epsilon")
-
-
-def _save(path, tree: TreeWriter, document, policy, metadata, options, finish=None) -> Written:
-    """Writes what a tree writer has gathered; `finish` adds what is no plain array."""
-    with Writer(path, **{name: options[name] for name in _OPTIONS if name in options}) as writer:
+def _save(
+    path: Path,
+    tree: TreeWriter,
+    document: dict[str, Any],
+    policy: Policy,
+    metadata: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+    finish: Callable[[Writer], None] | None = None,
+) -> Written:
+    """Writes what a tree writer has gathered; `options` are the Writer's, `finish` adds what is no plain array."""
+    with Writer(path, **options) as writer:
         writer._add(tree.arrays, policy)
         if finish:
             finish(writer)

@@ -63,7 +63,10 @@ def save(
     each saves to a path of its own. bfloat16 and float8 are stored as such. `policy` and errors as in `qcodec.save`.
     """
     writer = _JaxWriter([_JAX, NUMPY])
-    return _save(path, writer, writer.document(tree), policy, metadata, locals())
+    options = {
+        "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+    }
+    return _save(path, writer, writer.document(tree), policy, metadata, options)
 
 
 def load(path: Path, like: Any = None, *, remap: Remap | None = None, threads: int = 0) -> Any:

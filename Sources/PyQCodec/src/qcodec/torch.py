@@ -100,8 +100,10 @@ def save(
     be told apart by its path. Raises TypeError for what cannot be stored, with its path.
     """
     writer = _TorchWriter(obj, model, dequantize)
-    document = writer.document(obj)
-    return _save(path, writer, document, policy, metadata, locals(), writer.finish)
+    options = {
+        "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+    }
+    return _save(path, writer, writer.document(obj), policy, metadata, options, writer.finish)
 
 
 def load(
