@@ -13,6 +13,8 @@ func system(_ name: String, pkgConfig: String, apt: String, brew: String) -> Tar
   .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt]), .brew([brew])])
 }
 
+/// Targets name every module that they import, not only the last: a module that is reached through another alone is not
+/// looked at when it changes, and what was built before would go on with its old layout.
 let package = Package(
   name: "qcodec",
   platforms: [.macOS(.v26)],
@@ -37,20 +39,22 @@ let package = Package(
     .target(
       name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
       swiftSettings: strict),
-    .target(name: "QVerify", dependencies: ["QCheckpoint"], swiftSettings: strict),
+    .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
-    .target(name: "QCodecABI", dependencies: ["CQCodec", "QVerify"], swiftSettings: strict),
+    .target(
+      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
-        "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "QCodec", "QCheckpoint", "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
     .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(
-      name: "QCheckpointTests", dependencies: ["QCheckpoint", "CQCodecKernels"], swiftSettings: strict),
-    .testTarget(name: "QVerifyTests", dependencies: ["QVerify"], swiftSettings: strict),
-    .testTarget(name: "ConformanceTests", dependencies: ["QVerify"], swiftSettings: strict),
-    .testTarget(name: "CLITests", dependencies: ["QVerify"], swiftSettings: strict),
+      name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"],
+      swiftSettings: strict),
+    .testTarget(name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
+    .testTarget(name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
+    .testTarget(name: "CLITests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
   ]
 )

@@ -7,12 +7,14 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <fcntl.h>
+#include <fenv.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "qcodec.h"
@@ -464,8 +466,8 @@ static void test_coding(void) {
   // The same bytes whatever the threads and alignment.
   unsigned char *shifted = memory(sizeof weights + 1);
   memcpy(shifted + 1, weights, sizeof weights);
-  static const int32_t threads[] = {0, -5, 2, INT32_MIN};
-  for (int i = 0; i < 4; i++) {
+  static const int32_t threads[] = {0, -5, 2, INT32_MIN, INT32_MAX};
+  for (int i = 0; i < 5; i++) {
     OK(
       qcodec_encode, scheme, QCODEC_F32, SHAPE, 2, NULL, shifted + 1, sizeof weights, other + 1, size, threads[i], NULL);
     CHECK(memcmp(stream, other + 1, size) == 0);
@@ -552,6 +554,30 @@ static void test_coding(void) {
   qcodec_scheme_free(scheme);
   free(other);
   free(stream);
+}
+
+/// The caller's rounding changes nothing, and is as it was afterwards.
+static void test_environment(void) {
+  qcodec_scheme *scheme = dynamic8();
+  size_t size = 0;
+  OK(qcodec_encoded_size, scheme, QCODEC_F32, SHAPE, 2, &size);
+  unsigned char *stream = memory(size), *other = memory(size);
+  float decoded[COUNT];
+  OK(qcodec_encode, scheme, QCODEC_F32, SHAPE, 2, NULL, weights, sizeof weights, stream, size, 2, NULL);
+  OK(qcodec_decode, scheme, QCODEC_F32, SHAPE, 2, stream, size, decoded, sizeof decoded, 2);
+  static const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+  for (int i = 0; i < 3; i++) {
+    fesetround(modes[i]);
+    OK(qcodec_encode, scheme, QCODEC_F32, SHAPE, 2, NULL, weights, sizeof weights, other, size, 2, NULL);
+    OK(qcodec_decode, scheme, QCODEC_F32, SHAPE, 2, stream, size, scratch, sizeof scratch, 2);
+    int mode = fegetround();
+    fesetround(FE_TONEAREST);
+    CHECK(mode == modes[i]);
+    CHECK(memcmp(stream, other, size) == 0 && memcmp(decoded, scratch, sizeof decoded) == 0);
+  }
+  free(other);
+  free(stream);
+  qcodec_scheme_free(scheme);
 }
 
 static void test_moments(void) {
@@ -1358,6 +1384,20 @@ static void *read_in_thread(void *reader) {
   return NULL;
 }
 
+/// No thread outlives a call, so that a child goes on where its parent was.
+static void test_fork(qcodec_reader *reader) {
+  pid_t child = fork();
+  if (child == 0) {
+    int before = failures;
+    read_all(reader);
+    test_environment();
+    _exit(failures == before ? 0 : 1);
+  }
+  int status = 1;
+  CHECK(child > 0 && waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void test_reading(qcodec_reader *reader) {
   read_all(reader);
   pthread_t threads[4];
@@ -1633,6 +1673,7 @@ int main(int count, char **arguments) {
   test_custom_schemes();
   test_sizes();
   test_coding();
+  test_environment();
   test_moments();
   test_policies();
   Memory bytes = memory_of(1 << 20);
@@ -1648,6 +1689,7 @@ int main(int count, char **arguments) {
   OK(qcodec_reader_open_function, read_memory, &bytes, bytes.size, &reader);
   test_reader(reader);
   test_reading(reader);
+  test_fork(reader);
   test_documents(reader);
   test_openers(&bytes);
   test_verification(reader);

@@ -81,6 +81,12 @@ def test_package_and_command_name_the_same_version(installed):
     assert f"-I{installed.prefix}/include" in installed.package("--cflags")
 
 
+def test_the_installed_command_encodes_and_verifies(installed, states, tmp_path):
+    command, output = installed.prefix / "bin" / "qcodec", tmp_path / "state.qckpt"
+    run([command, "encode", states[0], "-o", output])
+    run([command, "verify", output, "--against", states[0]])
+
+
 def test_header_is_c99_c11_and_cpp_without_a_warning(installed, tmp_path):
     for compiler, name in ((["gcc", "-std=c99"], "h.c"), (["gcc", "-std=c11"], "h.c"), (["g++", "-std=c++11"], "h.cpp")):
         source = tmp_path / name

@@ -171,6 +171,11 @@ struct CommitTests {
     #expect(try folder.names == [])
   }
 
+  @Test("A path of no characters is refused at once")
+  func emptyPath() {
+    #expect(inputError { _ = try CheckpointWriter(path: "") }?.code == .io)
+  }
+
   @Test("A refused argument leaves the writer open, and nothing of the tensor in the file")
   func refusedArguments() throws {
     let writer = try writer()

@@ -49,6 +49,24 @@ struct PartnerTests {
     #expect(planned[first]?.role == .firstMoment && planned[second]?.role == .secondMoment)
   }
 
+  @Test("A stated role counts where the name tells none")
+  func statedRoles() throws {
+    let policy = try #require(Policy.preset("adam8"))
+    let tensors = [("a", Role.momentum), ("b.exp_avg_sq", .momentum), ("c", .firstMoment), ("d", .secondMoment)].map {
+      TensorSummary(name: $0, dtype: .f32, shape: [64, 64], role: $1)
+    }
+    let planned = try policy.plan(tensors)
+    #expect(planned.map(\.role) == [.momentum, .secondMoment, .firstMoment, .secondMoment])
+    // Partners are found by name alone.
+    #expect(planned.allSatisfy { $0.partner == nil })
+    guard case .quantized(let scheme, let reason)? = planned[2].decision.plan?.encoding else {
+      Issue.record("a stated first moment is not quantized")
+      return
+    }
+    #expect(scheme.domain == .value && reason == .noSecondMoment)
+    #expect(planned[3].decision.plan?.encoding == .quantized(log8))
+  }
+
   @Test("AMSGrad's maximum is no partner, and has none")
   func maximum() throws {
     let names = ["s.exp_avg", "s.exp_avg_sq", "s.max_exp_avg_sq"]
