@@ -15,8 +15,8 @@ import Testing
   private static let kinds = [
     Kind(
       name: "pickle", bytes: [0x80, 4, 0x95] + text("torch"),
-      description: "a Python pickle, which is never loaded here; a file of torch.save is converted by 'python -m qcodec "
-        + "convert'"),
+      description: "a Python pickle, which is never loaded here; a file of torch.save is converted by "
+        + "'python -m qcodec convert'"),
     Kind(name: "gguf", bytes: text("GGUF\u{3}\0\0\0"), description: "a GGUF model"),
     Kind(name: "gzip", bytes: [0x1F, 0x8B, 8, 0], description: "gzip data; decompress it first"),
     Kind(name: "zstd", bytes: [0x28, 0xB5, 0x2F, 0xFD, 4, 0], description: "zstd data; decompress it first"),

@@ -16,7 +16,8 @@ struct ForeignFileTests {
     .init(kind: .numpy, bytes: [0x93] + Array("NUMPY".utf8) + [1, 0], word: ".npy"),
     .init(kind: .zip, bytes: [0x50, 0x4B, 3, 4, 20, 0], word: "npz"),
     .init(
-      kind: .torch, bytes: [0x50, 0x4B, 3, 4] + [UInt8](repeating: 0, count: 22) + [13, 0, 0, 0] + "good/data.pkl".utf8,
+      kind: .torch,
+      bytes: [0x50, 0x4B, 3, 4] + [UInt8](repeating: 0, count: 22) + [13, 0, 0, 0] + Array("good/data.pkl".utf8),
       word: "torch.save"),
     .init(kind: .zip, bytes: [0x50, 0x4B, 5, 6] + [UInt8](repeating: 0, count: 18), word: "zip"),
     .init(kind: .pickle, bytes: [0x80, 2, 0x7D], word: "pickle"),
