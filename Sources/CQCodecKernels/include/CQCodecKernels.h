@@ -221,7 +221,7 @@ int qcodec_encode_scaled(
   int level, const qcodec_table *table, const float *x, size_t count, const qcodec_scale_rows *scales, int dtype,
   uint8_t *codes, qcodec_statistics *statistics);
 
-/// Decodes elements of blocks: value = map[code] · scale + 0. `first` is the element's place in the first block.
+/// Decodes `count` elements of blocks from element `first` of the codes and scales on: value = map[code] · scale + 0.
 void qcodec_decode_blocks(
   int level, const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count,
   size_t block, float *values);
@@ -236,7 +236,7 @@ int qcodec_encode_log(
   int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
   qcodec_statistics *statistics);
 
-/// Decodes elements of log blocks, whose ends were checked.
+/// Decodes elements of log blocks, whose ends were checked, from element `first` of the codes and ends on.
 void qcodec_decode_log(
   int level, const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits,
   float *values);
