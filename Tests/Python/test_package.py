@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import tomllib
 
 import numpy as np
 import pytest
@@ -451,14 +452,18 @@ class TestArrays:
 
 
 class TestWheel:
-    def test_works_in_a_clean_environment_with_only_numpy(self, tmp_path):
+    @pytest.mark.parametrize("release", ["lowest", "newest"])
+    def test_works_in_a_clean_environment_with_only_numpy(self, root, tmp_path, release):
         wheels = os.environ.get("QCODEC_WHEELS")
         if not wheels:
             pytest.skip("QCODEC_WHEELS names no folder of wheels")
         (wheel,) = [name for name in os.listdir(wheels) if name.endswith(".whl")]
         subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
         python = tmp_path / "venv" / "bin" / "python"
-        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "numpy"], check=True)
+        project = tomllib.loads((root / "Sources" / "PyQCodec" / "pyproject.toml").read_text())["project"]
+        (numpy,) = project["dependencies"]
+        numpy = numpy.replace(">=", "==") if release == "lowest" else "numpy"
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", numpy], check=True)
         subprocess.run(
             [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-index", os.path.join(wheels, wheel)],
             check=True)
