@@ -100,6 +100,7 @@ extension CheckpointReader {
     var scales: [Float] = []
     scales.reserveCapacity(layout.scaleCount)
     for chunk in 0..<places.scaleCount {
+      try Cancellation.check()
       try unsafe withPayload(ofChunk: places[chunk]) { buffer in
         for offset in stride(from: 0, to: buffer.count, by: 4) {
           scales.append(Float(bitPattern: unsafe buffer.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))

@@ -51,7 +51,7 @@ public struct Salvage: Sendable {
       if error.code == .notACheckpoint, passesOverHeader { foreign = error }
       guard error.code == .headerCorrupt || foreign != nil else { throw error }
     }
-    let scan = SalvageScan.run(source)
+    let scan = try SalvageScan.run(source)
     if let foreign, scan.tensors.isEmpty { throw foreign }
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
     reader = CheckpointReader(salvaged: scan, source: source, file: file)
@@ -85,18 +85,22 @@ struct SalvageScan {
   /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
   private var doubtful: UInt64?
 
-  static func run(_ source: any TensorSource) -> SalvageScan {
+  /// Scans a file; throws `cancelled` alone.
+  static func run(_ source: any TensorSource) throws(QCodecError) -> SalvageScan {
     var scan = SalvageScan(cursor: SalvageCursor(source))
     var position = UInt64(Format.headerSize)
     while position < source.byteCount {
+      try Cancellation.check()
       if let end = scan.chunk(after: position) {
         position = end
       } else {
         // Beyond what was just found to be of no use.
-        guard let next = scan.nextPreamble(from: (scan.lastSafe(position) + 15) & ~7) else { break }
+        guard let next = try scan.nextPreamble(from: (scan.lastSafe(position) + 15) & ~7) else { break }
         position = next
       }
     }
+    // What could not be read because the scan was to stop is not damaged.
+    try Cancellation.check()
     return scan
   }
 
@@ -108,9 +112,10 @@ struct SalvageScan {
   }
 
   /// The next multiple of 8 at which a preamble with its frame stands.
-  private mutating func nextPreamble(from start: UInt64) -> UInt64? {
+  private mutating func nextPreamble(from start: UInt64) throws(QCodecError) -> UInt64? {
     var offset = start
     while offset < cursor.source.byteCount {
+      if offset & 0xFFFF == 0 { try Cancellation.check() }
       if let (_, length) = cursor.preamble(at: offset),
         cursor.frame(before: Lead.storedOffset(after: offset, preambleLength: length))?.index == 0
       {
