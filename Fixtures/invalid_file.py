@@ -201,6 +201,7 @@ def chunks():
         "zstd-cut": (2, ZSTD[:-1]), "zstd-two-frames": (2, ZSTD_HALF * 2),
         "zstd-skippable": (2, ZSTD + bytes.fromhex("502a4d1800000000")), "zstd-as-lz4": (1, ZSTD), "lz4-as-zstd": (2, LZ4),
         "zstd-bomb": (2, bytes.fromhex("28b52ffde0" + "0000000000010000" + "030200") + b"\0"),
+        "zstd-legacy": (2, bytes.fromhex("27b52ffd2040" + "80004000" + "c00000")),
         "zstd-dictionary": (2, bytes.fromhex("28b52ffd210740030200") + b"\0"),
     }
     for name, (codec, stored) in streams.items():
