@@ -41,11 +41,12 @@ struct DecodeCommand: ParsableCommand {
     let indices = try job?.whole ?? filter.indices(in: reader, file: file)
     if let failure = job?.failure(of: file), indices.isEmpty { throw failure }
     let metadata = try concerning(file) { try userMetadata(reader) }
-    var index: [String: Int] = [:]
+    // By bytes: names that differ only in Unicode normalisation are names of different tensors.
+    var index: [[UInt8]: Int] = [:]
     var tensors: [SafetensorsWriter.Tensor] = []
     for number in indices {
       let info = reader.tensor(number)
-      index[info.name] = number
+      index[Array(info.name.utf8)] = number
       tensors.append(.init(name: info.name, dtype: info.dtype, shape: info.shape))
     }
     try write(tensors, metadata: metadata, index: index, reader: reader)
@@ -53,7 +54,7 @@ struct DecodeCommand: ParsableCommand {
   }
 
   private func write(
-    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [String: Int], reader: CheckpointReader
+    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [[UInt8]: Int], reader: CheckpointReader
   ) throws {
     let ordered = SafetensorsWriter.aligned(tensors)
     let writer = try concerning(output) {
@@ -65,7 +66,7 @@ struct DecodeCommand: ParsableCommand {
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet)
     defer { progress.finish() }
-    let numbers = writer.entries.compactMap { index[$0.name] }
+    let numbers = writer.entries.compactMap { index[Array($0.name.utf8)] }
     // What the output refuses is thrown among the checkpoint's own errors.
     var refusal: QCodecError?
     do throws(QCodecError) {

@@ -25,11 +25,12 @@ struct SalvageJob {
     } catch {
       throw Failure(error, file: path)
     }
-    var names: Set<String> = []
+    // By bytes: names that differ only in Unicode normalisation are names of different tensors.
+    var names: Set<[UInt8]> = []
     for index in 0..<reader.tensorCount {
       let name = reader.tensor(index).name
       // A damaged file may hold a piece of itself twice.
-      guard filter.holds(name), names.insert(name).inserted else { continue }
+      guard filter.holds(name), names.insert(Array(name.utf8)).inserted else { continue }
       if Self.decodes(index, of: reader, threads: threads) { whole.append(index) } else { lost.append(name) }
     }
     if whole.isEmpty, lost.isEmpty, !isDirectoryLost { _ = try filter.indices(in: reader, file: path) }
