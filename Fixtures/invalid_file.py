@@ -211,6 +211,7 @@ def chunks():
         "zstd-cut": (2, ZSTD[:-1]), "zstd-two-frames": (2, ZSTD_HALF * 2),
         "zstd-skippable": (2, ZSTD + bytes.fromhex("502a4d1800000000")), "zstd-as-lz4": (1, ZSTD), "lz4-as-zstd": (2, LZ4),
         "zstd-bomb": (2, bytes.fromhex("28b52ffde0" + "0000000000010000" + "030200") + b"\0"),
+        "zstd-legacy": (2, bytes.fromhex("27b52ffd2040" + "80004000" + "c00000")),
         "zstd-dictionary": (2, bytes.fromhex("28b52ffd210740030200") + b"\0"),
         # 12,265 bytes out of 59, and a mebibyte out of 38 in a frame that does not say how many it holds.
         "lz4-expands": (1, bytes.fromhex("1f000100") + b"\xff" * 48 + b"\0\x50" + bytes(5)),

@@ -51,11 +51,12 @@ struct DecodeCommand: ParsableCommand {
       throw failure
     }
     let metadata = try concerning(file) { Self.userMetadata(try job.map(\.metadata) ?? reader.metadata()) }
-    var index: [String: Int] = [:]
+    // By bytes: names that differ only in Unicode normalisation are names of different tensors.
+    var index: [[UInt8]: Int] = [:]
     var tensors: [SafetensorsWriter.Tensor] = []
     for number in indices {
       let info = reader.tensor(number)
-      index[info.name] = number
+      index[Array(info.name.utf8)] = number
       tensors.append(.init(name: info.name, dtype: info.dtype, shape: info.shape))
     }
     let bytes = try write(tensors, metadata: metadata, index: index, reader: reader)
@@ -65,7 +66,8 @@ struct DecodeCommand: ParsableCommand {
 
   /// Writes the tensors and says so; returns the bytes of the file.
   private func write(
-    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [String: Int], reader: CheckpointReader
+    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [[UInt8]: Int],
+    reader: CheckpointReader
   ) throws -> UInt64 {
     let ordered = SafetensorsWriter.aligned(tensors)
     let writer = try concerning(output) {
@@ -77,7 +79,7 @@ struct DecodeCommand: ParsableCommand {
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet || json)
     defer { progress.finish() }
-    let numbers = writer.entries.compactMap { index[$0.name] }
+    let numbers = writer.entries.compactMap { index[Array($0.name.utf8)] }
     // What the output refuses is thrown among the checkpoint's own errors.
     var refusal: QCodecError?
     do throws(QCodecError) {

@@ -76,17 +76,20 @@ public struct Recovery: Sendable {
     isDirectoryLost = true
     metadata = nil
     // The reader has the whole ones in the order of their names; a damaged file may hold a piece of itself twice.
-    var numbers: [String: Int] = [:]
-    for number in 0..<reader.tensorCount where numbers[reader.tensor(number).name] == nil {
-      numbers[reader.tensor(number).name] = number
+    // Names are keys by their bytes: those that differ only in Unicode normalisation are names of different tensors.
+    var numbers: [[UInt8]: Int] = [:]
+    for number in 0..<reader.tensorCount {
+      let key = Array(reader.tensor(number).name.utf8)
+      if numbers[key] == nil { numbers[key] = number }
     }
     tensors = salvage.tensors.filter { isWanted($0.name) }.compactMap { found in
-      guard found.isWhole, let number = numbers[found.name] else {
+      let key = Array(found.name.utf8)
+      guard found.isWhole, let number = numbers[key] else {
         // Of a name that is there whole as well nothing is lost.
-        return numbers[found.name] == nil
+        return numbers[key] == nil
           ? Tensor(name: found.name, dtype: found.dtype, shape: found.shape, number: nil, lost: found.lost) : nil
       }
-      numbers[found.name] = nil
+      numbers[key] = nil
       return Self.tensor(number, of: reader, threads: threads)
     }
   }
