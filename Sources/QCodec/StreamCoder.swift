@@ -54,6 +54,7 @@ struct StreamCoder: Sendable {
     let pass = ScalePass(layout: layout)
     var scan = ValueScan()
     for index in 0..<layout.codeChunkCount {
+      try Cancellation.check()
       let chunk = unsafe UnsafeRawBufferPointer(rebasing: source[sourceRange(ofChunk: index)])
       // A poisoned scale would reach every element: values are looked over before scales are taken.
       unsafe scan.scan(source: chunk, dtype: layout.dtype, startingAt: layout.elements(ofChunk: index).lowerBound)

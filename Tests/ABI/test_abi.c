@@ -10,6 +10,7 @@
 #include <fenv.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1398,6 +1399,58 @@ static void test_fork(qcodec_reader *reader) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+static qcodec_cancellation *asked_for = NULL;
+static void cancel_on_signal(int number) {
+  (void)number;
+  qcodec_cancellation_cancel(asked_for);
+}
+
+static void *cancel_in_thread(void *cancellation) {
+  qcodec_cancellation_cancel(cancellation);
+  return NULL;
+}
+
+/// Ends the calls of this thread by another thread, and by a signal.
+static void test_cancellation(qcodec_reader *reader) {
+  REFUSED(qcodec_cancellation_create, NULL);
+  qcodec_cancellation_cancel(NULL);
+  CHECK(qcodec_cancellation_is_cancelled(NULL) == 0);
+  qcodec_cancellation_free(NULL);
+  for (int by_signal = 0; by_signal < 2; by_signal++) {
+    OK(qcodec_cancellation_create, &asked_for);
+    qcodec_cancellation_use(asked_for);
+    qcodec_cancellation_use(asked_for);
+    CHECK(!qcodec_cancellation_is_cancelled(asked_for));
+    read_all(reader);
+    qcodec_writer *writer = NULL;
+    OK(qcodec_writer_create, path_of("cancelled.qckpt"), NULL, &writer);
+    qcodec_tensor tensor = tensor_of("w", weights);
+    OK(qcodec_writer_add_tensor, writer, &tensor, NULL);
+    if (by_signal) {
+      CHECK(signal(SIGUSR1, cancel_on_signal) != SIG_ERR);
+      CHECK(raise(SIGUSR1) == 0);
+      signal(SIGUSR1, SIG_DFL);
+    } else {
+      pthread_t thread;
+      CHECK(pthread_create(&thread, NULL, cancel_in_thread, asked_for) == 0);
+      pthread_join(thread, NULL);
+    }
+    CHECK(qcodec_cancellation_is_cancelled(asked_for) == 1);
+    qcodec_read_request request = {1, scratch, sizeof scratch};
+    EXPECT(QCODEC_CANCELLED, qcodec_reader_read, reader, &request, 1, 2);
+    EXPECT(QCODEC_CANCELLED, qcodec_verify, reader, NULL, NULL, NULL);
+    EXPECT(QCODEC_CANCELLED, qcodec_writer_commit, writer, NULL);
+    EXPECT(QCODEC_WRITER_CLOSED, qcodec_writer_commit, writer, NULL);
+    qcodec_writer_free(writer);
+    CHECK(is_clean("cancelled.qckpt"));
+    // What a thread uses lives until it uses it no more.
+    qcodec_cancellation_free(asked_for);
+    EXPECT(QCODEC_CANCELLED, qcodec_reader_read, reader, &request, 1, 2);
+    qcodec_cancellation_use(NULL);
+    OK(qcodec_reader_read, reader, &request, 1, 2);
+  }
+}
+
 static void test_reading(qcodec_reader *reader) {
   read_all(reader);
   pthread_t threads[4];
@@ -1690,6 +1743,7 @@ int main(int count, char **arguments) {
   test_reader(reader);
   test_reading(reader);
   test_fork(reader);
+  test_cancellation(reader);
   test_documents(reader);
   test_openers(&bytes);
   test_verification(reader);

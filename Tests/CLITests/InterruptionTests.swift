@@ -24,7 +24,7 @@ import Testing
 
   /// Bytes in the temporary, if there is one.
   private func written(_ work: Workspace) -> Int {
-    guard let name = try? work.names().first(where: { $0.hasSuffix(".tmp") }) else { return 0 }
+    guard let name = try? work.names().first(where: { $0.hasSuffix(".qcodec-partial") }) else { return 0 }
     let attributes = try? FileManager.default.attributesOfItem(atPath: work.path(name))
     return attributes?[.size] as? Int ?? 0
   }

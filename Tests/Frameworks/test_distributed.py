@@ -13,7 +13,6 @@ import signal
 import tempfile
 import time
 import traceback
-import uuid
 import warnings
 import zipfile
 
@@ -431,7 +430,7 @@ def changed(change):
         document = json.loads((folder / INDEX).read_text())
         del document["sha256"]
         change(document)
-        distributed._write_index(str(folder), uuid.uuid4().hex, document)
+        distributed._write_index(str(folder), document)
 
     return damage
 

@@ -16,7 +16,16 @@
 ///
 /// Threads. Functions without a handle, and those that take a handle as const, may be called from any number of threads at
 /// a time. A writer is used by one thread at a time. A `threads` parameter of 0 or less means as many as the process may
-/// run on; results do not depend on it. Threads start within a call and end before it returns, so that a process may fork.
+/// run on; results do not depend on it. Threads start within a call and end before it returns, so that a process may fork:
+/// a child goes on with its parent's readers, even while other threads of the parent read. A writer stays with its process.
+///
+/// Signals. The library sets no handlers, and goes on where a signal interrupts a call of the system. Whatever takes long can
+/// be ended by a qcodec_cancellation, from another thread or a handler.
+///
+/// Files. A file that is written appears under its name whole, by a rename, once it is on the disk: after a crash, a kill, a
+/// full disk or an error, at any moment, the previous file is there or the new one. What a killed process leaves behind, a
+/// `.NAME.….qcodec-partial` beside the file, the next writer to the same path removes; of several writers to a path the last
+/// to commit stays. A reader keeps what it has opened, whatever is put in its place.
 ///
 /// Numbers. Functions round to nearest with subnormals kept, whatever the caller's floating-point environment is, and leave
 /// it as it was. Data are little-endian, in C order, of any alignment.
@@ -102,7 +111,9 @@ enum qcodec_code {
   QCODEC_WOULD_OVERWRITE_INPUT = 81,
   QCODEC_WRITER_CLOSED = 82,
   // Verification.
-  QCODEC_BOUND_VIOLATED = 90
+  QCODEC_BOUND_VIOLATED = 90,
+  // The caller.
+  QCODEC_CANCELLED = 100
 };
 
 /// An error with its place. Its strings live as long as it does.
@@ -303,6 +314,27 @@ qcodec_status qcodec_decode_first_moment(
   const qcodec_scheme *first, const qcodec_scheme *second, const uint64_t *shape, size_t dims, const void *first_stream,
   size_t first_size, const void *second_stream, size_t second_size, float *values, size_t values_size, int32_t threads,
   qcodec_error **error);
+
+// MARK: Cancellation
+
+/// Ends calls that are under way. A call under a cancellation returns QCODEC_CANCELLED soon after qcodec_cancellation_cancel,
+/// wherever it is between two chunks, reads or writes; flushing a file to the disk is waited for. A writer is given up by
+/// it, and a previous file stays; readers go on.
+typedef struct qcodec_cancellation qcodec_cancellation;
+
+qcodec_status qcodec_cancellation_create(qcodec_cancellation **cancellation, qcodec_error **error);
+
+/// Puts all further calls of the calling thread under a cancellation, in the place of the one before; NULL ends it, and is
+/// due before the thread ends. It lives until then, whoever frees it.
+void qcodec_cancellation_use(qcodec_cancellation *cancellation);
+
+/// Ends the calls of all threads that use it, now and from now on. From any thread, and from signal handlers.
+void qcodec_cancellation_cancel(qcodec_cancellation *cancellation);
+
+/// 1 once it was cancelled, else 0; 0 of NULL.
+int32_t qcodec_cancellation_is_cancelled(const qcodec_cancellation *cancellation);
+
+void qcodec_cancellation_free(qcodec_cancellation *cancellation);
 
 // MARK: Policies
 

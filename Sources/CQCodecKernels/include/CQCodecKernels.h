@@ -40,6 +40,14 @@ uint64_t qcodec_environment_current(void);
 /// Processors in the calling thread's affinity mask, or those online where the system has no such mask.
 int qcodec_available_processors(void);
 
+// MARK: Cancellation
+
+/// What cancels the calling thread's calls, or NULL: an object of the caller's, which outlives its stay here.
+const void *qcodec_thread_cancellation(void);
+
+/// Sets what `qcodec_thread_cancellation` returns to this thread; returns what it was.
+const void *qcodec_set_thread_cancellation(const void *object);
+
 // MARK: Storage
 
 /// Asks for space of a file that will be written, without changing its length; a hint that may come to nothing.

@@ -3,7 +3,8 @@ import QCodec
 /// A checkpoint opened for reading: the directory in memory, chunks read when they are asked for.
 ///
 /// Opening reads header, trailer and directory and checks all of the directory; nothing that a hostile file says is
-/// trusted before it is checked against the bytes that are there. To be shared between threads freely.
+/// trusted before it is checked against the bytes that are there. To be shared between threads freely, and with forked
+/// processes. A writer that replaces the file takes nothing away: what was opened is read to its end.
 /// Memory: the bytes of the directory, and 4 for each tensor.
 public final class CheckpointReader: Sendable {
   let source: any TensorSource
@@ -21,7 +22,7 @@ public final class CheckpointReader: Sendable {
   /// - Parameter verifyChecksums: whether every chunk read is checked against its checksum.
   ///
   /// Throws `io`, `notACheckpoint` with what the file is instead, and an error with its byte offset for each defect of
-  /// header, trailer and directory.
+  /// header, trailer and directory. As everything that reads, it can be cancelled (`Cancellation`).
   public convenience init(path: String, verifyChecksums: Bool = true) throws(QCodecError) {
     try self.init(file: InputFile(path: path), verifyChecksums: verifyChecksums)
   }
@@ -37,7 +38,7 @@ public final class CheckpointReader: Sendable {
     try self.init(source: source, file: nil, verifyChecksums: verifyChecksums)
   }
 
-  private init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
+  init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
     self.source = source
     self.file = file
     verifiesChecksums = verifyChecksums
@@ -81,13 +82,19 @@ public final class CheckpointReader: Sendable {
   }
 
   /// A reader by a directory that a salvage made up: no metadata, nothing between chunks is known.
-  init(directory: Directory, source: any TensorSource, file: InputFile?) {
+  convenience init(directory: Directory, source: any TensorSource, file: InputFile?) {
+    let trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
+    self.init(directory: directory, trailer: trailer, source: source, file: file)
+  }
+
+  /// A reader of this version by parts that were read before; it checks every checksum.
+  init(directory: Directory, trailer: Trailer, source: any TensorSource, file: InputFile?) {
     self.source = source
     self.file = file
     self.directory = directory
+    self.trailer = trailer
     verifiesChecksums = true
     formatVersion = (Format.major, Format.minor)
-    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
   }
 
   // MARK: Directory

@@ -35,9 +35,11 @@ public struct WriteSummary: Sendable, Equatable {
 
 /// Writes a checkpoint strictly forward, tensor by tensor, to a file or a pipe.
 ///
-/// The file appears under its name only when `finish` returns; until then, and after any error, a previous file stays.
-/// Memory: a few chunks a thread and one tensor's scale vector, besides 200 bytes and the name for each tensor.
-/// Not to be shared between threads.
+/// The file appears under its name only when `finish` returns, and is on the disk then; until then, and after any error, a
+/// crash or a kill, a previous file stays. What a killed process leaves beside it the next writer to the same path removes.
+/// Whatever adds or finishes can be cancelled (`Cancellation`), which gives the checkpoint up; a child that the process
+/// forks cannot go on with it. Memory: a few chunks a thread and one tensor's scale vector, besides 200 bytes and the name
+/// for each tensor. Not to be shared between threads.
 public final class CheckpointWriter {
   let options: WriterOptions
   let output: OutputFile
@@ -148,7 +150,7 @@ public final class CheckpointWriter {
     }
   }
 
-  /// Completes the checkpoint and puts it in place; throws `io` and `writerClosed`.
+  /// Completes the checkpoint, flushes it to the disk and puts it in place; throws `io`, `cancelled` and `writerClosed`.
   public func finish() throws(QCodecError) -> WriteSummary {
     guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete") }
     isOpen = false

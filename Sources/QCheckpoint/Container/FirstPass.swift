@@ -59,6 +59,7 @@ struct Look {
       var scan = ValueScan()
       let pass = takesScales ? ScalePass(layout: layout) : nil
       for index in chunks where scan.firstNonFinite == nil {
+        try Cancellation.check()
         let first = layout.elements(ofChunk: index).lowerBound
         let divisors = takesScales ? try divisors(index) : []
         try unsafe source.withChunk(index, of: layout, pool: pool) { bytes throws(QCodecError) in

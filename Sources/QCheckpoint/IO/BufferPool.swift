@@ -1,8 +1,17 @@
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// Memory for chunks under way, used again and again: fresh memory costs a page fault for every 4 KiB of it.
 ///
-/// What is free is kept up to a limit, so that a burst of chunks leaves little behind.
+/// What is free is kept up to a limit, so that a burst of chunks leaves little behind. No thread ever waits for the pool: one
+/// that held it when the process forked is not there in the child, where memory is then taken from the system.
 final class BufferPool: Sendable {
   /// Free memory that is kept, in bytes.
   private static let kept = 32 << 20
@@ -18,19 +27,28 @@ final class BufferPool: Sendable {
 
   /// Memory of exactly `count` bytes with any contents, which comes back when nothing holds it.
   func buffer(_ count: Int) -> PooledBuffer {
-    let block = free.withLock { free -> MemoryBlock? in
-      guard let index = free.blocks.lastIndex(where: { $0.byteCount >= count }) else { return nil }
+    var found: MemoryBlock?
+    withFree { free in
+      guard let index = free.blocks.lastIndex(where: { $0.byteCount >= count }) else { return }
       free.byteCount -= free.blocks[index].byteCount
-      return free.blocks.remove(at: index)
+      found = free.blocks.remove(at: index)
     }
-    return PooledBuffer(block ?? MemoryBlock(atLeast: count), count: count, pool: self)
+    return PooledBuffer(found ?? MemoryBlock(atLeast: count), count: count, pool: self)
   }
 
   fileprivate func give(_ block: MemoryBlock) {
-    free.withLock { free in
+    withFree { free in
       guard free.byteCount + block.byteCount <= Self.kept else { return }
       free.byteCount += block.byteCount
       free.blocks.append(block)
+    }
+  }
+
+  /// Calls `body` with what is free, unless someone holds it for longer than its few instructions take.
+  private func withFree(_ body: (inout Free) -> Void) {
+    for _ in 0..<64 {
+      if free.withLockIfAvailable({ body(&$0) }) != nil { return }
+      sched_yield()
     }
   }
 }

@@ -19,7 +19,7 @@ public final class InputFile: Sendable {
   /// Opens a file; throws `io` where the system refuses and for what cannot be read at an offset (folders, pipes).
   public convenience init(path: String) throws(QCodecError) {
     // Without a wait for the other end of what turns out to be a pipe.
-    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    let descriptor = retryingInterrupts { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK) }
     guard descriptor >= 0 else { throw systemError("open") }
     try self.init(descriptor: descriptor)
   }
@@ -43,17 +43,19 @@ public final class InputFile: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Fills `target` from `offset` on; throws `truncated` where the file ends before, `io` where the system fails.
+  /// Fills `target` from `offset` on; throws `truncated` where the file ends before, `io` where the system fails,
+  /// `cancelled`.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     guard offset <= byteCount, UInt64(target.count) <= byteCount - offset else {
       throw QCodecError(.truncated, "the file ends at byte \(byteCount)", offset: offset)
     }
     var done = 0
     while done < target.count {
-      let count = retryingInterrupts {
-        unsafe pread(
-          descriptor, target.baseAddress.unsafelyUnwrapped + done, target.count - done, off_t(offset) + off_t(done))
-      }
+      // A signal ends the wait for a slow file system, and whoever sent it may have cancelled the call.
+      try Cancellation.check()
+      let count = unsafe pread(
+        descriptor, target.baseAddress.unsafelyUnwrapped + done, target.count - done, off_t(offset) + off_t(done))
+      if count < 0, errno == EINTR { continue }
       guard count >= 0 else { throw systemError("read") }
       guard count > 0 else {
         throw QCodecError(.truncated, "the file became shorter while it was read", offset: offset + UInt64(done))

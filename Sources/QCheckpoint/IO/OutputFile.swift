@@ -1,6 +1,5 @@
 import CQCodecKernels
 import QCodec
-import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -13,11 +12,13 @@ import Synchronization
 /// A file written strictly forward that appears under its name only when it is complete.
 ///
 /// Bytes go to a temporary file in the same folder; `commit` flushes it to the disk, renames it and flushes the folder,
-/// so that a crash, a full disk or a kill at any moment leaves a previous file as it was. Pipes and devices are written
-/// to directly.
+/// so that a crash, a full disk or a kill at any moment leaves a previous file as it was. What a kill leaves behind the next
+/// writer to the same path removes (`TemporaryFile`). Pipes and devices are written to directly. Writing is stopped by the
+/// caller's `Cancellation`.
 @safe package final class OutputFile {
-  private static let serial = Atomic<Int>(0)
   private static let bufferSize = 1 << 20
+  /// More are written by several calls, between which writing can be stopped.
+  private static let largestWrite = 8 << 20
   /// Bytes after which the system is asked to begin writing to the disk, so that little is left for the end.
   private static let writebackStep: UInt64 = 8 << 20
   /// Space that is reserved at a time; what is left over is given back.
@@ -31,6 +32,9 @@ import Synchronization
   private var function: Write?
   private let path: String?
   private let temporary: String?
+  private let system: OutputSystem
+  /// The process whose file it is: a child that it forks shares the descriptor, and is to leave the file alone.
+  private let process = getpid()
   private var buffer: [UInt8] = []
   /// Bytes written so far.
   package private(set) var position: UInt64 = 0
@@ -40,7 +44,10 @@ import Synchronization
   private var reserved: UInt64 = 0
 
   /// Prepares to replace the file at `path`, through a symbolic link if it is one, even to nothing; throws `io`.
-  package init(path: String) throws(QCodecError) {
+  package convenience init(path: String) throws(QCodecError) { try self.init(path: path, system: OutputSystem()) }
+
+  init(path: String, system: OutputSystem) throws(QCodecError) {
+    self.system = system
     // Nothing could be put in its place in the end.
     if path.isEmpty {
       errno = ENOENT
@@ -49,27 +56,21 @@ import Synchronization
     var status = stat()
     let exists = unsafe stat(path, &status) == 0
     if exists, status.st_mode & S_IFMT != S_IFREG {
-      descriptor = unsafe open(path, O_WRONLY | O_CLOEXEC)
+      descriptor = retryingInterrupts { system.open(path, flags: O_WRONLY | O_CLOEXEC) }
       (self.path, temporary) = (nil, nil)
+      guard descriptor >= 0 else { throw systemError("create") }
     } else {
       let target = exists ? Self.resolved(path) : try Self.followed(path)
       let (folder, name) = Self.split(target)
-      var (opened, temporary): (Int32, String)
-      repeat {
-        let number = Self.serial.add(1, ordering: .relaxed).newValue
-        temporary = "\(folder).\(Self.stem(name)).qcodec-\(getpid())-\(number).tmp"
-        // Mode 0666 less the umask, as any new file.
-        opened = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        // A killed process of the same number may have left one behind: in containers numbers come again.
-      } while opened < 0 && errno == EEXIST
-      (descriptor, self.path, self.temporary) = (opened, target, temporary)
+      let file = try TemporaryFile.create(besides: folder, name, system: system)
+      (descriptor, self.path, temporary) = (file.descriptor, target, file.path)
     }
-    guard descriptor >= 0 else { throw systemError("create") }
     buffer.reserveCapacity(Self.bufferSize)
   }
 
   /// Writes to an open descriptor, a pipe for instance, which is neither synchronised nor closed.
   package init(descriptor: Int32) throws(QCodecError) {
+    system = OutputSystem()
     self.descriptor = dup(descriptor)
     (path, temporary) = (nil, nil)
     guard self.descriptor >= 0 else { throw systemError("use the output") }
@@ -78,6 +79,7 @@ import Synchronization
 
   /// Writes to a function, on the thread that adds tensors; what it throws is what `write` and `commit` throw.
   package init(function: @escaping Write) {
+    system = OutputSystem()
     descriptor = -1
     unsafe self.function = function
     (path, temporary) = (nil, nil)
@@ -109,7 +111,8 @@ import Synchronization
     try unsafe bytes.withBytes { buffer throws(QCodecError) in try unsafe write(buffer) }
   }
 
-  /// Puts the complete file in place; throws `io`, and unless the message says that it is in place the previous stays.
+  /// Puts the complete file in place; throws `io` and `cancelled`, and unless the message says that it is in place the
+  /// previous stays.
   package func commit() throws(QCodecError) {
     guard isOpen else { throw QCodecError(.writerClosed, "the file is already complete") }
     try flush()
@@ -117,39 +120,52 @@ import Synchronization
       unsafe function = nil
       return
     }
-    guard let path, let temporary else {
-      close(descriptor)
-      descriptor = -1
-      return
-    }
+    guard let path, let temporary else { return close() }
+    try checkProcess()
     // What was reserved beyond the end is no part of the file, but would keep its space.
-    guard reserved <= position || ftruncate(descriptor, off_t(position)) == 0 else { throw systemError("write") }
-    guard fsync(descriptor) == 0 else { throw systemError("write to the disk") }
-    let status = close(descriptor)
-    descriptor = -1
-    guard status == 0 else {
-      let error = systemError("close")
-      unsafe unlink(temporary)
-      throw error
+    guard reserved <= position || retryingInterrupts({ system.truncate(descriptor, to: position) }) == 0 else {
+      throw systemError("write")
     }
-    guard unsafe rename(temporary, path) == 0 else {
-      let error = systemError("rename to '\(path)'")
-      unsafe unlink(temporary)
-      throw error
-    }
-    try Self.synchronise(folder: Self.split(path).folder)
+    guard retryingInterrupts({ system.synchronise(descriptor) }) == 0 else { throw systemError("write to the disk") }
+    // The last moment: from here on the new file is there.
+    try Cancellation.check()
+    guard system.rename(temporary, to: path) == 0 || isInPlace(path) else { throw systemError("rename to '\(path)'") }
+    // Only now, for the lock is what keeps others from taking it for a leftover. All of it is on the disk: a failure to
+    // close says nothing about the file.
+    close()
+    try Self.synchronise(folder: Self.split(path).folder, system: system)
   }
 
   /// Gives the file up: the temporary file is removed, a previous file stays. Does nothing after `commit`.
   package func abort() {
     unsafe function = nil
     guard descriptor >= 0 else { return }
-    close(descriptor)
-    descriptor = -1
-    if let temporary { unsafe unlink(temporary) }
+    // While it is locked, lest the name be another's by then.
+    if let temporary, getpid() == process { _ = system.remove(temporary) }
+    close()
   }
 
   // MARK: The system
+
+  /// Whether the file is there though the system says that it cannot be renamed, as when a server's answer is lost.
+  private func isInPlace(_ path: String) -> Bool {
+    let number = errno
+    defer { errno = number }
+    var (own, there) = (stat(), stat())
+    return unsafe fstat(descriptor, &own) == 0 && lstat(path, &there) == 0
+      && own.st_dev == there.st_dev && own.st_ino == there.st_ino
+  }
+
+  private func checkProcess() throws(QCodecError) {
+    guard temporary == nil || getpid() == process else {
+      throw QCodecError(.writerClosed, "a forked process cannot go on with its parent's file")
+    }
+  }
+
+  private func close() {
+    _ = system.close(descriptor)
+    descriptor = -1
+  }
 
   private func flush() throws(QCodecError) {
     try unsafe buffer.withBytes { bytes throws(QCodecError) in try unsafe writeAll(bytes) }
@@ -161,11 +177,14 @@ import Synchronization
       try unsafe function(bytes)
       return
     }
+    try checkProcess()
     var done = 0
     while done < bytes.count {
-      let count = retryingInterrupts {
-        unsafe Self.systemWrite(descriptor, bytes.baseAddress.unsafelyUnwrapped + done, bytes.count - done)
-      }
+      // A signal ends the wait for a slow disk or a full pipe, and whoever sent it may have cancelled the call.
+      try Cancellation.check()
+      let count = unsafe system.write(
+        descriptor, bytes.baseAddress.unsafelyUnwrapped + done, min(bytes.count - done, Self.largestWrite))
+      if count < 0, errno == EINTR { continue }
       guard count >= 0 else { throw systemError("write") }
       done += count
     }
@@ -185,31 +204,9 @@ import Synchronization
     writtenBack = handedOver
   }
 
-  private static func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
-    #if canImport(Glibc)
-      unsafe Glibc.write(descriptor, bytes, count)
-    #elseif canImport(Musl)
-      unsafe Musl.write(descriptor, bytes, count)
-    #else
-      unsafe Darwin.write(descriptor, bytes, count)
-    #endif
-  }
-
   private static func split(_ path: String) -> (folder: String, name: String) {
     guard let slash = path.lastIndex(of: "/") else { return ("", path) }
     return (String(path[...slash]), String(path[path.index(after: slash)...]))
-  }
-
-  /// As much of a name as leaves room for the rest of the temporary's, whose length systems limit to 255 bytes or less.
-  private static func stem(_ name: String) -> String {
-    var stem = String.UnicodeScalarView()
-    var room = 64
-    for scalar in name.unicodeScalars {
-      room -= UTF8.width(scalar)
-      if room < 0 { break }
-      stem.append(scalar)
-    }
-    return String(stem)
   }
 
   private static func resolved(_ path: String) -> String {
@@ -234,12 +231,12 @@ import Synchronization
   }
 
   /// Flushes a folder in which a file was put in place.
-  static func synchronise(folder: String) throws(QCodecError) {
-    let descriptor = unsafe open(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
+  static func synchronise(folder: String, system: OutputSystem = OutputSystem()) throws(QCodecError) {
+    let descriptor = retryingInterrupts { system.open(folder.isEmpty ? "." : folder, flags: O_RDONLY | O_CLOEXEC) }
     guard descriptor >= 0 else { throw systemError("open the folder, though the file is in place") }
-    defer { close(descriptor) }
+    defer { _ = system.close(descriptor) }
     // Some file systems cannot synchronise a folder; the rename has happened all the same.
-    guard fsync(descriptor) == 0 || errno == EINVAL || errno == ENOTSUP else {
+    guard retryingInterrupts({ system.synchronise(descriptor) }) == 0 || errno == EINVAL || errno == ENOTSUP else {
       throw systemError("write the folder to the disk, though the file is in place")
     }
   }

@@ -16,7 +16,7 @@ func systemError(_ action: String) -> QCodecError {
 }
 
 /// Calls `body` again while a signal interrupts it.
-func retryingInterrupts(_ body: () -> Int) -> Int {
+func retryingInterrupts<Result: SignedInteger>(_ body: () -> Result) -> Result {
   while true {
     let result = body()
     if result >= 0 || errno != EINTR { return result }

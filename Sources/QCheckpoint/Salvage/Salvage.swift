@@ -17,6 +17,8 @@ public struct Salvage: Sendable {
     public let scheme: Scheme?
     /// The elements, in C order, that are lost; none for a whole tensor.
     public let lost: [Range<UInt64>]
+    /// The indices of the first axis of which an element is lost; none for a scalar, which `lost` tells alone.
+    public var lostRows: [Range<UInt64>] { TensorRows.holding(lost, shape: shape) }
 
     /// Whether every element can be read.
     public var isWhole: Bool { lost.isEmpty }
@@ -40,13 +42,17 @@ public struct Salvage: Sendable {
     try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file)
   }
 
-  private init(source: any TensorSource, file: InputFile?) throws(QCodecError) {
+  /// `passesOverHeader` lets a damaged magic number pass too, if tensors are found behind it.
+  init(source: any TensorSource, file: InputFile?, passesOverHeader: Bool = false) throws(QCodecError) {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
+    var foreign: QCodecError?
     do throws(QCodecError) { _ = try Header.check(start) } catch {
       // A damaged header takes nothing from the chunks; one that is whole tells what they are.
-      guard error.code == .headerCorrupt else { throw error }
+      if error.code == .notACheckpoint, passesOverHeader { foreign = error }
+      guard error.code == .headerCorrupt || foreign != nil else { throw error }
     }
-    let scan = SalvageScan.run(source)
+    let scan = try SalvageScan.run(source)
+    if let foreign, scan.tensors.isEmpty { throw foreign }
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
     reader = CheckpointReader(salvaged: scan, source: source, file: file)
   }
@@ -79,18 +85,22 @@ struct SalvageScan {
   /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
   private var doubtful: UInt64?
 
-  static func run(_ source: any TensorSource) -> SalvageScan {
+  /// Scans a file; throws `cancelled` alone.
+  static func run(_ source: any TensorSource) throws(QCodecError) -> SalvageScan {
     var scan = SalvageScan(cursor: SalvageCursor(source))
     var position = UInt64(Format.headerSize)
     while position < source.byteCount {
+      try Cancellation.check()
       if let end = scan.chunk(after: position) {
         position = end
       } else {
         // Beyond what was just found to be of no use.
-        guard let next = scan.nextPreamble(from: (scan.lastSafe(position) + 15) & ~7) else { break }
+        guard let next = try scan.nextPreamble(from: (scan.lastSafe(position) + 15) & ~7) else { break }
         position = next
       }
     }
+    // What could not be read because the scan was to stop is not damaged.
+    try Cancellation.check()
     return scan
   }
 
@@ -102,9 +112,10 @@ struct SalvageScan {
   }
 
   /// The next multiple of 8 at which a preamble with its frame stands.
-  private mutating func nextPreamble(from start: UInt64) -> UInt64? {
+  private mutating func nextPreamble(from start: UInt64) throws(QCodecError) -> UInt64? {
     var offset = start
     while offset < cursor.source.byteCount {
+      if offset & 0xFFFF == 0 { try Cancellation.check() }
       if let (_, length) = cursor.preamble(at: offset),
         cursor.frame(before: Lead.storedOffset(after: offset, preambleLength: length))?.index == 0
       {
@@ -169,8 +180,8 @@ struct SalvageScan {
           offset: offset, storedLength: frame.storedLength, rawLength: rawLength, hash: frame.hash,
           compression: frame.compression, kind: frame.kind, tensor: 0)
       }
-    } else if frame.index &+ 1 == tensors[place].next {
-      // Two claim to be the same chunk: one of the frames is damaged.
+    } else if frame.index &+ 1 == tensors[place].next, tensors[place].chunks[Int(frame.index)]?.hash != frame.hash {
+      // Two claim to be the same chunk, and are not: one of the frames is damaged.
       tensors[place].chunks[Int(frame.index)] = nil
     }
     return end
@@ -205,15 +216,7 @@ extension SalvageScan {
   func lost(of tensor: Found) -> [Range<UInt64>] {
     guard tensor.preamble.scheme?.domain == .update else { return tensor.lost }
     guard let second = second(of: tensor) else { return [0..<tensor.elements] }
-    var result: [Range<UInt64>] = []
-    for range in (tensor.lost + second.lost).sorted(by: { $0.lowerBound < $1.lowerBound }) {
-      if let last = result.last, last.upperBound >= range.lowerBound {
-        result[result.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
-      } else {
-        result.append(range)
-      }
-    }
-    return result
+    return TensorRows.joined(tensor.lost + second.lost)
   }
 }
 
@@ -247,10 +250,7 @@ extension SalvageScan.Found {
   }
 
   private func elements(ofDataChunk index: Int, of count: UInt64) -> Range<UInt64> {
-    if let layout = plan.layout { return layout.elements(ofChunk: index) }
-    let width = UInt64(preamble.dtype.bitWidth)
-    let start = UInt64(index) * UInt64(Format.losslessChunk)
-    let end = start + UInt64(Format.losslessChunk)
-    return start * 8 / width..<(end < plan.sourceBytes ? (end * 8 + width - 1) / width : count)
+    TensorContents.elements(
+      ofDataChunk: index, dtype: preamble.dtype, isQuantized: plan.layout != nil, count: count)
   }
 }

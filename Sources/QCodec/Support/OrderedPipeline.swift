@@ -2,13 +2,15 @@
 ///
 /// The caller makes values too while the next in order is not there. At most two values a thread are under way or
 /// waiting to be taken, so that memory is bounded whatever `count` is. Values are begun in order of their index: the error thrown
-/// is that of the lowest failing index, at every thread count, and `consume` has then been called for all below it.
+/// is that of the lowest failing index, at every thread count, and `consume` has then been called for all below it. The
+/// caller's `Cancellation` stops it before the next value.
 package func orderedPipeline<Value: Sendable>(
   count: Int, threads: Int, produce: @escaping @Sendable (Int) throws(QCodecError) -> Value,
   consume: (Value) throws(QCodecError) -> Void
 ) throws(QCodecError) {
   guard Workers.usable(threads, count: count) > 1 else {
     for index in 0..<count {
+      try Cancellation.check()
       try consume(withCodecEnvironment { () throws(QCodecError) in try produce(index) })
     }
     return
@@ -20,6 +22,7 @@ package func orderedPipeline<Value: Sendable>(
     workers.join()
   }
   for index in 0..<count {
+    try Cancellation.check()
     try consume(pipeline.value(index).get())
     pipeline.consumed(index)
   }

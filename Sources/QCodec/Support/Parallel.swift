@@ -9,6 +9,7 @@ public func availableThreads() -> Int {
 /// What the workers of one call share: the next index to take and the failure of the lowest index so far.
 private final class Loop: Sendable {
   let count: Int
+  let cancellation = Cancellation.current
   let body: @Sendable (Int) throws(QCodecError) -> Void
   let next = Atomic<Int>(0)
   let failure = Mutex<(index: Int, error: QCodecError)?>(nil)
@@ -27,6 +28,7 @@ private final class Loop: Sendable {
       let index = next.add(1, ordering: .relaxed).oldValue
       guard index < count else { return }
       do throws(QCodecError) {
+        try cancellation?.check()
         try body(index)
       } catch {
         failure.withLock { if index < $0?.index ?? .max { $0 = (index, error) } }
@@ -38,7 +40,8 @@ private final class Loop: Sendable {
 
 /// Calls `body` with every index in `0..<count` on up to `threads` threads, the caller's among them.
 ///
-/// Threads live for the call alone. Throws the error of the lowest failing index.
+/// Threads live for the call alone. Throws the error of the lowest failing index, and `cancelled` where the caller's
+/// `Cancellation` stops it.
 package func parallelFor(
   count: Int, threads: Int, _ body: @escaping @Sendable (Int) throws(QCodecError) -> Void
 ) throws(QCodecError) {

@@ -55,6 +55,9 @@ public struct QCodecError: Error, Sendable, Equatable {
     case writerClosed = 82
     // Verification.
     case boundViolated = 90
+    // The caller.
+    /// A `Cancellation` stopped the call.
+    case cancelled = 100
   }
 
   /// What kind of error this is; stable.

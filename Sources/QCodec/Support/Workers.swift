@@ -13,9 +13,12 @@ struct Workers {
   private var threads: [pthread_t] = []
 
   /// Starts threads beside the caller's, so that up to `threads` work on `count` things.
+  ///
+  /// What cancels the caller's calls cancels theirs.
   init(threads: Int, count: Int, _ work: @escaping @Sendable () -> Void) {
+    let cancellation = Cancellation.current
     for _ in 1..<Self.usable(threads, count: count) {
-      guard let thread = startWorker(Work(work)) else { break }
+      guard let thread = startWorker(Work { Cancellation.covering(cancellation, work) }) else { break }
       self.threads.append(thread)
     }
   }

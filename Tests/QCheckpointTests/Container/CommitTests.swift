@@ -146,22 +146,7 @@ struct CommitTests {
     }
     let tooLong = inputError { try complete(String(repeating: "n", count: 256)) }
     #expect(tooLong?.code == .io)
-    #expect(try folder.names.allSatisfy { !$0.hasSuffix(".tmp") })
-  }
-
-  @Test("What a killed process left behind is in nobody's way")
-  func staleTemporaries() throws {
-    // Processes in containers have few numbers, so the names of temporaries come again.
-    let held = try writer()
-    let name = try #require(try folder.names.first)
-    held.abort()
-    let parts = name.split(separator: "-")
-    let number = try #require(parts.last?.split(separator: ".").first.flatMap { Int($0) })
-    let stem = parts.dropLast().joined(separator: "-")
-    for next in number...number + 300 { _ = try folder.write([], "\(stem)-\(next).tmp") }
-    try complete()
-    #expect(try opened(folder.read("c.qckpt")).everything() == [[1, 2, 3]])
-    #expect(try folder.names.count == 302)
+    #expect(try folder.names.allSatisfy { !$0.hasSuffix(".qcodec-partial") })
   }
 
   @Test("Where no file can be created")

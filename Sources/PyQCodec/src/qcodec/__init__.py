@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _library
+from . import _interrupts, _library
 from ._arrays import NUMPY, TYPES
 from ._errors import (
     ArgumentError,
     BoundError,
+    CancelledError,
     EncodeError,
     FormatError,
     MismatchError,
@@ -40,6 +41,7 @@ __version__ = lib.version().decode()
 __all__ = [
     "ArgumentError",
     "BoundError",
+    "CancelledError",
     "Checkpoint",
     "Encoded",
     "EncodeError",
@@ -78,7 +80,8 @@ def save(
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
 ) -> Written:
-    """Saves a tree of arrays and plain values as one checkpoint, atomically.
+    """Saves a tree of arrays and plain values as one checkpoint, atomically: after an error, Ctrl-C, a kill or a crash at any
+    moment the previous file is there or the new one, whole.
 
     `tree`: nested dicts (text and integer keys), lists, tuples, named tuples, sets; NumPy and ml_dtypes arrays; numbers,
     text, bytes, paths, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
@@ -180,8 +183,8 @@ def encode(array: np.ndarray, scheme: Scheme, *, name: str = "", threads: int = 
     with scheme._handle() as handle:
         lib.encoded_size(handle, memory.dtype, shape, len(memory.shape), size)
         stream = np.empty(size.value, np.uint8)
-        lib.encode(
-            handle, memory.dtype, shape, len(memory.shape), name.encode(), memory.address or None, memory.size,
+        _interrupts.call(
+            memory.size, (memory, stream, measured), lib.encode, handle, memory.dtype, shape, len(memory.shape), name.encode(), memory.address or None, memory.size,
             stream.ctypes.data, stream.nbytes, threads, measured,
         )
         stored = Scheme._of(handle)
@@ -213,8 +216,9 @@ def decode(
     stream = np.ascontiguousarray(encoded.stream)
     with encoded.scheme._handle() as handle:
         common = (handle, number, dims, len(encoded.shape), stream.ctypes.data, stream.nbytes)
+        target = (memory.address or None, memory.size, threads)
         if rows is None:
-            lib.decode(*common, memory.address or None, memory.size, threads)
+            _interrupts.call(memory.size, (memory, stream), lib.decode, *common, *target)
         else:
-            lib.decode_rows(*common, first, shape[0], memory.address or None, memory.size, threads)
+            _interrupts.call(memory.size, (memory, stream), lib.decode_rows, *common, first, shape[0], *target)
     return out

@@ -7,10 +7,10 @@ import os
 import pickle
 import re
 import sys
-import tempfile
 
 from . import QCodecError, __version__
 from ._files import Written
+from ._replacing import replacing
 
 MAGIC = b"\x89QCK"
 
@@ -173,21 +173,8 @@ def _to_torch(options: argparse.Namespace, qcodec_torch) -> int:
     print(f"{options.input}: {_bytes(size)}, tensors of {_bytes(total)} in memory", flush=True)
     if options.dry_run:
         return 0
-    folder = os.path.dirname(os.path.abspath(options.output))
-    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(tree, file)
-            file.flush()
-            os.fsync(file.fileno())
-        # As any new file: mkstemp's are for their owner alone.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, options.output)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(options.output) as file:
+        torch.save(tree, file)
     print(f"{options.output}: written")
     return 0
 

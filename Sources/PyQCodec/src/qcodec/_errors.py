@@ -53,6 +53,10 @@ class StorageError(QCodecError, OSError):
     """The system failed to read or write; a previous file is as it was."""
 
 
+class CancelledError(QCodecError):
+    """The call was ended by a signal's handler, whose own exception is raised in its place."""
+
+
 class BoundError(QCodecError):
     """Verification found something that is not as the file or the original says; `report` has all of it."""
 
@@ -82,4 +86,6 @@ def error_type(code: int) -> type[QCodecError]:
         return StorageError
     if code == 90:
         return BoundError
+    if code == 100:
+        return CancelledError
     return ArgumentError

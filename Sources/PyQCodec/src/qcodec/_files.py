@@ -8,13 +8,14 @@ import io
 import json
 import math
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from . import _library, _remote
+from . import _interrupts, _library, _remote
 from ._arrays import NUMPY, TYPES, Framework, Memory
 from ._errors import ArgumentError, BoundError, StorageError
 from ._library import Handle, lib, shape_argument
@@ -80,7 +81,9 @@ def describe(name: str, memory: Memory, role: int = 0) -> tuple[_library.Tensor,
 class Writer:
     """Writes a checkpoint. As a context manager it commits at the end, and gives the file up where an error leaves it.
 
-    The file appears under its name only with the commit; until then, and after any error, a previous file stays. What goes
+    The file appears under its name only with the commit, flushed to the disk before; until then, and after any error, Ctrl-C,
+    crash or kill, a previous file stays. Of a killed process a `.NAME.….qcodec-partial` may be left beside it, until the next
+    writer to the same path. A forked process cannot go on with its parent's writer, and does it no harm. What goes
     to a URL is written to the folder for temporary files first (TMPDIR names it) and sent with the commit. An open file is
     written to forward, and left open. One thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities
     losslessly instead of refusing it. `measure_epsilon` measures and records what coding does to the Adam update.
@@ -109,7 +112,10 @@ class Writer:
         options.keep_nonfinite = nonfinite == "lossless"
         options.measure_epsilon = math.nan if measure_epsilon is None else measure_epsilon
         self._callbacks = _Callbacks()
+        self._function: Any = None
         self._close = lambda _: None
+        self._process = os.getpid()
+        self._added = 0
         self.written: Written | None = None
         if remote := _remote.target(path):
             # Filesystems replace an object at different moments, some as soon as it is opened: written here, sent whole.
@@ -145,11 +151,13 @@ class Writer:
             return self._callbacks.guard(body)
 
         self._function = _library.WriteFunction(write)
-        self._handle = self._call(lib.handle, lib.writer_create_function, self._function, None, options)
+        self._handle = self._call(0, None, lib.handle, lib.writer_create_function, self._function, None, options)
 
-    def _call(self, function, *arguments):
+    def _call(self, size: float, keep: Any, function, *arguments):
+        # A handler that raises as a function of ours begins would be lost in C: it is not to run there.
+        size = size if self._function is None else math.inf
         try:
-            return function(*arguments)
+            return _interrupts.call(size, (self, keep), function, *arguments)
         except Exception as failure:
             self._callbacks.reraise(failure)
 
@@ -170,21 +178,25 @@ class Writer:
             tensors[index], owner = describe(name, memory)
             alive.append(owner)
         dropped = np.zeros(len(memories), np.uint8)
+        size = sum(memory.size for _, memory in memories)
+        self._added += size
         with policy_handle(policy) as handle:
-            self._call(lib.writer_add, self._handle, tensors, len(memories), handle, dropped.ctypes.data)
+            self._call(
+                size, (alive, dropped), lib.writer_add, self._handle, tensors, len(memories), handle, dropped.ctypes.data)
         return [memories[index][0] for index in np.flatnonzero(dropped)]
 
     def add_encoded(
         self, name: str, array: Any, scheme: Scheme | None, *, role: str = "other", framework: Framework = NUMPY
     ) -> None:
         """Adds one array under a scheme of the value domain; None is lossless."""
-        tensor, alive = describe(name, framework.memory(array), ROLES.index(role))
+        memory = framework.memory(array)
+        tensor, alive = describe(name, memory, ROLES.index(role))
+        self._added += memory.size
         if scheme is None:
-            self._call(lib.writer_add_tensor, self._handle, tensor, None)
+            self._call(memory.size, alive, lib.writer_add_tensor, self._handle, tensor, None)
         else:
             with scheme._handle() as handle:
-                self._call(lib.writer_add_tensor, self._handle, tensor, handle)
-        del alive
+                self._call(memory.size, alive, lib.writer_add_tensor, self._handle, tensor, handle)
 
     def add_codes(
         self, name: str, shape: tuple[int, ...], scheme: Scheme, scales: np.ndarray, codes: np.ndarray, *,
@@ -199,12 +211,12 @@ class Writer:
         tensor, alive = describe(name, Memory(number, tuple(shape), 0, 0, None), ROLES.index(role))
         scales = np.ascontiguousarray(scales, np.float32)
         codes = np.ascontiguousarray(codes).view(np.uint8)
+        self._added += codes.nbytes
         with scheme._handle() as handle:
             self._call(
-                lib.writer_add_import, self._handle, tensor, handle, scales.ctypes.data, scales.nbytes, codes.ctypes.data,
-                codes.nbytes,
+                codes.nbytes, (alive, scales, codes), lib.writer_add_import, self._handle, tensor, handle,
+                scales.ctypes.data, scales.nbytes, codes.ctypes.data, codes.nbytes,
             )
-        del alive
 
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
         """What the user says of the file, text by text, as `qcodec inspect` shows it."""
@@ -223,7 +235,7 @@ class Writer:
         """Completes the file and puts it in place."""
         written = _library.Written()
         try:
-            self._call(lib.writer_commit, self._handle, written)
+            self._call(self._added, written, lib.writer_commit, self._handle, written)
         except BaseException:
             self._finish(False)
             raise
@@ -238,7 +250,9 @@ class Writer:
 
     def _finish(self, committed: bool) -> None:
         close, self._close = self._close, lambda _: None
-        close(committed)
+        # What a forked child lets go of is its parent's.
+        if os.getpid() == self._process:
+            close(committed)
 
     def __enter__(self) -> Writer:
         return self
@@ -339,7 +353,7 @@ class TensorView:
         """Indices start … stop − 1 of the first axis."""
         array, memory = framework.empty(self._dtype, (stop - start, *self.shape[1:]))
         self._checkpoint._call(
-            lib.reader_read_rows, self._checkpoint._handle, self._index, start, stop - start, memory.address or None,
+            memory.size, memory, lib.reader_read_rows, self._checkpoint._handle, self._index, start, stop - start, memory.address or None,
             memory.size, self._checkpoint.threads,
         )
         return array
@@ -350,7 +364,7 @@ class TensorView:
         lib.reader_code_sizes(self._checkpoint._handle, self._index, *sizes)
         scales, codes = np.empty(sizes[0].value // 4, np.float32), np.empty(sizes[1].value, np.uint8)
         self._checkpoint._call(
-            lib.reader_read_codes, self._checkpoint._handle, self._index, scales.ctypes.data, scales.nbytes,
+            codes.nbytes, (scales, codes), lib.reader_read_codes, self._checkpoint._handle, self._index, scales.ctypes.data, scales.nbytes,
             codes.ctypes.data, codes.nbytes, self._checkpoint.threads,
         )
         return scales, codes
@@ -370,13 +384,16 @@ class TensorView:
 class Checkpoint(Mapping):
     """An open checkpoint: a mapping of names to tensors that are read when they are asked for.
 
-    Opening reads the directory and checks it; chunks are checked as they are read. Any number of threads may read.
+    Opening reads the directory and checks it; chunks are checked as they are read. Any number of threads may read, and forked
+    processes (a DataLoader's workers), even while threads of the parent do. Ctrl-C ends a call within a second. What was
+    opened stays readable when another file takes its place.
     """
 
     def __init__(self, path: Path, *, threads: int = 0) -> None:
         self._handle = Handle()
         self.threads = threads
         self._callbacks = _Callbacks()
+        self._function: Any = None
         self._file: Any = None
         if remote := _remote.target(path):
             reader = _remote.Ranges(remote)
@@ -386,12 +403,18 @@ class Checkpoint(Mapping):
         else:
             descriptor = os.open(_remote.local(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
-                self._handle = lib.handle(lib.reader_open_fd, descriptor)
+                self._open_descriptor(descriptor)
             finally:
                 os.close(descriptor)
         self._names: list[str] | None = None
 
+    def _open_descriptor(self, descriptor: int) -> None:
+        self._handle = self._call(os.fstat(descriptor).st_size, None, lib.handle, lib.reader_open_fd, descriptor)
+
     def _open_file(self, file: BinaryIO) -> None:
+        if isinstance(file, (io.BufferedReader, io.FileIO)) and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            # Read at offsets: threads do not wait for each other, and a forked child does not move its parent's place.
+            return self._open_descriptor(file.fileno())
         lock = threading.Lock()
         size = file.seek(0, io.SEEK_END)
 
@@ -419,11 +442,13 @@ class Checkpoint(Mapping):
             return self._callbacks.guard(body)
 
         self._function = _library.ReadFunction(read)
-        self._handle = self._call(lib.handle, lib.reader_open_function, self._function, None, size)
+        self._handle = self._call(size, None, lib.handle, lib.reader_open_function, self._function, None, size)
 
-    def _call(self, function, *arguments):
+    def _call(self, size: float, keep: Any, function, *arguments):
+        # A handler that raises as a function of ours begins would be lost in C: it is not to run there.
+        size = size if self._function is None else math.inf
         try:
-            return function(*arguments)
+            return _interrupts.call(size, (self, keep), function, *arguments)
         except Exception as failure:
             self._callbacks.reraise(failure)
 
@@ -479,14 +504,15 @@ class Checkpoint(Mapping):
         list_ = (_library.ReadRequest * len(requests))()
         for place, (index, memory) in enumerate(requests):
             list_[place] = _library.ReadRequest(index, memory.address or None, memory.size)
-        self._call(lib.reader_read, self._handle, list_, len(requests), self.threads)
+        size = sum(memory.size for _, memory in requests)
+        self._call(size, requests, lib.reader_read, self._handle, list_, len(requests), self.threads)
 
     # Documents
 
     def member(self, name: str) -> Any:
         """A member of the metadata document; None where there is none."""
         self._check_open()
-        return json.loads(lib.text(lambda *a: self._call(lib.reader_member, *a, None), self._handle, name.encode()))
+        return json.loads(lib.text(lambda *a: self._call(0, None, lib.reader_member, *a, None), self._handle, name.encode()))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -537,12 +563,16 @@ class Checkpoint(Mapping):
                 for place, (name, value) in enumerate(against.items()):
                     tensors[place], owner = describe(name, framework.memory(value))
                     alive.append(owner)
-                self._call(lib.verify_tensors, self._handle, tensors, len(against), options, ctypes.byref(report))
+                self._call(
+                    math.inf, (alive, options, report), lib.verify_tensors, self._handle, tensors, len(against), options,
+                    ctypes.byref(report),
+                )
             else:
                 if _remote.target(against):
                     raise ArgumentError(f"an original is a local file, not '{against}'; arrays by name can come from anywhere")
                 original = None if against is None else os.fsencode(_remote.local(against))
-                self._call(lib.verify, self._handle, original, options, ctypes.byref(report))
+                self._call(
+                    math.inf, (options, report), lib.verify, self._handle, original, options, ctypes.byref(report))
         except BoundError as error:
             error.report = _report(report)
             raise

@@ -104,6 +104,7 @@ _SCHEMED = [Handle, c.c_int32, _SHAPE, c.c_size_t]
 
 # Parameters of the functions that return a status; all of them take a place for an error last.
 _FALLIBLE: dict[str, list[Any]] = {
+    "cancellation_create": [_OUT],
     "scheme_create_custom": [c.c_void_p, c.c_size_t, c.c_int32, c.c_int32, c.c_int32, c.c_uint32, _OUT],
     "scheme_parse": [c.c_char_p, _OUT],
     "scheme_text": [Handle, _STRING],
@@ -152,6 +153,9 @@ _OTHERS: dict[str, tuple[list[Any], Any]] = {
     "error_element": ([Handle, c.POINTER(c.c_uint64)], c.c_int32),
     "error_free": ([Handle], None),
     "string_free": ([Text], None),
+    "cancellation_use": ([Handle], None),
+    "cancellation_cancel": ([Handle], None),
+    "cancellation_free": ([Handle], None),
     "scheme_table": ([Handle, c.c_void_p, c.c_size_t], c.c_size_t),
     "scheme_free": ([Handle], None),
     "policy_free": ([Handle], None),

@@ -54,6 +54,7 @@ from ._arrays import Memory
 from ._errors import ArgumentError, FormatError, StorageError
 from ._files import Checkpoint, Writer
 from ._remote import is_url
+from ._replacing import SUFFIX, flush_folder, remove_if_left, replacing
 from ._schemes import Policy
 from ._trees import MEMBER, VERSION as TREE_VERSION, PathKey
 from .torch import DTYPES, TORCH, _is_stateful, _TorchReader, _TorchWriter
@@ -67,7 +68,7 @@ _VERSION = 1
 
 _SHARD = r"__[0-9]+_[0-9a-f]{32}\.qckpt"
 # Files of unfinished saves: shards that no index names, and what a killed process was writing.
-_OURS = re.compile(rf"{_SHARD}|\.{_SHARD}\.qcodec-[0-9]+-[0-9]+\.tmp|\.{re.escape(INDEX)}\.[0-9a-f]{{32}}\.tmp")
+_OURS = re.compile(rf"{_SHARD}|\.(?:{_SHARD}|{re.escape(INDEX)})\.[0-9a-f]{{16}}{re.escape(SUFFIX)}")
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES.values()}
 
 
@@ -223,7 +224,7 @@ class QCodecStorageWriter(StorageWriter):
             path = os.path.join(self.path, file["name"])
             if not os.path.exists(path):
                 raise StorageError(f"{path}: a rank has written this shard, but not into this folder", 80)
-        _write_index(self.path, self._save_id, document)
+        _write_index(self.path, document)
         # The save is done; what cannot be deleted now the next one finds.
         with contextlib.suppress(OSError):
             _clean(self.path, {file["name"] for file in document["files"]})
@@ -515,25 +516,17 @@ def _make_folder(path: str) -> None:
     _make_folder(parent)
     # Other ranks make it too.
     os.makedirs(path, exist_ok=True)
-    _flush_folder(parent)
-
-
-def _flush_folder(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some file systems cannot.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+    flush_folder(parent)
 
 
 def _clean(folder: str, keep: set[str]) -> None:
     """Deletes this module's files but those to keep."""
     for name in os.listdir(folder):
-        if name not in keep and _OURS.fullmatch(name):
+        if name in keep or not _OURS.fullmatch(name):
+            continue
+        if name.endswith(SUFFIX):
+            remove_if_left(os.path.join(folder, name))
+        else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, name))
 
@@ -607,21 +600,11 @@ def _canonical(document: dict[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _write_index(folder: str, save_id: str, document: dict[str, Any]) -> None:
+def _write_index(folder: str, document: dict[str, Any]) -> None:
     """Puts the index in place in one step; the former one stays until then."""
     checksum = hashlib.sha256(_canonical(document)).hexdigest()
-    temporary = os.path.join(folder, f".{INDEX}.{save_id}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(_canonical(document | {"sha256": checksum}) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, os.path.join(folder, INDEX))
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _flush_folder(folder)
+    with replacing(os.path.join(folder, INDEX)) as file:
+        file.write(_canonical(document | {"sha256": checksum}) + b"\n")
 
 
 def _read_index(folder: str) -> dict[str, Any]:
