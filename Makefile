@@ -7,7 +7,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 
-PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv valgrind
+PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv
+# valgrind for the C tests, an emulated aarch64 for those of the kernels.
+TEST_PACKAGES := $(PACKAGES) valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 BUILD := .build
 VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench
@@ -19,8 +21,8 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps clean \
-  fuzz-build fuzz fuzz-smoke sanitize
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps \
+  test-deps large clean fuzz-build fuzz fuzz-smoke sanitize
 
 build: deps
 	mkdir -p $(BUILD)
@@ -39,6 +41,9 @@ deps:
 	  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 	fi
 	command -v swift >/dev/null || { echo "swift 6.3 is not on PATH: see https://www.swift.org/install"; exit 1; }
+
+test-deps:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(TEST_PACKAGES)"
 
 # libcqcodec.so for other languages, and the command, each one file that needs nothing of Swift and no compression library.
 # Where the linker would take shared libraries, packages of our own name the static ones.
@@ -153,7 +158,7 @@ lint: deps
 	swift format lint --strict -r Package.swift Sources Tests
 
 # The Swift tests start the reference reader with this interpreter.
-test: deps $(VENV)/.complete lint build package
+test: test-deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
@@ -200,6 +205,11 @@ sanitize: deps $(VENV)/.complete
 	  echo "== $$sanitizer"
 	  swift test --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer
 	done
+
+# Checkpoints larger than memory, 1,000,000 tensors, the longest names: 10 GB of disk. Less of it by LARGE=--scale=0.01
+large: library
+	$(MAKE) install PREFIX=$(CURDIR)/$(BUILD)/prefix
+	python3 Tests/Large/large.py --prefix $(BUILD)/prefix --json $(BUILD)/large.json $(LARGE)
 
 clean:
 	rm -rf $(BUILD)

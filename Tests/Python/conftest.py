@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from installed import Installed, run
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # As modules of their own names, so that reader, writer and generator share one set of tables and one error type.
 sys.path[:0] = [str(ROOT / "Spec" / "Reference"), str(ROOT / "Fixtures")]
@@ -57,3 +59,11 @@ def states():
     found = sorted((ROOT / "Fixtures" / "real").glob("*.safetensors"))
     assert found
     return found
+
+
+@pytest.fixture(scope="session")
+def installed(root, tmp_path_factory):
+    """A prefix into which `make install` put everything."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    run(["make", "-C", root, "install", f"PREFIX={prefix}"])
+    return Installed(prefix)
