@@ -24,6 +24,7 @@ let package = Package(
     .library(name: "QVerify", targets: ["QVerify"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
+    .executable(name: "qcodec-corpus", targets: ["QCodecCorpus"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -48,6 +49,13 @@ let package = Package(
       dependencies: [
         "QCodec", "QCheckpoint", "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: strict),
+    .target(name: "CCampaign"),
+    .executableTarget(
+      name: "QCodecCorpus",
+      dependencies: [
+        "CCampaign", "QCodec", "QCheckpoint", "QVerify",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(
