@@ -164,6 +164,7 @@ corpus: build
 	  done
 	done
 	$(CORPUS) damage --cases $(CASES) --seed $(SEED) $(BUILD)/corpus/*.qckpt Fixtures/golden/*.qckpt
+	$(CORPUS) forge --cases $$(($(CASES) / 10)) --seed $(SEED) $(BUILD)/corpus/*.qckpt Fixtures/golden/*.qckpt
 
 lint: deps
 	swift format lint --strict -r Package.swift Sources Tests

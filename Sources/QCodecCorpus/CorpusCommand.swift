@@ -5,5 +5,5 @@ import ArgumentParser
 struct CorpusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "qcodec-corpus", abstract: "Damage checkpoints in many ways, or measure what opening files allocates.",
-    subcommands: [DamageCommand.self, AllocationCommand.self])
+    subcommands: [DamageCommand.self, ForgeryCommand.self, AllocationCommand.self])
 }

@@ -48,6 +48,16 @@ import Testing
     }
   }
 
+  /// Chunks exchanged or repeated under right sums are found as long as their frames tell.
+  @Test func forgeriesAreFoundByTheirFrames() throws {
+    let (status, text) = try Self.run(["forge", "--cases", "112", "--seed", "5"] + Self.golden)
+    let lines = String(decoding: text, as: UTF8.self).split(separator: "\n")
+    #expect(status == 0 && lines.count == 7)
+    for line in lines where line.hasPrefix("chunks_exchanged:") || line.hasPrefix("chunk_repeated:") {
+      #expect(line.hasSuffix(", accepted 0"), "\(line)")
+    }
+  }
+
   /// What is no sound checkpoint proves nothing.
   @Test func damagedFilesAreNoCorpus() throws {
     let invalid = Fixture.root.appendingPathComponent("Fixtures/invalid/chunk-checksum.qckpt").path
