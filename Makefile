@@ -1,7 +1,7 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
 # `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states, `make
-# test` runs every test. All install what they need first: Debian packages through apt (as root or with sudo), Python
-# packages into .build. Nothing else on the machine is touched.
+# test` runs every test, `make corpus` damages checkpoints in 100,000 ways. All install what they need first: Debian
+# packages through apt (as root or with sudo), Python packages into .build. Nothing else on the machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -15,14 +15,17 @@ VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench
 WHEELS := $(BUILD)/wheels
 QCODEC := $(BUILD)/release/qcodec
+CORPUS := $(BUILD)/release/qcodec-corpus
 LIBRARY := $(BUILD)/library/release/libcqcodec.so
 STATIC := $(CURDIR)/$(BUILD)/static
 PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
+CASES ?= 100000
+SEED ?= 1
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps \
-  test-deps large clean fuzz-build fuzz fuzz-smoke sanitize
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint \
+  deps test-deps large clean fuzz-build fuzz fuzz-smoke sanitize corpus
 
 build: deps
 	mkdir -p $(BUILD)
@@ -154,6 +157,21 @@ resume-demo: library $(BENCH_VENV)/.complete
 	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
 	$(BENCH_VENV)/bin/python Tests/Benchmarks/resume_demo.py --json $(BUILD)/resume.json --readme README.md $(RESUME)
 
+# Damages files of every preset under every lossless stage, and golden ones, in CASES ways, each of which follows from
+# SEED and its number: qcodec-corpus damage --case N runs one of them again.
+corpus: build
+	@swift build -c release --product qcodec-corpus 2>&1 | tee $(BUILD)/corpus.log
+	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/corpus.log; then exit 1; fi
+	mkdir -p $(BUILD)/corpus
+	for policy in adam8 adam4 paper8 paper4 lossless; do
+	  for stage in none lz4 zstd; do
+	    $(QCODEC) encode $(firstword $(STATE)) -o $(BUILD)/corpus/$$policy-$$stage.qckpt --policy $$policy \
+	      --compression $$stage --quiet
+	  done
+	done
+	$(CORPUS) damage --cases $(CASES) --seed $(SEED) $(BUILD)/corpus/*.qckpt Fixtures/golden/*.qckpt
+	$(CORPUS) forge --cases $$(($(CASES) / 10)) --seed $(SEED) $(BUILD)/corpus/*.qckpt Fixtures/golden/*.qckpt
+
 lint: deps
 	swift format lint --strict -r Package.swift Sources Tests
 
@@ -163,6 +181,8 @@ test: test-deps $(VENV)/.complete lint build package
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
 	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
+	$(MAKE) corpus CASES=3000
+	export QCODEC_CORPUS="$(CURDIR)/$(CORPUS)"
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi

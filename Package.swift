@@ -25,6 +25,7 @@ let package = Package(
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .library(name: "QCodecABI", targets: ["CQCodec", "QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
+    .executable(name: "qcodec-corpus", targets: ["QCodecCorpus"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -49,6 +50,13 @@ let package = Package(
       dependencies: [
         "QCodec", "QCheckpoint", "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: strict),
+    .target(name: "CCampaign"),
+    .executableTarget(
+      name: "QCodecCorpus",
+      dependencies: [
+        "CCampaign", "QCodec", "QCheckpoint", "QVerify",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(

@@ -110,12 +110,22 @@ public struct Recovery: Sendable {
       case .truncated, .headerCorrupt, .trailerCorrupt, .directoryCorrupt, .notACheckpoint:
         if let reader = CheckpointReader(byTrailerOf: source, file: file) { return reader }
         let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
-        // What is clearly something else is not searched for tensors.
-        if error.code == .notACheckpoint, start.isEmpty || ForeignFile.identify(start) != nil { throw error }
+        // What is clearly something else, at both ends, is not searched for tensors.
+        let isForeign = start.isEmpty || ForeignFile.identify(start) != nil
+        if error.code == .notACheckpoint, isForeign, !endsLikeOne(source) { throw error }
         if error.code == .truncated, source.byteCount < UInt64(Format.headerSize) { throw error }
         return nil
       default: throw error
       }
     }
+  }
+
+  /// Whether a file ends with the magic number of a trailer.
+  private static func endsLikeOne(_ source: any TensorSource) -> Bool {
+    let size = UInt64(Format.trailerSize)
+    guard source.byteCount >= size,
+      let end = try? source.bytes(at: source.byteCount - size, count: Format.trailerSize)
+    else { return false }
+    return end[80..<88].elementsEqual(Format.endMagic)
   }
 }

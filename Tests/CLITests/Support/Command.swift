@@ -2,20 +2,24 @@ import Foundation
 import QCheckpoint
 import Testing
 
-/// The executable under test: `QCODEC_BINARY`, or what was built beside the test bundle.
+/// The executables under test: `QCODEC_BINARY` and `QCODEC_CORPUS`, or what was built beside the test bundle.
 enum Command {
   struct Missing: Error, CustomStringConvertible {
     let places: [String]
     var description: String {
-      "no executable qcodec at \(places.joined(separator: ", ")); build it or set QCODEC_BINARY"
+      "no executable at \(places.joined(separator: ", ")); build it, or set QCODEC_BINARY or QCODEC_CORPUS"
     }
   }
 
-  static func path() throws -> String {
-    let given = ProcessInfo.processInfo.environment["QCODEC_BINARY"] ?? ""
+  static func path() throws -> String { try path("qcodec", variable: "QCODEC_BINARY") }
+
+  static func corpus() throws -> String { try path("qcodec-corpus", variable: "QCODEC_CORPUS") }
+
+  private static func path(_ name: String, variable: String) throws -> String {
+    let given = ProcessInfo.processInfo.environment[variable] ?? ""
     let folders = Bundle.allBundles.filter { $0.bundlePath.hasSuffix(".xctest") }.map(\.bundleURL)
     let beside = (folders + [URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0])]).map {
-      $0.deletingLastPathComponent().appendingPathComponent("qcodec").path
+      $0.deletingLastPathComponent().appendingPathComponent(name).path
     }
     let places = given.isEmpty ? beside : [given]
     guard let path = places.first(where: FileManager.default.isExecutableFile) else { throw Missing(places: places) }

@@ -1,0 +1,18 @@
+/// splitmix64: what a case does follows from the seed and its number alone.
+struct CaseGenerator: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(seed: UInt64, number: UInt64) {
+    state = seed
+    state = next() ^ number
+    state = next()
+  }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var x = state
+    x = (x ^ x >> 30) &* 0xBF58_476D_1CE4_E5B9
+    x = (x ^ x >> 27) &* 0x94D0_49BB_1331_11EB
+    return x ^ x >> 31
+  }
+}
