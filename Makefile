@@ -1,7 +1,7 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
 # `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states, `make
-# test` runs every test. All install what they need first: Debian packages through apt (as root or with sudo), Python
-# packages into .build. Nothing else on the machine is touched.
+# test` runs every test, `make faults` kills writers and lets their disks fail. All install what they need first: Debian
+# packages through apt (as root or with sudo), Python packages into .build. Nothing else on the machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,7 +19,7 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps clean
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks faults lint deps clean
 
 build: deps
 	mkdir -p $(BUILD)
@@ -156,6 +156,7 @@ test: deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
+	$(VENV)/bin/python -m pytest -q -ra Tests/Faults
 	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
@@ -166,6 +167,15 @@ test: deps $(VENV)/.complete lint build package
 # each.
 test-frameworks: package
 	$(VENV)/bin/python -m pytest -q -ra Tests/Frameworks
+
+# The long run of Tests/Faults: every way to write a file is killed and made to fail. make faults TRIALS=2000 SEED=2; TRIALS
+# are the kills at random times, over all ways. FOLDER chooses the file system.
+TRIALS ?= 500
+SEED ?= 1
+faults: build package
+	@export QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
+	$(VENV)/bin/python Tests/Faults/campaign.py --trials $(TRIALS) --seed $(SEED) $(if $(FOLDER),--folder $(FOLDER)) \
+	  --json $(BUILD)/faults.json
 
 clean:
 	rm -rf $(BUILD)
