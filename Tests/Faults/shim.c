@@ -6,7 +6,7 @@
 // QFAULT_AT     the number of the first counted call that is touched, from 1
 // QFAULT_TIMES  how many are touched; all that follow where it is 0; 1 where it is unset
 // QFAULT_ACT    a number: the call fails with this errno; "short": it takes half of the bytes; "kill", "killafter": the
-//               process is killed in its place, or when it has been made
+//               process is killed in its place, or when it has been made; "term": it gets a SIGTERM before
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -81,6 +81,10 @@ static enum Fate fate(const char *call, const char *path, const char *other) {
   if (!act || first == 0 || number < first || (times != 0 && number >= first + times)) return PASS;
   if (strcmp(act, "kill") == 0) die();
   if (strcmp(act, "killafter") == 0) return DIE_AFTER;
+  if (strcmp(act, "term") == 0) {
+    syscall(SYS_kill, getpid(), SIGTERM);
+    return PASS;
+  }
   if (strcmp(act, "short") == 0) return SHORT;
   errno = atoi(act);
   return FAIL;
