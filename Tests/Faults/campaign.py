@@ -8,13 +8,18 @@ from __future__ import annotations
 import argparse
 import collections
 import json
+import os
 import pathlib
 import platform
+import subprocess
 import sys
 import tempfile
 import time
 
 import faults
+
+# Set where file systems can be mounted that nobody else sees.
+MOUNTS = "QFAULT_MOUNTS"
 
 
 def main() -> int:
@@ -26,6 +31,12 @@ def main() -> int:
     parser.add_argument("--small-disks", type=int, default=0, metavar="N", help="nothing but N small disks, which are mounted")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
+    if options.small_disks and os.environ.get(MOUNTS) is None:
+        prefix = faults.mounting()
+        if prefix is None:
+            print("mounting a tmpfs is not permitted here (as root, or in a user namespace)", file=sys.stderr)
+            return 3
+        return subprocess.run([*prefix, sys.executable, *sys.argv], env=os.environ | {MOUNTS: "1"}).returncode
     campaign = faults.Campaign(options.seed)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="qcodec-faults-", dir=options.folder) as name:

@@ -5,7 +5,6 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -80,22 +79,9 @@ def test_the_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_the_
 # Full disks
 
 
-def _mounting():
-    """The beginning of a command that may mount file systems which nobody else sees; None where that is not permitted."""
-    for prefix in (["unshare", "-m"], ["unshare", "-Urm"]):
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                done = subprocess.run([*prefix, "mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True)
-            except FileNotFoundError:
-                return None
-            if done.returncode == 0:
-                return prefix
-    return None
-
-
 @pytest.fixture(scope="session")
 def mounting():
-    prefix = _mounting()
+    prefix = faults.mounting()
     if prefix is None:
         # Where every test counts, one that cannot be run has failed.
         report = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -105,7 +91,7 @@ def mounting():
 
 def test_a_full_disk_leaves_the_old_file(mounting, tmp_path):
     done = subprocess.run(
-        [*mounting, sys.executable, faults.HERE / "campaign.py", "--small-disks", "6", "--folder", tmp_path],
+        [sys.executable, faults.HERE / "campaign.py", "--small-disks", "6", "--folder", tmp_path],
         capture_output=True, text=True)
     assert done.returncode == 0 and " 0 losses" in done.stdout, done.stdout + done.stderr
     assert "old: " in done.stdout and "new: " in done.stdout
