@@ -317,7 +317,7 @@ class Campaign:
     INTERRUPTED = {"open", "read", "write", "fsync", "ftruncate", "flock", "fallocate"}
 
     def faults(self, bench: Bench, count: int | None = None) -> None:
-        """Every call of the system fails in every way that it can, once; or some do."""
+        """Every call of the system fails in every way that it can, once and from then on; or some do."""
         numbers: collections.Counter[str] = collections.Counter()
         places = []
         for call, *paths in bench.calls():
@@ -328,15 +328,17 @@ class Campaign:
             kinds: list[object] = list(self.ERRORS[call])
             kinds += [errno.EINTR] if call in self.INTERRUPTED else []
             kinds += ["short"] if call in ("read", "write") else []
-            places += [(call, paths, numbers[call], act) for act in kinds]
+            # An interrupt that never ends is none.
+            places += [
+                (call, paths, numbers[call], act, times)
+                for act in kinds for times in ([3] if act == errno.EINTR else [1, 0])
+            ]
         bench.settle()
         for place in places if count is None or count >= len(places) else self.random.sample(places, count):
-            call, paths, number, act = place
             self.trial(bench, "a failing call", str(place), lambda place=place: self._fault(bench, *place))
 
-    def _fault(self, bench: Bench, call: str, paths: list[str], number: int, act: object) -> set[str]:
+    def _fault(self, bench: Bench, call: str, paths: list[str], number: int, act: object, times: int) -> set[str]:
         before = bench.state()
-        times = 3 if act == errno.EINTR else 1
         status, said = bench.run("new", calls=call, at=number, times=times, act=act)
         # Threads read in any order: what was touched is what counts.
         touched = [entry for entry in bench.logged() if entry[0] == call][number - 1 :][:1]
