@@ -170,7 +170,7 @@ test-frameworks: package
 
 # The long run of Tests/Faults: every way to write a file is killed and made to fail. make faults TRIALS=2000 SEED=2; TRIALS
 # are the kills at random times, over all ways. FOLDER chooses the file system. Then threads, forked processes and signals,
-# twenty times what `make test` does.
+# ten times what `make test` does.
 TRIALS ?= 500
 SEED ?= 1
 faults: build package
@@ -178,7 +178,7 @@ faults: build package
 	$(VENV)/bin/python Tests/Faults/campaign.py --trials $(TRIALS) --seed $(SEED) $(if $(FOLDER),--folder $(FOLDER)) \
 	  --json $(BUILD)/faults.json
 	$(VENV)/bin/python Tests/Faults/campaign.py --small-disks 100 --seed $(SEED)
-	QCODEC_TIMES=20 $(VENV)/bin/python -m pytest -q Tests/Python/test_threads.py
+	QCODEC_TIMES=10 $(VENV)/bin/python -m pytest -q Tests/Python/test_threads.py
 
 clean:
 	rm -rf $(BUILD)
