@@ -1,7 +1,9 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
-# `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states, `make
-# test` runs every test, `make corpus` damages checkpoints in 100,000 ways. All install what they need first: Debian
-# packages through apt (as root or with sudo), Python packages into .build. Nothing else on the machine is touched.
+# `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states. `make test`
+# runs every test; `make corpus` damages checkpoints in 100,000 ways, `make faults` kills writers and has their calls fail,
+# `make fuzz` and `make sanitize` look for what no test thought of, `make large` writes more than memory holds. All install
+# what they need first: Debian packages through apt (as root or with sudo), Python packages into .build. Nothing else on the
+# machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,7 +27,7 @@ CASES ?= 100000
 SEED ?= 1
 
 .PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint \
-  deps test-deps large clean fuzz-build fuzz fuzz-smoke sanitize corpus
+  deps test-deps large clean fuzz-build fuzz fuzz-smoke sanitize corpus faults
 
 build: deps
 	mkdir -p $(BUILD)
@@ -180,6 +182,7 @@ test: test-deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra Tests/Python
+	$(VENV)/bin/python -m pytest -q -ra Tests/Faults
 	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
 	$(MAKE) corpus CASES=3000
 	export QCODEC_CORPUS="$(CURDIR)/$(CORPUS)"
@@ -230,6 +233,16 @@ sanitize: deps $(VENV)/.complete
 large: library
 	$(MAKE) install PREFIX=$(CURDIR)/$(BUILD)/prefix
 	python3 Tests/Large/large.py --prefix $(BUILD)/prefix --json $(BUILD)/large.json $(LARGE)
+# The long run of Tests/Faults: every way to write a file is killed and made to fail. make faults TRIALS=2000 SEED=2; TRIALS
+# are the kills at random times, over all ways. FOLDER chooses the file system. Then threads, forked processes and signals,
+# ten times what `make test` does.
+TRIALS ?= 500
+faults: build package
+	@export QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
+	$(VENV)/bin/python Tests/Faults/campaign.py --trials $(TRIALS) --seed $(SEED) $(if $(FOLDER),--folder $(FOLDER)) \
+	  --json $(BUILD)/faults.json
+	$(VENV)/bin/python Tests/Faults/campaign.py --small-disks 100 --seed $(SEED)
+	QCODEC_TIMES=10 $(VENV)/bin/python -m pytest -q Tests/Python/test_threads.py
 
 clean:
 	rm -rf $(BUILD)

@@ -117,8 +117,11 @@ struct BenchCheckpoint {
 
   /// Saves all tensors, to stable storage; returns the bytes of the file.
   private func save(_ compression: Compression) throws -> UInt64 {
-    let writer = try CheckpointWriter(path: path, options: WriterOptions(compression: compression, threads: threads))
-    Interruption.removeWhenInterrupted(writer.temporaryPath)
+    let writer = try Interruption.held {
+      let writer = try CheckpointWriter(path: path, options: WriterOptions(compression: compression, threads: threads))
+      Interruption.removeWhenInterrupted(writer.temporaryPath)
+      return writer
+    }
     try writer.add((0..<Self.pairs).map { addition($0) })
     let summary = try writer.finish()
     Interruption.removeWhenInterrupted(path)

@@ -74,8 +74,11 @@ struct BenchOpen {
 
   /// Writes a checkpoint of tensors of four elements each; returns its bytes.
   private func write(tensors: Int) throws -> UInt64 {
-    let writer = try CheckpointWriter(path: path)
-    Interruption.removeWhenInterrupted(writer.temporaryPath)
+    let writer = try Interruption.held {
+      let writer = try CheckpointWriter(path: path)
+      Interruption.removeWhenInterrupted(writer.temporaryPath)
+      return writer
+    }
     let source = MemorySource([1, 2, 3, 4])
     // Some at a time: descriptions take more memory than the tensors.
     for start in stride(from: 0, to: tensors, by: 1 << 16) {

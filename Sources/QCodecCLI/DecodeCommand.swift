@@ -70,12 +70,15 @@ struct DecodeCommand: ParsableCommand {
     reader: CheckpointReader
   ) throws -> UInt64 {
     let ordered = SafetensorsWriter.aligned(tensors)
-    let writer = try concerning(output) {
-      output == "-"
-        ? try SafetensorsWriter(descriptor: STDOUT_FILENO, tensors: ordered, metadata: metadata)
-        : try SafetensorsWriter(path: output, tensors: ordered, metadata: metadata)
+    let writer = try Interruption.held {
+      let writer = try concerning(output) {
+        output == "-"
+          ? try SafetensorsWriter(descriptor: STDOUT_FILENO, tensors: ordered, metadata: metadata)
+          : try SafetensorsWriter(path: output, tensors: ordered, metadata: metadata)
+      }
+      Interruption.removeWhenInterrupted(writer.temporaryPath)
+      return writer
     }
-    Interruption.removeWhenInterrupted(writer.temporaryPath)
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
     var progress = Progress(total: total, quiet: quiet || json)
     defer { progress.finish() }

@@ -92,12 +92,15 @@ struct EncodeCommand: ParsableCommand {
 
   private func write(_ job: EncodeJob, to target: String, progress: inout Progress) throws -> WriteSummary {
     let options = WriterOptions(compression: compression.compression, threads: threads.count)
-    let writer = try concerning(target) {
-      target == "-"
-        ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
-        : try CheckpointWriter(path: target, options: options)
+    let writer = try Interruption.held {
+      let writer = try concerning(target) {
+        target == "-"
+          ? try CheckpointWriter(descriptor: STDOUT_FILENO, options: options)
+          : try CheckpointWriter(path: target, options: options)
+      }
+      Interruption.removeWhenInterrupted(writer.temporaryPath)
+      return writer
     }
-    Interruption.removeWhenInterrupted(writer.temporaryPath)
     do throws(QCodecError) {
       let items = job.items.filter { !$0.isPartner }
       let additions = items.map { $0.addition(in: job) }

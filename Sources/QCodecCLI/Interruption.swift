@@ -11,6 +11,18 @@ enum Interruption {
   /// The path as the handler needs it: a handler may not allocate.
   nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
 
+  private static let signals = [SIGINT, SIGTERM, SIGHUP]
+
+  /// Runs `body`, which makes a file and has it removed; a signal that comes meanwhile waits until it is known.
+  static func held<Result>(_ body: () throws -> Result) rethrows -> Result {
+    var (held, before) = (sigset_t(), sigset_t())
+    unsafe sigemptyset(&held)
+    for number in signals { unsafe sigaddset(&held, number) }
+    unsafe pthread_sigmask(SIG_BLOCK, &held, &before)
+    defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+    return try body()
+  }
+
   /// Has a file removed by the signals that end a command; nil where there is none.
   ///
   /// A command has one file at a time: the one named before is forgotten. Once a file was renamed its old name means
@@ -18,7 +30,7 @@ enum Interruption {
   static func removeWhenInterrupted(_ temporary: String?) {
     guard let temporary else { return }
     unsafe path = strdup(temporary)
-    for number in [SIGINT, SIGTERM, SIGHUP] {
+    for number in signals {
       let previous = signal(number) { number in
         if let path = unsafe Interruption.path { unsafe unlink(path) }
         // Whoever waits for the command is to see what ended it.

@@ -67,6 +67,8 @@ struct TemporaryFile {
     guard let stream = unsafe opendir(folder.isEmpty ? "." : folder) else { return }
     defer { unsafe closedir(stream) }
     while let entry = unsafe readdir(stream) {
+      // Folders may hold very many files; those of ours are hidden.
+      guard unsafe UInt8(truncatingIfNeeded: entry.pointee.d_name.0) == UInt8(ascii: ".") else { continue }
       let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { place in
         unsafe place.withMemoryRebound(to: CChar.self, capacity: 1) { unsafe String(cString: $0) }
       }
@@ -104,7 +106,10 @@ struct TemporaryFile {
   }
 
   private static func isTemporary(_ name: String, _ prefix: String) -> Bool {
-    guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return false }
+    // By bytes: equal characters of other bytes are another file.
+    guard name.utf8.starts(with: prefix.utf8), name.utf8.reversed().starts(with: suffix.utf8.reversed()) else {
+      return false
+    }
     let number = name.utf8.dropFirst(prefix.utf8.count).dropLast(suffix.utf8.count)
     return number.count == digits && number.allSatisfy { "0123456789abcdef".utf8.contains($0) }
   }

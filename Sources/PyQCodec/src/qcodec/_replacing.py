@@ -61,6 +61,12 @@ def remove_if_left(path: str) -> None:
         # It is being written, or gone, or there are no locks here: it stays.
         pass
     finally:
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    # What was opened to be locked or flushed has nothing to lose.
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
@@ -74,7 +80,7 @@ def flush_folder(path: str) -> None:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
-        os.close(descriptor)
+        _close(descriptor)
 
 
 def _create(prefix: str) -> tuple[str, BinaryIO]:
