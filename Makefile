@@ -168,11 +168,11 @@ test: deps $(VENV)/.complete lint build package
 test-frameworks: package
 	$(VENV)/bin/python -m pytest -q -ra Tests/Frameworks
 
-# One program with every fuzz target; see Tests/Fuzz/README.md. Of several sanitizers the Swift compiler heeds the last that
-# it is given, so that one flag names both. The C kernels take any alignment, as their header says.
+# One program with every fuzz target; see Tests/Fuzz/README.md. Of several --sanitize the Swift compiler heeds the last that it
+# is given, so that one flag of its own names both.
 FUZZ := $(BUILD)/fuzz
 FUZZ_FLAGS := -c release --sanitize=fuzzer --sanitize=address -Xswiftc -sanitize=fuzzer,address \
-  -Xcc -fsanitize=undefined -Xcc -fno-sanitize=alignment -Xcc -fno-sanitize-recover=undefined
+  -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined
 fuzz-build: deps
 	@mkdir -p $(BUILD)
 	swift build --package-path Tests/Fuzz --scratch-path $(FUZZ) $(FUZZ_FLAGS) 2>&1 | tee $(BUILD)/fuzz.log
