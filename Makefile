@@ -162,6 +162,7 @@ test: deps $(VENV)/.complete lint build package
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 	swift test --skip-build
+	$(MAKE) --no-print-directory fuzz-smoke
 
 # Every test with PyTorch Lightning, Hugging Face Trainer, torch.distributed, JAX and optax, fsspec; `make test` runs one of
 # each.
@@ -191,14 +192,15 @@ fuzz: fuzz-build $(VENV)/.complete
 fuzz-smoke: fuzz-build $(VENV)/.complete
 	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds 10 --each --jobs 2 $(TARGETS)
 
-# The Swift tests under each sanitizer, each in a build of its own: undefined behaviour is that of the C kernels, for Swift
-# traps by itself.
-SANITIZERS ?= address thread undefined
+# The Swift tests under AddressSanitizer, which sees leaks too, and under ThreadSanitizer, each in a build of its own; in both
+# the C kernels under UndefinedBehaviorSanitizer, for Swift traps by itself.
+SANITIZERS ?= address thread
 sanitize: deps $(VENV)/.complete
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python"
 	for sanitizer in $(SANITIZERS); do
 	  echo "== $$sanitizer"
-	  swift test --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer
+	  swift test --disable-xctest --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer \
+	    -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined
 	done
 
 clean:

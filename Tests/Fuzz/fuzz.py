@@ -34,7 +34,7 @@ def command(options, target, seconds):
     return [
         str(options.binary), str(work / "corpus" / target), str(work / "seeds" / target),
         *([f"-dict={HERE / 'Dictionaries' / words}.dict"] if words else []), f"-max_len={LONGEST.get(target, 1500)}",
-        f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1",
+        f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", "-print_funcs=0",
         f"-artifact_prefix={work / 'finds' / target}/"]
 
 
