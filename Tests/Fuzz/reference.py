@@ -27,7 +27,7 @@ def answer(data):
 
 
 def main():
-    source, sink = sys.stdin.buffer, sys.stdout
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
     while head := source.read(4):
         length = struct.unpack("<I", head)[0]
         sink.write(json.dumps(answer(source.read(length))).encode() + b"\n")

@@ -126,6 +126,15 @@ def interfaces():
     yield "policy", bytes([9, 0, 1, 60]) + b'{"rules":[{"action":"lossless"}]}'.ljust(60) + writer + bytes([17, 0, 0, 0])
 
 
+def committed(target):
+    """What fuzzing found to be new, and inputs that once were finds."""
+    archive = HERE / "Corpus" / f"{target}.zip"
+    if archive.exists():
+        with zipfile.ZipFile(archive) as corpus:
+            for name in corpus.namelist():
+                yield name, corpus.read(name)
+
+
 TARGETS = {"checkpoint": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
            "npy": arrays, "policy": policies, "kernels": kernels, "pairs": pairs, "interface": interfaces,
            "reference": checkpoints}
@@ -135,8 +144,7 @@ def main(root):
     for target, seeds in TARGETS.items():
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)
-        own = ((path.name, path.read_bytes()) for path in sorted((HERE / "Corpus" / target).glob("*")))
-        for name, data in itertools.chain(seeds(), own):
+        for name, data in itertools.chain(seeds(), committed(target)):
             (folder / name).write_bytes(data)
 
 

@@ -242,7 +242,8 @@ qcodec_status qcodec_scheme_set_rounding(
 /// Sets the rule for scales; as qcodec_scheme_set_rounding.
 qcodec_status qcodec_scheme_set_scale_rule(qcodec_scheme *scheme, int32_t rule, qcodec_error **error);
 
-/// The scheme as qcodec_scheme_parse reads it, every member stated.
+/// The scheme as qcodec_scheme_parse reads it, every member stated. That of an import, whose rounding is "unknown", is for
+/// people: no scheme to encode with is made of it.
 qcodec_status qcodec_scheme_text(const qcodec_scheme *scheme, char **json, qcodec_error **error);
 
 /// The number of entries of the map's table: 16 or 256, 0 for `log` and NULL. Copies them where there is room for all.

@@ -14,7 +14,7 @@ struct KERNEL(finder);
 
 /// The codes of tiles of one scale, packed.
 typedef void (*KERNEL(tile_encoder))(
-  const struct KERNEL(finder) *, const float *x, size_t tiles, float scale, uint8_t *target);
+  const struct KERNEL(finder) *, const f32u *x, size_t tiles, float scale, uint8_t *target);
 
 /// A table with its levels, where its search has them, and the loop that suits it.
 typedef struct KERNEL(finder) {
@@ -25,14 +25,14 @@ typedef struct KERNEL(finder) {
 
 /// The quotients of 64 elements. Exact ones: the divider works beside the units that are busy with the search, so that
 /// products with an inverse, which would have to be corrected, gain nothing.
-INLINE void quotients64(const float *x, float scale, f32x16 y[4]) {
+INLINE void quotients64(const f32u *x, float scale, f32x16 y[4]) {
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) y[v] = load16(x + 16 * v) / scale;
 }
 
 /// The codes of tiles of one scale, packed.
 INLINE void encode_tiles(
-  const KERNEL(finder) *finder, int way, const float *x, size_t tiles, float scale, uint8_t *target
+  const KERNEL(finder) *finder, int way, const f32u *x, size_t tiles, float scale, uint8_t *target
 ) {
   const qcodec_table *table = finder->table;
   const int bits = way == KERNEL(by_steps_4) || way == KERNEL(by_levels) ? 4 : 8;
@@ -64,7 +64,7 @@ INLINE void encode_tiles(
 /// The same by byte planes. Each tile is warped while the one before is looked up: one after the other they would wait
 /// for each other's results, for longer than the processor looks ahead.
 INLINE void encode_tiles_by_planes(
-  const KERNEL(finder) *finder, int layout, const float *x, size_t tiles, float scale, uint8_t *target
+  const KERNEL(finder) *finder, int layout, const f32u *x, size_t tiles, float scale, uint8_t *target
 ) {
   const qcodec_table *table = finder->table;
   const KERNEL(byte_planes) planes = planes_of(table);
@@ -94,7 +94,7 @@ INLINE void encode_tiles_by_planes(
 
 #define TILE_ENCODER(name, body, way)                                                                 \
   static __attribute__((noinline)) void KERNEL(name)(                                                 \
-    const KERNEL(finder) *finder, const float *x, size_t tiles, float scale, uint8_t *target          \
+    const KERNEL(finder) *finder, const f32u *x, size_t tiles, float scale, uint8_t *target          \
   ) {                                                                                                 \
     body(finder, way, x, tiles, scale, target);                                                       \
   }
@@ -132,7 +132,7 @@ static KERNEL(finder) KERNEL(finder_of)(const qcodec_table *table) {
 
 /// What does not fill a tile.
 static __attribute__((noinline)) void KERNEL(encode_rest)(
-  const KERNEL(finder) *finder, const float *x, size_t count, float scale, uint8_t *codes
+  const KERNEL(finder) *finder, const f32u *x, size_t count, float scale, uint8_t *codes
 ) {
   const int bits = finder->table->bits;
   float padded[TILE];
@@ -145,7 +145,7 @@ static __attribute__((noinline)) void KERNEL(encode_rest)(
 }
 
 /// The codes of a block. Quotients beyond ±1, which rounded scales make, have the codes of ±1: no threshold lies there.
-INLINE void encode_block(const KERNEL(finder) *finder, const float *x, size_t size, float scale, uint8_t *codes) {
+INLINE void encode_block(const KERNEL(finder) *finder, const f32u *x, size_t size, float scale, uint8_t *codes) {
   // Under a scale of zero, be it a rounded one, every quotient counts as zero.
   if (scale == 0) scale = __builtin_inff();
   size_t whole = size / TILE * TILE;
@@ -156,7 +156,7 @@ INLINE void encode_block(const KERNEL(finder) *finder, const float *x, size_t si
 }
 
 /// find_extreme where none is below zero: half the work.
-INLINE KERNEL(extreme) find_greatest(const float *x, size_t count) {
+INLINE KERNEL(extreme) find_greatest(const f32u *x, size_t count) {
   u32x16 greatest = (u32x16)0;
   size_t i = 0;
   for (; i + 16 <= count; i += 16) greatest = max16(greatest, bits16(load16(x + i)));
@@ -174,7 +174,7 @@ INLINE KERNEL(extreme) find_greatest(const float *x, size_t count) {
 }
 
 static int KERNEL(encode_blocks)(
-  const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype, float *scales,
+  const qcodec_table *table, const f32u *x, size_t count, size_t block, int rule, int dtype, f32u *scales,
   uint8_t *codes, qcodec_statistics *statistics
 ) {
   if (count == 0) return 0;
@@ -187,7 +187,7 @@ static int KERNEL(encode_blocks)(
     // The next extreme first: its elements come from memory while this block's are encoded.
     size_t rest = count - start - size;
     if (rest > block) rest = block;
-    const float *ahead = x + start + size;
+    const f32u *ahead = x + start + size;
     if (rest) next = table->is_signed ? find_extreme(ahead, rest) : find_greatest(ahead, rest);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
     float scale = rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);

@@ -12,7 +12,7 @@ INLINE float decode_one(const qcodec_table *table, const uint8_t *codes, size_t 
 
 /// Elements of one scale, from element `first` of the codes.
 INLINE void decode_run_8(
-  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, float *restrict values
+  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, f32u *restrict values
 ) {
   f32x16 out[4];
   size_t i = 0;
@@ -41,7 +41,7 @@ INLINE __m512 decode_nibbles16(__m512 entries, __m512i bytes) {
 
 /// The same for codes of four bits, of which `first` is even.
 INLINE void decode_run_4(
-  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, float *restrict values
+  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, f32u *restrict values
 ) {
   // A scaled table costs one product an entry; each rounds as the element's own would.
   const __m512 scaled = (__m512)((f32x16)t->sixteen * scale + 0.0f);
@@ -68,7 +68,7 @@ INLINE KERNEL(entries) entries_of(const qcodec_table *table) { return (KERNEL(en
 
 /// Elements of one scale, from element `first` of the codes.
 INLINE void decode_run_8(
-  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, float *restrict values
+  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, f32u *restrict values
 ) {
   const float *entries = t->table->entries;
   codes += first;
@@ -90,7 +90,7 @@ INLINE void decode_run_8(
 
 /// The same for codes of four bits, of which `first` is even.
 INLINE void decode_run_4(
-  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, float *restrict values
+  const KERNEL(entries) *t, const uint8_t *codes, size_t first, float scale, size_t count, f32u *restrict values
 ) {
   // A scaled table of sixteen costs one product an entry; each rounds as the element's own would.
   float scaled[16];
@@ -108,7 +108,7 @@ INLINE void decode_run_4(
     __m256 chosen = _mm256_blendv_ps(
       _mm256_permutevar8x32_ps(low, words), _mm256_permutevar8x32_ps(high, words),
       (__m256)_mm256_slli_epi32(words, 28));
-    _mm256_storeu_ps(values + i, chosen);
+    _mm256_storeu_ps((float *)(values + i), chosen);
   }
 #endif
   for (; i + 2 <= count; i += 2) values[i] = scaled[codes[i / 2] >> 4], values[i + 1] = scaled[codes[i / 2] & 15];
@@ -120,7 +120,7 @@ INLINE void decode_run_4(
 /// Elements of one scale from any element of the codes on.
 INLINE void decode_run(
   const qcodec_table *table, const KERNEL(entries) *entries, const uint8_t *codes, size_t first, float scale,
-  size_t count, float *values
+  size_t count, f32u *values
 ) {
   if (table->bits == 8) return decode_run_8(entries, codes, first, scale, count, values);
   if (first % 2 && count) {
@@ -131,8 +131,8 @@ INLINE void decode_run(
 }
 
 static void KERNEL(decode_blocks)(
-  const qcodec_table *table, const uint8_t *codes, const float *scales, size_t first, size_t count, size_t block,
-  float *values
+  const qcodec_table *table, const uint8_t *codes, const f32u *scales, size_t first, size_t count, size_t block,
+  f32u *values
 ) {
   if (count == 0) return;
   const KERNEL(entries) entries = entries_of(table);

@@ -7,7 +7,7 @@ typedef struct {
 } KERNEL(extreme);
 
 /// The element of largest magnitude with its sign, the first among equals.
-INLINE KERNEL(extreme) find_extreme(const float *x, size_t count) {
+INLINE KERNEL(extreme) find_extreme(const f32u *x, size_t count) {
   // Positive values order as signed patterns, negative ones as unsigned.
   i32x16 positive = (i32x16)INT32_MIN;
   u32x16 negative = (u32x16)0;

@@ -50,7 +50,7 @@ INLINE void take_columns(const f32x16 *x, int rows, int is_signed, f32x16 *colum
 
 /// `rows` rows of `count` elements, 1 or BAND, whose distance is `length` elements.
 INLINE void take_rows(
-  const uint8_t *x, int dtype, int rows, size_t length, size_t count, int is_signed, float *row, float *column
+  const uint8_t *x, int dtype, int rows, size_t length, size_t count, int is_signed, f32u *row, f32u *column
 ) {
   f32x16 greatest[BAND] = {(f32x16)0.0f}, own[BAND];
   size_t i = 0;
@@ -75,7 +75,7 @@ INLINE void take_rows(
 }
 
 /// One row without columns: the element of largest magnitude with its sign, the first among equals.
-INLINE void take_row(const uint8_t *x, int dtype, size_t count, float *row) {
+INLINE void take_row(const uint8_t *x, int dtype, size_t count, f32u *row) {
   KERNEL(sorts) sorts = {(i32x16)INT32_MIN, (u32x16)0u};
   size_t i = 0;
   for (; i + 16 <= count; i += 16) take_sorts(&sorts, load_as(x, i, dtype));
@@ -100,12 +100,12 @@ INLINE void take_row(const uint8_t *x, int dtype, size_t count, float *row) {
 }
 
 INLINE void extremes_as(
-  const uint8_t *x, int dtype, size_t place, size_t count, size_t length, int is_signed, float *rows, float *columns
+  const uint8_t *x, int dtype, size_t place, size_t count, size_t length, int is_signed, f32u *rows, f32u *columns
 ) {
   const size_t size = dtype == qcodec_dtype_f32 ? 4 : 2;
   for (size_t done = 0, row = 0; done < count; place = 0) {
     size_t rest = count - done, run = length - place < rest ? length - place : rest;
-    float *own = rows ? rows + row : 0;
+    f32u *own = rows ? rows + row : 0;
     const uint8_t *from = x + size * done;
     if (!columns) {
       take_row(from, dtype, run, own);
@@ -120,7 +120,7 @@ INLINE void extremes_as(
 }
 
 static void KERNEL(extremes)(
-  const void *x, int dtype, size_t place, size_t count, size_t length, int rule, float *rows, float *columns
+  const void *x, int dtype, size_t place, size_t count, size_t length, int rule, f32u *rows, f32u *columns
 ) {
   const int is_signed = rule & qcodec_rule_signed;
   switch (dtype) {

@@ -67,7 +67,7 @@ INLINE f32x16 log_places(const log_block_t *b, int zeros, f32x16 x) {
 }
 
 /// The ends of a block: its least non-zero value, the sign telling of zeros, and its greatest. Returns what was found.
-INLINE int log_ends(const float *x, size_t size, uint32_t *low, uint32_t *high) {
+INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
   // Zero, less one, wraps round and is never the least.
   u32x16 least = (u32x16)0xFFFFFFFFu, lowest = (u32x16)0xFFFFFFFFu, greatest = (u32x16)0u;
   size_t i = 0;
@@ -125,13 +125,13 @@ INLINE void store_codes(uint8_t *codes, int count, int bits, uint8_t *target) {
 /// Encodes a piece of a block. Where asked for it gives what first moments are divided by, and what is to be measured:
 /// decoded values, or errors where these are exact.
 INLINE void log_tiles(
-  const log_block_t *b, int zeros, const float *x, size_t size, int bits, uint8_t *target, float *divisors,
-  float *measured, int exact
+  const log_block_t *b, int zeros, const f32u *x, size_t size, int bits, uint8_t *target, f32u *divisors,
+  f32u *measured, int exact
 ) {
   for (size_t i = 0; i < size; i += TILE) {
     int tile = size - i < TILE ? (int)(size - i) : TILE;
     float copy[TILE], roots[TILE];
-    const float *source = x + i;
+    const f32u *source = x + i;
     if (__builtin_expect(tile < TILE, 0)) {
       // Any value of the block will do.
       for (int k = 0; k < TILE; k++) copy[k] = source[k < tile ? k : 0];
@@ -173,14 +173,14 @@ INLINE void log_tiles(
 /// Takes in a piece of a block: what it decodes to, or its errors where these are exact. No value that is not zero
 /// decodes to zero, or to a value of another sign.
 static void KERNEL(measure_log)(
-  const float *x, float *measured, size_t size, int dtype, int exact, qcodec_statistics *s
+  const f32u *x, f32u *measured, size_t size, int dtype, int exact, qcodec_statistics *s
 ) {
   sums_t sums = sums_begin(s);
   u32x16 farthest = (u32x16)0u;
   for (size_t i = size; i % TILE; i++) measured[i] = 0;
   for (size_t i = 0; i < size; i += TILE) {
     float copy[TILE];
-    const float *source = tile_of(x, i, size, copy);
+    const f32u *source = tile_of(x, i, size, copy);
     if (exact) {
       sum_errors(&sums, source, measured + i);
       for (size_t v = i; v < i + TILE; v += 16) farthest = max16(farthest, magnitude16(load16(measured + v)));
@@ -197,7 +197,7 @@ static void KERNEL(measure_log)(
 
 /// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
 INLINE int log_encode_block(
-  const float *x, size_t size, int bits, int dtype, float *ends, uint8_t *codes, float *divisors, qcodec_statistics *s
+  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s
 ) {
   uint32_t low, high;
   int found = log_ends(x, size, &low, &high);
@@ -210,7 +210,7 @@ INLINE int log_encode_block(
   float measured[LOG_PIECE];
   for (size_t i = 0; i < size; i += LOG_PIECE) {
     size_t piece = size - i < LOG_PIECE ? size - i : LOG_PIECE;
-    float *roots = divisors ? divisors + i : NULL, *room = s ? measured : NULL;
+    f32u *roots = divisors ? divisors + i : NULL, *room = s ? measured : NULL;
     uint8_t *target = codes + i * (size_t)bits / 8;
     // The usual kinds have a body of their own each.
     if (b.zeros) log_tiles(&b, 1, x + i, piece, bits, target, roots, room, exact);
@@ -222,13 +222,13 @@ INLINE int log_encode_block(
 }
 
 static int KERNEL(encode_log)(
-  const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
+  const f32u *x, size_t count, size_t block, int bits, int dtype, f32u *ends, uint8_t *codes,
   qcodec_statistics *statistics
 ) {
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
-    float *own = ends + start / block * 2;
+    f32u *own = ends + start / block * 2;
     uint8_t *target = codes + start * (size_t)bits / 8;
     int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics)
                            : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL);
@@ -238,7 +238,7 @@ static int KERNEL(encode_log)(
 }
 
 /// The block that holds element `place` of a chunk.
-INLINE log_block_t log_block_at(const float *ends, size_t index, int bits) {
+INLINE log_block_t log_block_at(const f32u *ends, size_t index, int bits) {
   uint32_t low, high;
   memcpy(&low, ends + index * 2, 4);
   memcpy(&high, ends + index * 2 + 1, 4);
@@ -247,7 +247,7 @@ INLINE log_block_t log_block_at(const float *ends, size_t index, int bits) {
 
 /// Elements of one block, from element `first` of the codes.
 INLINE void log_decode_run(
-  const log_block_t *b, int zeros, const uint8_t *codes, size_t first, size_t count, int bits, float *values
+  const log_block_t *b, int zeros, const uint8_t *codes, size_t first, size_t count, int bits, f32u *values
 ) {
   size_t i = 0;
   if (bits == 8) {
@@ -267,7 +267,7 @@ INLINE void log_decode_run(
 }
 
 static void KERNEL(decode_log)(
-  const uint8_t *codes, const float *ends, size_t first, size_t count, size_t block, int bits, float *values
+  const uint8_t *codes, const f32u *ends, size_t first, size_t count, size_t block, int bits, f32u *values
 ) {
   for (size_t done = 0; done < count;) {
     size_t place = first + done, rest = block - place % block, run = count - done < rest ? count - done : rest;

@@ -45,7 +45,7 @@ INLINE double sums_end(const sums_t *sums, qcodec_statistics *s) {
 }
 
 /// A tile of source and decoded values; zeros in both change nothing.
-INLINE void sum_values(sums_t *sums, const float *x, const float *values) {
+INLINE void sum_values(sums_t *sums, const f32u *x, const f32u *values) {
   through_memory(values);
 #pragma clang loop unroll(full)
   for (int q = 0; q < TILE / 4; q++) {
@@ -58,7 +58,7 @@ INLINE void sum_values(sums_t *sums, const float *x, const float *values) {
 }
 
 /// The same from errors that are exact in float32; the greatest of them is left to the caller.
-INLINE void sum_errors(sums_t *sums, const float *x, const float *errors) {
+INLINE void sum_errors(sums_t *sums, const f32u *x, const f32u *errors) {
   through_memory(errors);
 #pragma clang loop unroll(full)
   for (int q = 0; q < TILE / 4; q++) {
@@ -151,7 +151,7 @@ INLINE void products_of_tile(const coded_block_t *b, size_t start, f32x16 out[4]
 }
 
 /// The tile at `start` of an array; at its end a copy, filled up with zeros.
-INLINE const float *tile_of(const float *x, size_t start, size_t size, float *copy) {
+INLINE const f32u *tile_of(const f32u *x, size_t start, size_t size, f32u *copy) {
   if (__builtin_expect(size - start >= TILE, 1)) return x + start;
   memset(copy, 0, sizeof(float) * TILE);
   memcpy(copy, x + start, sizeof(float) * (size - start));
@@ -214,7 +214,7 @@ static double KERNEL(greater_radius)(
 
 /// Zeros and signs of a block, element by element; divisors as in the update domain, or NULL.
 static void KERNEL(count_changes)(
-  const qcodec_table *table, const float *x, const float *divisors, const uint8_t *codes, float scale, size_t size,
+  const qcodec_table *table, const f32u *x, const f32u *divisors, const uint8_t *codes, float scale, size_t size,
   int dtype, qcodec_statistics *s
 ) {
   coded_block_t block = coded_block(table, codes, scale, size);
@@ -234,7 +234,7 @@ static void KERNEL(count_changes)(
 
 /// Zeros and signs of a block whose least non-zero value is `least`.
 INLINE void measure_changes(
-  const qcodec_table *table, const float *x, const float *divisors, const uint8_t *codes, float scale, float least,
+  const qcodec_table *table, const f32u *x, const f32u *divisors, const uint8_t *codes, float scale, float least,
   size_t size, int dtype, qcodec_statistics *s
 ) {
   const qcodec_cells *cells = s->cells;
@@ -257,7 +257,7 @@ INLINE void measure_changes(
 
 /// Takes in a block of one scale; codes as they are stored.
 static void KERNEL(measure_block)(
-  const qcodec_table *table, const float *x, const uint8_t *codes, float scale, size_t size, int dtype,
+  const qcodec_table *table, const f32u *x, const uint8_t *codes, float scale, size_t size, int dtype,
   qcodec_statistics *s
 ) {
   sums_t sums = sums_begin(s);
@@ -287,14 +287,14 @@ static void KERNEL(measure_block)(
 }
 
 /// The greatest of 64 magnitudes.
-INLINE float greatest_magnitude64(const float *x) {
+INLINE float greatest_magnitude64(const f32u *x) {
   u32x16 greatest = max16(magnitude16(load16(x)), magnitude16(load16(x + 16)));
   greatest = max16(greatest, max16(magnitude16(load16(x + 32)), magnitude16(load16(x + 48))));
   return ((f32x16)(u32x16)greatest16(greatest))[0];
 }
 
 /// Whether an error of 64 is above `known` times its scale. Many are equal to it: all zeros under a map without zero.
-INLINE int holds_greater(const float *x, const float *values, const float *scales, double known) {
+INLINE int holds_greater(const f32u *x, const f32u *values, const f32u *scales, double known) {
 #if defined(LEVEL_AVX2) || defined(LEVEL_AVX512)
   i64x4 above = (i64x4)0;
   for (int q = 0; q < TILE / 4; q++) {
@@ -312,7 +312,7 @@ INLINE int holds_greater(const float *x, const float *values, const float *scale
 
 /// Takes in up to 64 elements with a scale each; codes one byte each.
 static void KERNEL(measure_scaled)(
-  const qcodec_table *table, const float *x, const float *scales, const uint8_t *codes, size_t count, int dtype,
+  const qcodec_table *table, const f32u *x, const f32u *scales, const uint8_t *codes, size_t count, int dtype,
   qcodec_statistics *s
 ) {
   float values[TILE], copy[TILE], own[TILE];

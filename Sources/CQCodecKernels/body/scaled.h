@@ -3,10 +3,10 @@
 /// The scales of consecutive elements: the row's, or its lesser with the columns', where these have any.
 typedef struct {
   float row;
-  const float *columns;
+  const f32u *columns;
   /// factor / scale of the row and of the columns; 0 and NULL where codes are not estimated.
   float row_inverse;
-  const float *inverses;
+  const f32u *inverses;
 } KERNEL(reach);
 
 /// The scales of sixteen elements of a run, from its element `i`.
@@ -88,7 +88,7 @@ INLINE float inverse_of(float scale, float factor) {
 /// left of p is exact. Thresholds lie within 2^-16 of half steps (`is_uniform`), so that beyond 2^-15, or 2^-13, from a
 /// half step p and y lie on the same side of each. An overflowing inverse makes p infinite or NaN, and so what is left.
 INLINE int estimate64(
-  const qcodec_table *table, int bits, const float *x, size_t i, KERNEL(reach) reach, KERNEL(sorts) *sorts,
+  const qcodec_table *table, int bits, const f32u *x, size_t i, KERNEL(reach) reach, KERNEL(sorts) *sorts,
   uint8_t *target
 ) {
   const float magic = 12582912.0f + table->offset;
@@ -113,7 +113,7 @@ INLINE int estimate64(
 
 /// The codes of 64 elements of a run, from its element `i`, packed.
 INLINE void encode64(
-  const qcodec_table *table, const float levels[4][16], int kind, int bits, const float *x, size_t i,
+  const qcodec_table *table, const float levels[4][16], int kind, int bits, const f32u *x, size_t i,
   KERNEL(reach) reach, KERNEL(sorts) *sorts, uint8_t *target
 ) {
   if (kind == qcodec_search_uniform && reach.row_inverse != 0) {
@@ -133,8 +133,8 @@ INLINE void encode64(
 
 /// As encode64 of up to 64 elements, which begin a byte and have 64 scales written out.
 INLINE void encode_some(
-  const qcodec_table *table, const float levels[4][16], int kind, int bits, const float *x, size_t count,
-  const float *scales, KERNEL(sorts) *sorts, uint8_t *target
+  const qcodec_table *table, const float levels[4][16], int kind, int bits, const f32u *x, size_t count,
+  const f32u *scales, KERNEL(sorts) *sorts, uint8_t *target
 ) {
   float padded[TILE];
   if (count < TILE) {
@@ -176,7 +176,7 @@ INLINE void spread(const qcodec_scale_rows *s, size_t *place, size_t *row, size_
 
 /// BAND rows at once, for the columns' sake.
 INLINE void encode_band(
-  const qcodec_table *table, const float levels[4][16], int kind, int bits, const float *x,
+  const qcodec_table *table, const float levels[4][16], int kind, int bits, const f32u *x,
   const qcodec_scale_rows *scales, size_t row, float factor, KERNEL(sorts) *sorts, uint8_t *target
 ) {
   const size_t length = scales->length, bytes = length * (size_t)bits / 8;
@@ -199,7 +199,7 @@ INLINE void encode_band(
 }
 
 INLINE int encode_rows_as(
-  const qcodec_table *table, int kind, int bits, const float *x, size_t count, const qcodec_scale_rows *scales,
+  const qcodec_table *table, int kind, int bits, const f32u *x, size_t count, const qcodec_scale_rows *scales,
   int dtype, uint8_t *codes, qcodec_statistics *statistics
 ) {
   float levels[4][16];
@@ -248,14 +248,14 @@ INLINE int encode_rows_as(
 }
 
 /// The inverses of columns that codes are estimated by; returns 0 where they are not, and writes none.
-static int KERNEL(inverses)(const qcodec_table *table, const float *columns, size_t length, float *inverses) {
+static int KERNEL(inverses)(const qcodec_table *table, const f32u *columns, size_t length, f32u *inverses) {
   if (!is_estimated(table)) return 0;
   for (size_t i = 0; i < length; i++) inverses[i] = inverse_of(columns[i], table->factor);
   return 1;
 }
 
 static int KERNEL(encode_scaled)(
-  const qcodec_table *table, const float *x, size_t count, const qcodec_scale_rows *scales, int dtype, uint8_t *codes,
+  const qcodec_table *table, const f32u *x, size_t count, const qcodec_scale_rows *scales, int dtype, uint8_t *codes,
   qcodec_statistics *statistics
 ) {
   if (table->search == qcodec_search_sixteen) {
@@ -297,8 +297,8 @@ INLINE f32x16 entries_packed16(const float *entries, const uint8_t *packed) {
 
 /// Elements of one row under scales of columns, from element `first` of the codes.
 INLINE void decode_columns(
-  const qcodec_table *table, const uint8_t *codes, size_t first, float row, const float *columns, size_t count,
-  float *values
+  const qcodec_table *table, const uint8_t *codes, size_t first, float row, const f32u *columns, size_t count,
+  f32u *values
 ) {
   size_t i = 0;
   if (table->bits == 8) {
@@ -324,7 +324,7 @@ INLINE void decode_columns(
 // One row at a time, though columns are read anew for each: several streams of stores cost more than that.
 static void KERNEL(decode_scaled)(
   const qcodec_table *table, const uint8_t *codes, size_t first, size_t count, const qcodec_scale_rows *scales,
-  float *values
+  f32u *values
 ) {
   const KERNEL(entries) entries = entries_of(table);
   size_t place = scales->place;

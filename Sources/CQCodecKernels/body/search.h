@@ -52,7 +52,7 @@ INLINE u8x64 search_uniform(
 /// The thresholds as four levels of a binary search, each of which repeats: a level's index is the code so far, or its
 /// negative where comparisons give -1.
 INLINE void sixteen_levels(const qcodec_table *table, float levels[4][16]) {
-  const float *t = table->thresholds;
+  const f32u *t = table->thresholds;
 #if defined(LEVEL_AVX2)
   const int direction = -1;
 #else

@@ -6,7 +6,7 @@ typedef struct {
 } KERNEL(range);
 
 /// u = x / divisors, and the range of divisors.
-INLINE KERNEL(range) divide_block(const float *x, const float *divisors, size_t size, float *u) {
+INLINE KERNEL(range) divide_block(const f32u *x, const f32u *divisors, size_t size, f32u *u) {
   f32x16 least = (f32x16)INFINITY, greatest = (f32x16)0.0f;
   size_t i = 0;
   for (; i + 16 <= size; i += 16) {
@@ -25,7 +25,7 @@ INLINE KERNEL(range) divide_block(const float *x, const float *divisors, size_t 
 
 /// The greatest |u − û| of a block, in float64.
 static double KERNEL(worst_quotient)(
-  const qcodec_table *table, const float *u, const uint8_t *codes, float scale, size_t size
+  const qcodec_table *table, const f32u *u, const uint8_t *codes, float scale, size_t size
 ) {
   double worst = 0;
   coded_block_t block = coded_block(table, codes, scale, size);
@@ -41,14 +41,14 @@ static double KERNEL(worst_quotient)(
 
 /// Whether every value of a block is finite in its dtype.
 static int KERNEL(values_finite)(
-  const qcodec_table *table, const float *divisors, const uint8_t *codes, float scale, size_t size, int dtype
+  const qcodec_table *table, const f32u *divisors, const uint8_t *codes, float scale, size_t size, int dtype
 ) {
   coded_block_t block = coded_block(table, codes, scale, size);
   for (size_t start = 0; start < size; start += TILE) {
     f32x16 products[4];
     float copy[TILE];
     products_of_tile(&block, start, products);
-    const float *own = tile_of(divisors, start, size, copy);
+    const f32u *own = tile_of(divisors, start, size, copy);
     for (int v = 0; v < 4; v++) {
       f32x16 value = round_to(products[v] * load16(own + 16 * v), dtype);
       if (any16((i32x16)(magnitude16(value) >= 0x7F800000u))) return 0;
@@ -59,7 +59,7 @@ static int KERNEL(values_finite)(
 
 /// Takes in a block: x as given, u = x / divisors, codes as they are stored.
 static void KERNEL(measure_update)(
-  const qcodec_table *table, const float *x, const float *u, const float *divisors, const uint8_t *codes, float scale,
+  const qcodec_table *table, const f32u *x, const f32u *u, const f32u *divisors, const uint8_t *codes, float scale,
   KERNEL(range) range, size_t size, int dtype, qcodec_statistics *s
 ) {
   sums_t sums = sums_begin(s);
@@ -69,7 +69,7 @@ static void KERNEL(measure_update)(
     f32x16 products[4];
     float values[TILE], copy[TILE], copy_u[TILE], copy_d[TILE];
     products_of_tile(&block, i, products);
-    const float *own_u = tile_of(u, i, size, copy_u), *own_d = tile_of(divisors, i, size, copy_d);
+    const f32u *own_u = tile_of(u, i, size, copy_u), *own_d = tile_of(divisors, i, size, copy_d);
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) {
       farthest = max16(farthest, magnitude16(load16(own_u + 16 * v) - products[v]));
@@ -103,8 +103,8 @@ static void KERNEL(measure_update)(
 
 /// Encodes a block of a first moment; u is room for its quotients. Returns what was found.
 static int KERNEL(update_block)(
-  const KERNEL(finder) *finder, const float *x, const float *divisors, size_t size, int rule, int dtype,
-  float *scale_of_block, uint8_t *codes, float *u, qcodec_statistics *s
+  const KERNEL(finder) *finder, const f32u *x, const f32u *divisors, size_t size, int rule, int dtype,
+  f32u *scale_of_block, uint8_t *codes, f32u *u, qcodec_statistics *s
 ) {
   const qcodec_table *table = finder->table;
   KERNEL(range) range = divide_block(x, divisors, size, u);
@@ -122,8 +122,8 @@ static int KERNEL(update_block)(
 }
 
 static int KERNEL(encode_update)(
-  const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule, int dtype,
-  float *scales, uint8_t *codes, float *u, qcodec_statistics *s
+  const qcodec_table *table, const f32u *x, const f32u *divisors, size_t count, size_t block, int rule, int dtype,
+  f32u *scales, uint8_t *codes, f32u *u, qcodec_statistics *s
 ) {
   const KERNEL(finder) finder = KERNEL(finder_of)(table);
   for (size_t start = 0; start < count; start += block) {
@@ -137,13 +137,13 @@ static int KERNEL(encode_update)(
 }
 
 static int KERNEL(encode_pair)(
-  const qcodec_pair *pair, const float *first, const float *second, size_t count, float *scales, uint8_t *codes,
-  float *ends, uint8_t *second_codes, float *scratch, qcodec_statistics *s, qcodec_statistics *second_s
+  const qcodec_pair *pair, const f32u *first, const f32u *second, size_t count, f32u *scales, uint8_t *codes,
+  f32u *ends, uint8_t *second_codes, f32u *scratch, qcodec_statistics *s, qcodec_statistics *second_s
 ) {
   const size_t block = pair->block, second_block = pair->second_block;
   const size_t step = block > second_block ? block : second_block;
   const KERNEL(finder) finder = KERNEL(finder_of)(pair->table);
-  float *divisors = scratch, *u = scratch + step;
+  f32u *divisors = scratch, *u = scratch + step;
   const int bits = pair->table->bits, second_bits = pair->second_bits, second_dtype = pair->second_dtype;
   for (size_t start = 0; start < count; start += step) {
     size_t end = count - start < step ? count : start + step;
@@ -153,8 +153,8 @@ static int KERNEL(encode_pair)(
         __builtin_prefetch(second + at + second_block + ahead);
         __builtin_prefetch(first + at + second_block + ahead);
       }
-      const float *x = second + at;
-      float *own = ends + at / second_block * 2, *d = divisors + (at - start);
+      const f32u *x = second + at;
+      f32u *own = ends + at / second_block * 2, *d = divisors + (at - start);
       uint8_t *target = second_codes + at * (size_t)second_bits / 8;
       int found = s ? log_encode_block(x, size, second_bits, second_dtype, own, target, d, second_s)
                     : log_encode_block(x, size, second_bits, second_dtype, own, target, d, NULL);
@@ -174,8 +174,8 @@ static int KERNEL(encode_pair)(
 /// Elements of one block of each moment, from element `first` of the codes.
 INLINE void decode_pair_run(
   const qcodec_table *table, const KERNEL(entries) *entries, const log_block_t *b, int zeros, const uint8_t *codes,
-  float scale, const uint8_t *second_codes, size_t first, size_t count, int second_bits, float *values,
-  float *second_values
+  float scale, const uint8_t *second_codes, size_t first, size_t count, int second_bits, f32u *values,
+  f32u *second_values
 ) {
   // As many as stay in the nearest cache, so that loading the table is no matter.
   enum { part = 512 };
@@ -200,8 +200,8 @@ INLINE void decode_pair_run(
 }
 
 static void KERNEL(decode_pair)(
-  const qcodec_pair *pair, const float *scales, const uint8_t *codes, const float *ends, const uint8_t *second_codes,
-  size_t first, size_t count, float *values, float *second_values
+  const qcodec_pair *pair, const f32u *scales, const uint8_t *codes, const f32u *ends, const uint8_t *second_codes,
+  size_t first, size_t count, f32u *values, f32u *second_values
 ) {
   const KERNEL(entries) entries = entries_of(pair->table);
   for (size_t done = 0; done < count;) {
@@ -210,7 +210,7 @@ static void KERNEL(decode_pair)(
     run = run < rest ? run : rest, run = run < other ? run : other;
     log_block_t b = log_block_at(ends, place / pair->second_block, pair->second_bits);
     float scale = scales[place / pair->block];
-    float *target = values + done, *second_target = second_values ? second_values + done : NULL;
+    f32u *target = values + done, *second_target = second_values ? second_values + done : NULL;
     if (b.zeros) {
       decode_pair_run(
         pair->table, &entries, &b, 1, codes, scale, second_codes, place, run, pair->second_bits, target, second_target);
@@ -230,7 +230,7 @@ INLINE f64x16 updates16(f32x16 m, f32x16 v, double epsilon) {
 }
 
 static void KERNEL(update_error)(
-  const float *m, const float *v, const float *decoded_m, const float *decoded_v, size_t count, double epsilon,
+  const f32u *m, const f32u *v, const f32u *decoded_m, const f32u *decoded_v, size_t count, double epsilon,
   qcodec_update_error *e
 ) {
   f64x16 errors, updates, worst = (f64x16)0.0;
@@ -239,7 +239,7 @@ static void KERNEL(update_error)(
   i32x16 zeroed = (i32x16)0, signs = (i32x16)0;
   for (size_t i = 0; i < count; i += 16) {
     f32x16 own[4] = {0};
-    const float *sources[4] = {m + i, v + i, decoded_m + i, decoded_v + i};
+    const f32u *sources[4] = {m + i, v + i, decoded_m + i, decoded_v + i};
     for (int k = 0; k < 4; k++) memcpy(&own[k], sources[k], count - i < 16 ? 4 * (count - i) : sizeof own[k]);
     f64x16 update = updates16(own[0], own[1], epsilon);
     f64x16 error = __builtin_elementwise_abs(update - updates16(own[2], own[3], epsilon));

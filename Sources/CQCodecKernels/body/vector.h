@@ -22,15 +22,16 @@ typedef int64_t i64x16 __attribute__((ext_vector_type(16)));
 typedef uint8_t u8x16 __attribute__((ext_vector_type(16)));
 typedef uint16_t u16x16 __attribute__((ext_vector_type(16)));
 typedef int16_t i16x32 __attribute__((ext_vector_type(32)));
-// The same with the alignment of their elements, for loads and stores anywhere.
+// The same for loads and stores anywhere: callers' memory has any alignment.
+typedef float f32u __attribute__((aligned(1)));
 typedef f32x16 f32x16u __attribute__((aligned(1)));
 typedef f32x4 f32x4u __attribute__((aligned(1)));
 typedef u32x16 u32x16u __attribute__((aligned(1)));
 typedef u16x16 u16x16u __attribute__((aligned(1)));
 typedef u8x16 u8x16u __attribute__((aligned(1)));
 
-INLINE f32x16 load16(const float *p) { return *(const f32x16u *)p; }
-INLINE void store16(float *p, f32x16 v) { *(f32x16u *)p = v; }
+INLINE f32x16 load16(const f32u *p) { return *(const f32x16u *)p; }
+INLINE void store16(f32u *p, f32x16 v) { *(f32x16u *)p = v; }
 INLINE void store_bytes16(uint8_t *p, u8x16 v) { *(u8x16u *)p = v; }
 INLINE u8x16 load_bytes16(const uint8_t *p) { return *(const u8x16u *)p; }
 INLINE u32x16 bits16(f32x16 v) { return (u32x16)v; }
@@ -62,9 +63,9 @@ INLINE i32x16 rint16(f32x16 v) {
 
 
 // Four elements as float64. From memory this takes half of what it does from the parts of a wider register.
-INLINE f64x4 widen4(const float *p) { return __builtin_convertvector(*(const f32x4u *)p, f64x4); }
+INLINE f64x4 widen4(const f32u *p) { return __builtin_convertvector(*(const f32x4u *)p, f64x4); }
 // Has what was stored at p loaded from memory.
-INLINE void through_memory(const float *p) { __asm__ volatile("" : : "r"(p) : "memory"); }
+INLINE void through_memory(const f32u *p) { __asm__ volatile("" : : "r"(p) : "memory"); }
 
 INLINE f64x16 widen16(f32x16 v) { return __builtin_convertvector(v, f64x16); }
 typedef uint32_t u32x32 __attribute__((ext_vector_type(32)));

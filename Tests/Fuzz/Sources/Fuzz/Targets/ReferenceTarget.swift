@@ -70,16 +70,21 @@ private final class ReferenceProcess: Sendable {
     var message: [UInt8] = []
     message.append(littleEndian: UInt32(file.count))
     message += file
+    var start = 0
+    while start < message.count {
+      let rest = message[start...]
+      let written = rest.withUnsafeBytes { write(input.fileHandleForWriting.fileDescriptor, $0.baseAddress, $0.count) }
+      require(written > 0, "the reference reader has ended")
+      start += written
+    }
+    // FileHandle would wait for as many bytes as it is asked for.
     var line: [UInt8] = []
-    do {
-      try input.fileHandleForWriting.write(contentsOf: Data(message))
-      while line.last != UInt8(ascii: "\n") {
-        guard let more = try output.fileHandleForReading.read(upToCount: 1 << 16), !more.isEmpty else {
-          fatalError("the reference reader has ended")
-        }
-        line += more
-      }
-    } catch { fatalError("the reference reader: \(error)") }
+    var piece = [UInt8](repeating: 0, count: 1 << 16)
+    while line.last != UInt8(ascii: "\n") {
+      let count = read(output.fileHandleForReading.fileDescriptor, &piece, piece.count)
+      require(count > 0, "the reference reader has ended")
+      line += piece[..<count]
+    }
     let parsed = outcome { () throws(QCodecError) in try JSONValue(parsing: line) }
     guard let found = parsed.value?.objectValue else {
       fatalError("no answer: \(String(decoding: line, as: UTF8.self))")
