@@ -153,11 +153,17 @@ PLACES = {
 }
 
 
+def comparable(name, data):
+    """What --check compares: another zlib may deflate to other bytes."""
+    return data is not None if name.startswith("deflated-") else data
+
+
 def main(arguments):
     files = make()
     if arguments == ["--check"]:
         there = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.name != "README.md"}
-        wrong = sorted(name for name in files.keys() | there.keys() if files.get(name) != there.get(name))
+        wrong = sorted(name for name in files.keys() | there.keys()
+                       if comparable(name, files.get(name)) != comparable(name, there.get(name)))
         sys.exit(f"differ: {wrong}" if wrong else 0)
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():

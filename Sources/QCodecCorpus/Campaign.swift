@@ -3,9 +3,12 @@ import QCheckpoint
 import QCodec
 import Synchronization
 
-/// The report that the threads of a campaign write into.
+/// What the threads of a campaign share: the number of the next case, and the report.
 private final class Tally: Sendable {
+  let next: Atomic<UInt64>
   let report = Mutex(CampaignReport())
+
+  init(first: UInt64) { next = Atomic(first) }
 }
 
 /// Many cases over some files; each follows from the seed and its number alone.
@@ -44,10 +47,12 @@ struct Campaign: Sendable {
     _ cases: Range<UInt64>, progress: @escaping @Sendable (Int) -> Void
   ) throws(QCodecError) -> CampaignReport {
     campaign_tell_crashes()
-    let tally = Tally()
+    let tally = Tally(first: cases.lowerBound)
     // Results fall into the report as they come: it does not depend on their order.
     try parallelFor(count: threads, threads: threads) { (worker) throws(QCodecError) in
-      for number in stride(from: cases.lowerBound + UInt64(worker), to: cases.upperBound, by: threads) {
+      while true {
+        let number = tally.next.add(1, ordering: .relaxed).oldValue
+        guard number < cases.upperBound else { return }
         campaign_begin(Int32(worker), number)
         let result = run(case: number)
         campaign_end(Int32(worker))

@@ -14,11 +14,12 @@ import Testing
     let salvage: Int?
   }
 
-  /// Every file of a folder of the repository, those in folders within it too.
+  /// Every file of a folder of the repository, those in folders within it too, but for what is hidden or built.
   private static func files(_ folder: String) throws -> [String] {
     let root = Fixture.root.appendingPathComponent(folder).path
     guard FileManager.default.fileExists(atPath: root) else { return [] }
-    return try FileManager.default.subpathsOfDirectory(atPath: root).map { "\(root)/\($0)" }
+    return try FileManager.default.subpathsOfDirectory(atPath: root)
+      .filter { !$0.split(separator: "/").contains { $0.hasPrefix(".") } }.map { "\(root)/\($0)" }
       .filter { path in
         var isFolder: ObjCBool = false
         return unsafe FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && !isFolder.boolValue

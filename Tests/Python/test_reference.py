@@ -50,6 +50,12 @@ def test_the_generator_reproduces_the_golden_files(root):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_generator_reproduces_the_invalid_files(root):
+    command = [sys.executable, root / "Fixtures" / "make_invalid.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_command_decodes_every_golden_file_as_expected(root, qcodec, tmp_path):
     for case, expected in golden_cases(root).items():
         source, target = root / "Fixtures" / "golden" / f"{case}.qckpt", tmp_path / f"{case}.safetensors"

@@ -1,6 +1,11 @@
 """The safetensors package and the command read what the other writes, every dtype that torch has included."""
 
+import subprocess
+import sys
+
 import numpy as np
+import pytest
+import safetensors
 import safetensors.numpy
 import safetensors.torch
 import torch
@@ -84,3 +89,21 @@ def test_the_package_opens_decoded_real_states(qcodec, states, tmp_path):
                 moment = name.startswith("exp_avg") and original.size >= 4096 and policy != "lossless"
                 assert (loaded[name].dtype, loaded[name].shape) == (original.dtype, original.shape), name
                 assert np.array_equal(loaded[name], original) != moment, name
+
+
+def test_the_safetensors_package_refuses_what_the_command_refuses(root, qcodec, tmp_path):
+    """Fixtures/inputs; but for two tensors of one name, of which the package gives the last without a word."""
+    names = sorted(path.name for path in (root / "Fixtures" / "inputs").glob("*.safetensors"))
+    assert len(names) == 15
+    for name in names:
+        path = root / "Fixtures" / "inputs" / name
+        qcodec("encode", path, "-o", tmp_path / "out.qckpt", status=3)
+        if name != "duplicate.safetensors":
+            with pytest.raises(safetensors.SafetensorError):
+                safetensors.numpy.load_file(path)
+
+
+def test_the_generator_reproduces_the_inputs(root):
+    command = [sys.executable, root / "Fixtures" / "make_inputs.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
