@@ -19,7 +19,8 @@ PREFIX ?= /usr/local
 VERSION := 0.1.0
 STATE ?= $(wildcard Fixtures/real/*.safetensors)
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks faults lint deps clean
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint deps clean \
+  fuzz-build fuzz fuzz-smoke sanitize faults
 
 build: deps
 	mkdir -p $(BUILD)
@@ -179,6 +180,39 @@ faults: build package
 	  --json $(BUILD)/faults.json
 	$(VENV)/bin/python Tests/Faults/campaign.py --small-disks 100 --seed $(SEED)
 	QCODEC_TIMES=10 $(VENV)/bin/python -m pytest -q Tests/Python/test_threads.py
+
+# One program with every fuzz target; see Tests/Fuzz/README.md. Of several sanitizers the Swift compiler heeds the last that
+# it is given, so that one flag names both. The C kernels take any alignment, as their header says.
+FUZZ := $(BUILD)/fuzz
+FUZZ_FLAGS := -c release --sanitize=fuzzer --sanitize=address -Xswiftc -sanitize=fuzzer,address \
+  -Xcc -fsanitize=undefined -Xcc -fno-sanitize=alignment -Xcc -fno-sanitize-recover=undefined
+fuzz-build: deps
+	@mkdir -p $(BUILD)
+	swift build --package-path Tests/Fuzz --scratch-path $(FUZZ) $(FUZZ_FLAGS) 2>&1 | tee $(BUILD)/fuzz.log
+	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/fuzz.log; then exit 1; fi
+
+define run-fuzz
+python3 Tests/Fuzz/fuzz.py --binary $(FUZZ)/release/Fuzz --work $(BUILD)/fuzz-work
+endef
+
+# make fuzz MINUTES=60 [TARGETS="checkpoint stream"]: all targets in turn, the minutes shared among them.
+MINUTES ?= 9
+fuzz: fuzz-build $(VENV)/.complete
+	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds $$(($(MINUTES) * 60)) $(TARGETS)
+
+# Every target over its corpus and ten seconds more.
+fuzz-smoke: fuzz-build $(VENV)/.complete
+	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds 10 --each --jobs 2 $(TARGETS)
+
+# The Swift tests under each sanitizer, each in a build of its own: undefined behaviour is that of the C kernels, for Swift
+# traps by itself.
+SANITIZERS ?= address thread undefined
+sanitize: deps $(VENV)/.complete
+	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python"
+	for sanitizer in $(SANITIZERS); do
+	  echo "== $$sanitizer"
+	  swift test --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer
+	done
 
 clean:
 	rm -rf $(BUILD)

@@ -23,6 +23,7 @@ let package = Package(
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
+    .library(name: "QCodecABI", targets: ["CQCodec", "QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
   ],
   dependencies: [

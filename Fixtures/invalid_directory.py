@@ -29,6 +29,11 @@ def counts():
             draft.trailer(count=many)
         yield case(f"count-{name}", "invalidDirectory", draft.bytes(), f"more {name} than the directory has room for",
                    offset=at + field)
+        draft = plain().change(counts={name: 1 << 63})
+        if name == "tensors":
+            draft.trailer(count=1 << 63)
+        yield case(f"count-{name}-2-63", "limitExceeded" if name == "tensors" else "invalidDirectory", draft.bytes(),
+                   f"2^63 {name}", offset=len(draft.bytes()) - 32 if name == "tensors" else at + field)
         if wrapping:
             draft = plain().change(counts={name: wrapping + 1})
             yield case(f"count-{name}-wraps", "invalidDirectory", draft.bytes(),

@@ -66,19 +66,25 @@ def headers():
         return Draft([lossless()], start=writer.header(**how)).bytes()
 
     yield case("header-checksum", "headerCorrupt", plain().flip(24).bytes(), "the header's checksum", offset=56)
-    for major, minor in ((1, 0), (0, 2), (0, 0), (1, 1)):
+    for major, minor in ((1, 0), (0, 0), (1, 1), (65535, 1)):
         yield case(f"version-{major}-{minor}", "unsupportedVersion", file(version=(major, minor)),
                    f"format version {major}.{minor}", offset=8)
     for length in (0, 63, 128):
         yield case(f"header-length-{length}", "headerCorrupt", file(length=length), "a header is 64 bytes long", offset=12)
-    for bit in (0, 63):
+    for bit in range(64):
+        named = f"'{spec.FEATURES[bit]}' (bit {bit})" if bit in spec.FEATURES else f"bit {bit}"
         yield case(f"feature-bit-{bit}", "unsupportedFeature", file(required=1 << bit), "a feature that no version has",
-                   offset=16)
-    for at in (32, 55):
+                   offset=16, says=named)
+    all_bits = file(version=(0, 7), required=1 << 2 | 1 << 40, optional=(1 << 64) - 1)
+    yield case("feature-bits-of-newer", "unsupportedFeature", all_bits, "features of a newer minor version", offset=16,
+               says="'encryption' (bit 2), bit 40")
+    for at in range(32, 56):
         reserved = bytearray(24)
-        reserved[at - 32] = 1
+        reserved[at - 32] = 1 << at % 8
         yield case(f"header-reserved-{at}", "reservedBits", file(reserved=bytes(reserved)), "a reserved byte of the header",
                    offset=at)
+    yield case("header-reserved-of-newer", "reservedBits", file(version=(0, 2), reserved=bytes(23) + b"\x80"),
+               "a reserved byte of the header of a newer minor version", offset=55)
 
 
 def trailers():
@@ -103,6 +109,10 @@ def trailers():
     yield case("trailer-reserved", "reservedBits", breaks="the reserved field of the trailer", **altered(72, reserved=1))
     yield case("metadata-limit", "limitExceeded", breaks="metadata above 256 MiB",
                **altered(32, meta_length=(256 << 20) + 1))
+    yield case("metadata-claim", "trailerCorrupt", breaks="256 MiB of metadata in a file of less than a kibibyte",
+               **altered(0, meta_length=256 << 20))
+    yield case("metadata-limit-2-63", "limitExceeded", breaks="2^63 bytes of metadata", **altered(32, meta_length=1 << 63))
+    yield case("directory-claim", "trailerCorrupt", breaks="a directory of 2^63 bytes", **altered(8, dir_length=1 << 63))
     yield case("tensor-limit", "limitExceeded", breaks="more than 2^32 tensors", **altered(64, count=(1 << 32) + 1))
     for name, at in (("unaligned", good.meta_at - 1), ("in-header", 0), ("beyond", start + 64), ("huge", (1 << 64) - 64)):
         yield case(f"metadata-place-{name}", "trailerCorrupt", breaks="no place for metadata",
@@ -201,7 +211,11 @@ def chunks():
         "zstd-cut": (2, ZSTD[:-1]), "zstd-two-frames": (2, ZSTD_HALF * 2),
         "zstd-skippable": (2, ZSTD + bytes.fromhex("502a4d1800000000")), "zstd-as-lz4": (1, ZSTD), "lz4-as-zstd": (2, LZ4),
         "zstd-bomb": (2, bytes.fromhex("28b52ffde0" + "0000000000010000" + "030200") + b"\0"),
+        "zstd-legacy": (2, bytes.fromhex("27b52ffd2040" + "80004000" + "c00000")),
         "zstd-dictionary": (2, bytes.fromhex("28b52ffd210740030200") + b"\0"),
+        # 12,265 bytes out of 59, and a mebibyte out of 38 in a frame that does not say how many it holds.
+        "lz4-expands": (1, bytes.fromhex("1f000100") + b"\xff" * 48 + b"\0\x50" + bytes(5)),
+        "zstd-expands": (2, bytes.fromhex("28b52ffd0050") + bytes.fromhex("02001000") * 7 + bytes.fromhex("03001000")),
     }
     for name, (codec, stored) in streams.items():
         draft = zeros(codec, stored)
@@ -279,6 +293,8 @@ def metadata():
     yield document("deep", b'{"k":' + b"[" * 128 + b"]" * 128 + b"}", "JSON of 129 levels, 128 at most", 132)
     yield document("deep-objects", b'{"k":' * 129 + b"1" + b"}" * 129, "JSON of 129 levels, 128 at most", 640)
     yield document("very-deep", b'{"k":' + b"[" * 4000, "JSON of 4,001 levels", 132)
+    yield document("100000-deep", b'{"k":' + b"[" * 99_999 + b"]" * 99_999 + b"}", "JSON of 100,000 levels", 132)
+    yield document("100000-deep-objects", b'{"":' * 99_999 + b"{}" + b"}" * 99_999, "objects of 100,000 levels", 512)
     yield document("not-utf8", b'{"k":"\xff"}', "a string that is not UTF-8", 5)
     yield document("surrogate", b'{"k":"\\ud800"}', "an unpaired surrogate", 6)
     yield document("utf16", '{"k":1}'.encode("utf-16-le"), "JSON in UTF-16", 1)

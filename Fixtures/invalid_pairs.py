@@ -29,6 +29,11 @@ def references():
     for name, reference in (("beyond", 2), ("huge", 1 << 63)):
         yield refused(name, drafted().set(reference=reference), "a reference to no tensor")
     yield refused("self", drafted().set(reference=FIRST), "a reference to the tensor itself")
+    for count, name in ((2, "cycle"), (3, "cycle-of-3")):
+        circle = Draft([part for i in range(count) for part in pair(f"m{i}", f"v{i}")])
+        for i in range(count):
+            circle.set(i, reference=(i + 1) % count)
+        yield refused(name, circle, "first moments that refer to each other in a circle", 0, "m0")
     chained = Draft([*pair(), *pair("n", "w")]).set(0, reference=1)
     yield refused("chained", chained, "a reference to a tensor of the update domain")
     yield refused("lossless", drafted(lossless("w", 5)).set(reference=2), "a reference to a lossless tensor")

@@ -290,6 +290,11 @@ def unused():
     return [Record("a", "U8", (3,), b"abc")]
 
 
+# Version and optional features of the cases that have others than a writer of this version gives.
+HEADERS = {"unused-bits": dict(optional=(1 << 64) - 1), "newer-minor": dict(version=(0, 2)),
+           "newer-minor-bits": dict(version=(0, 65535), optional=(1 << 64) - 1)}
+
+
 def named():
     """Names out of order, of several scripts; roles and reasons."""
     return [
@@ -308,6 +313,7 @@ CASES = {
     "log": (logs, {}, "none"), "update": (updates, {}, "none"), "update-measured": (measured, {}, "none"),
     "pair-chunks": (pair_chunks, {}, "lz4"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
+    "newer-minor": (unused, None, "none"), "newer-minor-bits": (unused, None, "none"),
     "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
 }
 
@@ -350,11 +356,11 @@ def make():
         for t in listed:
             if isinstance(t, Imported):
                 t.guaranteed = float("nan")
-        data = build(listed, metadata, compression, optional=(1 << 64) - 1 if case == "unused-bits" else 0)
+        data = build(listed, metadata, compression, **HEADERS.get(case, {}))
         files[f"{case}.qckpt"] = data
         expected[case] = {"compression": compression, **describe(data)}
         # What is written in the order of its names from a source at hand must be reproduced byte for byte.
-        expected[case]["reproducible"] = compression == "none" and case not in ("custom", "c128", "names", "unused-bits")
+        expected[case]["reproducible"] = compression == "none" and case not in ("custom", "c128", "names", *HEADERS)
         if expected[case]["reproducible"]:
             files[f"{case}.safetensors"] = safetensors(listed)
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"

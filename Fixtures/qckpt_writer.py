@@ -428,9 +428,9 @@ def ordinals(chunks):
     return found
 
 
-def build(tensors, metadata=None, compression="none", optional=0):
-    """The bytes of a checkpoint whose tensors are written in the order given."""
-    data, chunks, ordered = header(optional=optional), [], list(in_file_order(tensors, encode))
+def build(tensors, metadata=None, compression="none", **head):
+    """The bytes of a checkpoint whose tensors are written in the order given, under a header with what `head` gives."""
+    data, chunks, ordered = header(**head), [], list(in_file_order(tensors, encode))
     number_of = ordinals(ordered)
     for t, number, kind, payload in ordered:
         codec, stored = squeeze(payload, kind, max(1, t.bit_width // 8), compression)

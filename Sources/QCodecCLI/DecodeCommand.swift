@@ -29,8 +29,15 @@ struct DecodeCommand: ParsableCommand {
 
   @OptionGroup var threads: ThreadOptions
 
+  @Flag(help: "Print one JSON document, with what is lost.")
+  var json = false
+
   @Flag(help: "Print nothing but errors.")
   var quiet = false
+
+  func validate() throws {
+    if json, output == "-" { throw ValidationError("standard output cannot hold both tensors and --json") }
+  }
 
   func run() throws {
     let filter = try TensorFilter(tensor)
@@ -39,22 +46,29 @@ struct DecodeCommand: ParsableCommand {
     try Inputs.refuseOverwriting(output, inputs: reader.file.map { [$0.identity] } ?? [])
     try Inputs.refuseTerminal(output)
     let indices = try job?.whole ?? filter.indices(in: reader, file: file)
-    if let failure = job?.failure(of: file), indices.isEmpty { throw failure }
-    let metadata = try concerning(file) { try userMetadata(reader) }
-    var index: [String: Int] = [:]
+    if let failure = job?.failure(of: file), indices.isEmpty {
+      if json { printDocument(of: job, tensors: 0, bytes: nil) }
+      throw failure
+    }
+    let metadata = try concerning(file) { Self.userMetadata(try job.map(\.metadata) ?? reader.metadata()) }
+    // By bytes: names that differ only in Unicode normalisation are names of different tensors.
+    var index: [[UInt8]: Int] = [:]
     var tensors: [SafetensorsWriter.Tensor] = []
     for number in indices {
       let info = reader.tensor(number)
-      index[info.name] = number
+      index[Array(info.name.utf8)] = number
       tensors.append(.init(name: info.name, dtype: info.dtype, shape: info.shape))
     }
-    try write(tensors, metadata: metadata, index: index, reader: reader)
+    let bytes = try write(tensors, metadata: metadata, index: index, reader: reader)
+    if json { printDocument(of: job, tensors: tensors.count, bytes: bytes) }
     if let failure = job?.failure(of: file) { throw failure }
   }
 
+  /// Writes the tensors and says so; returns the bytes of the file.
   private func write(
-    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [String: Int], reader: CheckpointReader
-  ) throws {
+    _ tensors: [SafetensorsWriter.Tensor], metadata: [String: String], index: [[UInt8]: Int],
+    reader: CheckpointReader
+  ) throws -> UInt64 {
     let ordered = SafetensorsWriter.aligned(tensors)
     let writer = try Interruption.held {
       let writer = try concerning(output) {
@@ -66,9 +80,9 @@ struct DecodeCommand: ParsableCommand {
       return writer
     }
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
-    var progress = Progress(total: total, quiet: quiet)
+    var progress = Progress(total: total, quiet: quiet || json)
     defer { progress.finish() }
-    let numbers = writer.entries.compactMap { index[$0.name] }
+    let numbers = writer.entries.compactMap { index[Array($0.name.utf8)] }
     // What the output refuses is thrown among the checkpoint's own errors.
     var refusal: QCodecError?
     do throws(QCodecError) {
@@ -84,14 +98,23 @@ struct DecodeCommand: ParsableCommand {
     }
     progress.finish()
     let bytes = try concerning(output) { try writer.finish() }
-    if quiet { return }
+    if quiet || json { return bytes }
     let line = "\(output): \(tensors.count) tensors, \(ByteSize.text(bytes))"
     if output == "-" { Terminal.error(line) } else { Terminal.print(line) }
+    return bytes
   }
 
-  private func userMetadata(_ reader: CheckpointReader) throws -> [String: String] {
-    // What is salvaged comes without metadata where they are lost.
-    let document = salvage ? (try? reader.metadata()) : try reader.metadata()
+  private func printDocument(of job: SalvageJob?, tensors: Int, bytes: UInt64?) {
+    let document = JSONValue.object([
+      "tensors": .count(tensors), "output_bytes": bytes.map { .count($0) } ?? .null,
+      "directory_lost": .bool(job?.isDirectoryLost ?? false),
+      "metadata_lost": .bool(job.map { $0.metadata == nil } ?? false), "lost": job?.lostJSON ?? .array([]),
+    ])
+    Terminal.print(document.serialized(pretty: true))
+  }
+
+  /// The user's part of metadata, none where they are lost.
+  private static func userMetadata(_ document: JSONValue?) -> [String: String] {
     guard case .object(let members)? = document?["metadata"] else { return [:] }
     // What is no string came from another writer; safetensors holds strings alone.
     return members.mapValues { $0.stringValue ?? $0.serialized() }

@@ -50,9 +50,10 @@ struct EncodeJob {
       "metadata": .object(metadata.mapValues { .string($0) }), "policy": policy.json,
     ])
     let tensors = documents.flatMap { file, document in document.tensors.map { (file: file, tensor: $0) } }
-    var owner: [String: String] = [:]
+    // By bytes, as the format compares names.
+    var owner: [[UInt8]: String] = [:]
     for (file, tensor) in tensors {
-      if let other = owner.updateValue(file, forKey: tensor.name) {
+      if let other = owner.updateValue(file, forKey: Array(tensor.name.utf8)) {
         throw Failure(
           QCodecError(.nameClash, "\(other) holds a tensor of the same name", tensor: tensor.name), file: file)
       }

@@ -3,53 +3,69 @@ import QCodec
 
 /// What `decode --salvage` can restore of a checkpoint, and what not.
 struct SalvageJob {
-  /// A reader of what is left, by the file's own directory where that is sound.
-  let reader: CheckpointReader
-  /// The tensors to write, numbers of the reader.
-  private(set) var whole: [Int] = []
-  /// The names of tensors of which an element is lost.
-  private(set) var lost: [String] = []
-  private let isDirectoryLost: Bool
+  private let recovery: Recovery
 
-  /// Looks a file over, every element of it; throws for what is no checkpoint and where no tensor matches.
+  /// Looks a file over, every element of the tensors that the filter holds; throws for what is no checkpoint and where no
+  /// tensor matches.
   init(_ path: String, filter: TensorFilter, threads: Int) throws {
     let file = try Inputs.file(path)
     do {
-      reader = try CheckpointReader(file: file)
-      isDirectoryLost = false
-    } catch let error where error.leavesTensorsToSalvage {
-      guard let salvage = try? Salvage(file: file) else { throw Failure(error, file: path) }
-      reader = salvage.reader
-      isDirectoryLost = true
-      lost = salvage.tensors.filter { !$0.isWhole && filter.holds($0.name) }.map(\.name)
+      recovery = try Recovery(file: file, threads: threads) { filter.holds($0) }
     } catch {
       throw Failure(error, file: path)
     }
-    var names: Set<String> = []
-    for index in 0..<reader.tensorCount {
-      let name = reader.tensor(index).name
-      // A damaged file may hold a piece of itself twice.
-      guard filter.holds(name), names.insert(name).inserted else { continue }
-      if Self.decodes(index, of: reader, threads: threads) { whole.append(index) } else { lost.append(name) }
-    }
-    if whole.isEmpty, lost.isEmpty, !isDirectoryLost { _ = try filter.indices(in: reader, file: path) }
+    if recovery.tensors.isEmpty, !isDirectoryLost { _ = try filter.indices(in: reader, file: path) }
   }
 
-  /// Whether every element can be decoded.
-  private static func decodes(_ index: Int, of reader: CheckpointReader, threads: Int) -> Bool {
-    do throws(QCodecError) {
-      try unsafe reader.stream([index], threads: threads) { _ in }
-      return true
-    } catch {
-      return false
-    }
-  }
+  /// A reader of what is left, by the file's own directory where that is sound.
+  var reader: CheckpointReader { recovery.reader }
+
+  /// Whether metadata and all else that only a directory tells are lost.
+  var isDirectoryLost: Bool { recovery.isDirectoryLost }
+
+  /// The tensors to write, numbers of the reader.
+  var whole: [Int] { recovery.tensors.filter(\.isWhole).compactMap(\.number) }
+
+  /// The tensors of which an element is lost.
+  var lost: [Recovery.Tensor] { recovery.tensors.filter { !$0.isWhole } }
+
+  /// The metadata; nil where they are lost.
+  var metadata: JSONValue? { recovery.metadata }
 
   /// What was lost, in one line; nil where all was restored.
   func failure(of path: String) -> Failure? {
-    guard !lost.isEmpty || isDirectoryLost else { return nil }
-    let names = lost.isEmpty ? "no tensor that was found" : lost.map { "'\($0)'" }.joined(separator: ", ")
-    let rest = isDirectoryLost ? "; the directory, the metadata and what stood behind the damage are lost too" : ""
+    guard !lost.isEmpty || metadata == nil else { return nil }
+    let names = lost.isEmpty ? "no tensor that was found" : lost.map(Self.text).joined(separator: "; ")
+    let rest =
+      isDirectoryLost
+      ? "; the directory, the metadata and what stood behind the damage are lost too"
+      : metadata == nil ? "; the metadata are lost too" : ""
     return Failure("lost: \(names)\(rest)", file: path, status: .failed)
+  }
+
+  /// A tensor with its rows that are lost, both ends included: `'m' (rows 10-19, 30-39 of 100)`.
+  private static func text(_ tensor: Recovery.Tensor) -> String {
+    guard let count = tensor.shape.first else { return "'\(tensor.name)'" }
+    let rows = tensor.lostRows.map { "\($0.lowerBound)-\($0.upperBound - 1)" }.joined(separator: ", ")
+    return "'\(tensor.name)' (rows \(rows) of \(count))"
+  }
+
+  /// The tensors of which something is lost, as `--json` prints them.
+  var lostJSON: JSONValue {
+    .array(
+      lost.map { tensor in
+        .object([
+          "name": .string(tensor.name), "dtype": .string(tensor.dtype.name),
+          "shape": .array(tensor.shape.map { .count($0) }), "lost": .pairs(tensor.lost),
+          "lost_rows": .pairs(tensor.lostRows),
+        ])
+      })
+  }
+}
+
+extension JSONValue {
+  /// Ranges as pairs of their first number and the one behind their last.
+  static func pairs(_ ranges: [Range<UInt64>]) -> JSONValue {
+    .array(ranges.map { .array([.count($0.lowerBound), .count($0.upperBound)]) })
   }
 }

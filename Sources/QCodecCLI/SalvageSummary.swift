@@ -35,8 +35,8 @@ struct SalvageSummary {
           members["dtype"] = .string(tensor.dtype.name)
           members["shape"] = .array(tensor.shape.map { .count($0) })
           members["whole"] = .bool(tensor.isWhole)
-          members["lost"] = .array(
-            tensor.lost.map { .array([.count($0.lowerBound), .count($0.upperBound)]) })
+          members["lost"] = .pairs(tensor.lost)
+          members["lost_rows"] = .pairs(tensor.lostRows)
           return .object(members)
         })
     ])

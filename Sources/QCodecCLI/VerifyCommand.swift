@@ -64,11 +64,15 @@ struct VerifyCommand: ParsableCommand {
     do {
       report = try verifier.verify(against: original) { progress.advance($0) }
     } catch {
-      throw Failure(error, file: faults.file ?? file)
+      progress.finish()
+      guard faults.file == nil,
+        let damage = try DamageList(of: error, in: reader, file: file, threads: threads.count)
+      else { throw Failure(error, file: faults.file ?? file) }
+      throw fail(damage)
     }
     progress.finish()
     if json {
-      Terminal.print(report.json.serialized(pretty: true))
+      Terminal.print(Self.document(report).serialized(pretty: true))
     } else if report.ok, !quiet {
       Terminal.print(Self.line(report, file: file, compared: original != nil))
       if let error = report.updateError, report.pairs > 0 {
@@ -78,6 +82,22 @@ struct VerifyCommand: ParsableCommand {
     if let first = report.firstViolation {
       throw Failure(Self.text(first, of: report.violations), file: file, status: .failed)
     }
+  }
+
+  /// Tells all damage, and gives the last of it to end with.
+  private func fail(_ damage: DamageList) -> Failure {
+    if json { Terminal.print(Self.document(VerificationReport(), damage).serialized(pretty: true)) }
+    let failures = damage.failures
+    for failure in failures.dropLast() { Terminal.error(failure.line) }
+    return failures[failures.count - 1]
+  }
+
+  /// The document of `--json`.
+  private static func document(_ report: VerificationReport, _ damage: DamageList? = nil) -> JSONValue {
+    guard case .object(var members) = report.json else { preconditionFailure("a report is an object") }
+    members["damage"] = damage?.json ?? .array([])
+    if damage != nil { members["ok"] = .bool(false) }
+    return .object(members)
   }
 
   private static func line(_ report: VerificationReport, file: String, compared: Bool) -> String {

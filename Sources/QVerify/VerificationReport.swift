@@ -42,6 +42,9 @@ public struct VerificationReport: Sendable {
     public var secondMoment: String?
   }
 
+  /// A report of nothing.
+  public init() {}
+
   /// The checkpoint's tensors in the order of their names.
   public internal(set) var tensors: [Tensor] = []
   /// Violations of all tensors, missing ones included.

@@ -4,8 +4,7 @@ import QCodec
 extension Verifier {
   /// Measures the update of every pair of moments whose both tensors the original has.
   func measureUpdates(against original: InputDocument, report: inout VerificationReport) throws(QCodecError) {
-    var sources: [String: InputTensor] = [:]
-    for tensor in original.tensors { sources[tensor.name] = tensor }
+    let sources = Self.byName(original.tensors)
     var total = UpdateError(epsilon: epsilon)
     for (first, second) in reader.momentPairs() {
       let infos = (first: reader.tensor(first), second: reader.tensor(second))
@@ -22,8 +21,10 @@ extension Verifier {
     checkUpdate(total, report: &report)
   }
 
-  private static func usable(_ info: TensorInfo, _ sources: [String: InputTensor]) -> InputTensor? {
-    guard let source = sources[info.name], source.dtype == info.dtype, source.shape == info.shape else { return nil }
+  private static func usable(_ info: TensorInfo, _ sources: [[UInt8]: InputTensor]) -> InputTensor? {
+    guard let source = sources[Array(info.name.utf8)], source.dtype == info.dtype, source.shape == info.shape else {
+      return nil
+    }
     return [.f32, .f64, .f16, .bf16].contains(info.dtype) ? source : nil
   }
 

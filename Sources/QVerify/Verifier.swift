@@ -58,11 +58,10 @@ public struct Verifier: Sendable {
     try reader.checkAllBytes(threads: threads)
     return try withCodecEnvironment { () throws(QCodecError) in
       var report = VerificationReport()
-      var sources: [String: InputTensor] = [:]
-      for tensor in original?.tensors ?? [] { sources[tensor.name] = tensor }
+      var sources = Self.byName(original?.tensors ?? [])
       for index in 0..<reader.tensorCount {
         let info = reader.tensor(index)
-        let source = sources.removeValue(forKey: info.name)
+        let source = sources.removeValue(forKey: Array(info.name.utf8))
         try verify(index, info, source: source, isCompared: original != nil, report: &report)
         progress(info.sourceBytes)
       }
@@ -72,6 +71,11 @@ public struct Verifier: Sendable {
       }
       return report
     }
+  }
+
+  /// Tensors by the bytes of their names: those that differ only in Unicode normalisation are different tensors.
+  static func byName(_ tensors: [InputTensor]) -> [[UInt8]: InputTensor] {
+    Dictionary(tensors.map { (Array($0.name.utf8), $0) }) { _, last in last }
   }
 
   // MARK: One tensor
@@ -147,13 +151,13 @@ public struct Verifier: Sendable {
   // MARK: Missing tensors
 
   private func reportMissing(
-    _ names: Set<String>, in original: InputDocument, report: inout VerificationReport
+    _ names: Set<[UInt8]>, in original: InputDocument, report: inout VerificationReport
   ) throws(QCodecError) {
     guard !names.isEmpty else { return }
     let policy = try reader.metadata()["policy"].map { document throws(QCodecError) in try Policy(json: document) }
     let plan = try policy?.plan(
       original.tensors.map { TensorSummary(name: $0.name, dtype: $0.dtype, shape: $0.shape, role: $0.role) })
-    for (index, tensor) in original.tensors.enumerated() where names.contains(tensor.name) {
+    for (index, tensor) in original.tensors.enumerated() where names.contains(Array(tensor.name.utf8)) {
       if case .drop? = plan?[index].decision { continue }
       report.add(
         .init(

@@ -40,6 +40,8 @@ RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
 # The named maps that hold +1 and, signed, not −1.
 SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
+# Required features that bits are kept for; no version has them yet.
+FEATURES = {0: "block-schemes", 1: "base-file", 2: "encryption"}
 PAIR = ("first", "second", "eps", "squared_error", "squared_update", "max_abs", "v_zeroed", "sign_changes")
 
 
@@ -149,9 +151,10 @@ class Checkpoint:
         major, minor, length, required, optional = struct.unpack_from("<HHIQQ", data, 8)
         (digest,) = struct.unpack_from("<Q", data, 56)
         require(digest == xxh3(data[:56]), "headerCorrupt", "wrong checksum")
-        require((major, minor) == (0, 1), "unsupportedVersion", f"version {major}.{minor}")
+        require(major == 0 and minor >= 1, "unsupportedVersion", f"version {major}.{minor}")
         require(length == 64, "headerCorrupt", f"header of {length} bytes")
-        require(required == 0, "unsupportedFeature", f"feature bits {required:#x}")
+        features = [FEATURES.get(bit, f"bit {bit}") for bit in range(64) if required >> bit & 1]
+        require(not features, "unsupportedFeature", ", ".join(features))
         require(not any(data[32:56]), "reservedBits", "reserved bytes of the header")
         self.version = (major, minor)
         return digest

@@ -4,25 +4,26 @@ import Testing
 /// Checkpoints that were damaged on their way.
 @Suite struct CorruptionTests {
   /// The real state in `s.qckpt`, and its copy `bad.qckpt` with one byte changed in a chunk of `victim`.
-  private func damaged(_ victim: String, policy: String) throws -> (work: Workspace, place: UInt64) {
+  private func damaged(_ victim: String, policy: String) throws -> (work: Workspace, place: UInt64, holds: String) {
     let work = try Workspace()
     try work.copyReal()
     try work.succeed(["encode", "in.safetensors", "-o", "s.qckpt", "--policy", policy])
     let reader = try CheckpointReader(path: work.path("s.qckpt"))
     let info = reader.tensor(try #require(reader.find(victim)))
-    let chunk = reader.chunk(info.chunks[info.chunks.count - 1])
+    let last = info.chunks.count - 1
+    let chunk = reader.chunk(info.chunks[last])
     var bytes = try work.read("s.qckpt")
     bytes[Int(chunk.offset) + chunk.storedLength / 2] ^= 0x10
     try work.write(bytes, "bad.qckpt")
-    return (work, chunk.offset)
+    return (work, chunk.offset, "chunk \(last) of 0-\(last) holds elements 0-36863, rows 0-191")
   }
 
   @Test(arguments: Fixture.presets) func aCorruptChunkIsItsTensorsAlone(policy: String) throws {
     let victim = "exp_avg_sq/blocks.3.proj.weight"
-    let (work, place) = try damaged(victim, policy: policy)
+    let (work, place, holds) = try damaged(victim, policy: policy)
     // Nothing but the directory is read.
     #expect(try work.rows("bad.qckpt") == work.rows("s.qckpt"))
-    let line = "bad.qckpt: a chunk's checksum is wrong (tensor '\(victim)', byte \(place))"
+    let line = "bad.qckpt: a chunk's checksum is wrong: \(holds) (tensor '\(victim)', byte \(place))"
     try work.write("earlier", "out")
     try work.fail(["verify", "bad.qckpt"], 3, line)
     try work.fail(["verify", "bad.qckpt", "--against", "in.safetensors"], 3, line)
@@ -38,6 +39,44 @@ import Testing
     try work.succeed(["decode", "bad.qckpt", "-o", "some"] + others)
     try work.succeed(["decode", "s.qckpt", "-o", "sound"] + others)
     #expect(try work.read("some") == work.read("sound"))
+  }
+
+  @Test func allDamageIsNamed() throws {
+    let work = try Workspace()
+    let grid = Tensor("grid", "F32", [600, 1000], Tensor.noise("", count: 600_000, seed: 5).bytes)
+    try work.write(safetensors([grid, Tensor("x", [1, 2, 3])]), "in")
+    try work.succeed(["encode", "in", "-o", "s.qckpt", "--compression", "none"])
+    let reader = try CheckpointReader(path: work.path("s.qckpt"))
+    var bytes = try work.read("s.qckpt")
+    let chunks = [reader.tensor(0).chunks[0], reader.tensor(0).chunks[2], reader.tensor(1).chunks[0]].map(reader.chunk)
+    for chunk in chunks { bytes[Int(chunk.offset)] ^= 1 }
+    // A lead costs nothing but is wrong all the same.
+    bytes[Int(chunks[2].offset) - 1] ^= 1
+    try work.write(bytes, "bad.qckpt")
+    let wrong = "qcodec: bad.qckpt: a chunk's checksum is wrong: "
+    let outcome = try work.run(["verify", "bad.qckpt"])
+    #expect(outcome.status == 3 && outcome.text == "")
+    let lines = [
+      wrong + "chunk 0 of 0-2 holds elements 0-262143, rows 0-262 (tensor 'grid', byte \(chunks[0].offset))",
+      wrong + "chunk 2 of 0-2 holds elements 524288-599999, rows 524-599 (tensor 'grid', byte \(chunks[1].offset))",
+      wrong + "chunk 0 of 0-0 holds elements 0-2, rows 0-2 (tensor 'x', byte \(chunks[2].offset))",
+      "qcodec: bad.qckpt: what stands before chunk 0 is not what the directory says (tensor 'x', byte "
+        + "\(chunks[2].offset - 1))",
+    ]
+    #expect(outcome.errors == lines.joined(separator: "\n") + "\n")
+    let document = try work.run(["verify", "bad.qckpt", "--json"])
+    #expect(document.status == 3 && document.errors == outcome.errors)
+    #expect(try document.json()["ok"] == .bool(false))
+    let damage = try #require(try document.json()["damage"]?.arrayValue)
+    let codes = ["chunkCorrupt", "chunkCorrupt", "chunkCorrupt", "leadCorrupt"]
+    #expect(damage.map { $0["code"]?.stringValue } == codes)
+    #expect(damage.map { $0["tensor"]?.stringValue } == ["grid", "grid", "x", "x"])
+    #expect(damage.map { $0["chunk"]?.integerValue } == [0, 2, 0, 0])
+    #expect(
+      damage.map { $0["lost"]?.arrayValue?.map(\.integers) } == [[[0, 262_144]], [[524_288, 600_000]], [[0, 3]], []])
+    #expect(damage.map { $0["lost_rows"]?.arrayValue?.map(\.integers) } == [[[0, 263]], [[524, 600]], [[0, 3]], []])
+    #expect(damage.map { $0["offset"]?.integerValue.map(UInt64.init) }.prefix(3) == chunks.map(\.offset)[...])
+    #expect(try work.succeed(["verify", "s.qckpt", "--json"]).json()["damage"] == .array([]))
   }
 
   @Test func anyChangedByteOfTheFrameIsFound() throws {

@@ -29,6 +29,25 @@ import Testing
     #expect(after.tensors == Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) }))
   }
 
+  /// Strings of Swift are equal where only the normalisation differs; names are not.
+  @Test func namesThatDifferInNormalisationAloneAreDifferent() throws {
+    let work = try Workspace()
+    let (composed, decomposed) = ("\u{E9}", "e\u{301}")
+    let header = """
+      {"\(composed)":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},\
+      "\(decomposed)":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}
+      """
+    try work.write(littleEndian(UInt64(header.utf8.count)) + Array(header.utf8) + [1, 2, 3, 4], "in")
+    try work.succeed(["encode", "in", "-o", "s.qckpt"])
+    try work.succeed(["verify", "s.qckpt", "--against", "in"])
+    for salvage in [[], ["--salvage"]] {
+      try work.succeed(["decode", "s.qckpt", "-o", "out"] + salvage)
+      let entries = try SafetensorsFile(path: work.path("out")).entries
+      #expect(entries.map { Array($0.name.utf8) } == [decomposed, composed].map { Array($0.utf8) })
+      #expect(try work.read("out").suffix(4) == [3, 4, 1, 2])
+    }
+  }
+
   @Test func globsChooseTensors() throws {
     let work = try Workspace()
     try work.copyReal()

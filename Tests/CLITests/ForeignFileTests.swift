@@ -37,7 +37,7 @@ import Testing
     Kind(
       name: "zip", bytes: zip([(name: "notes.txt", bytes: [0x41])]),
       description: "a zip archive; an .npz of numpy.savez is compressed with 'qcodec encode'",
-      refusal: "a zip archive that is no .npz: its member 'notes.txt' is no .npy array (byte 0)"),
+      refusal: "a zip archive that is no .npz: its member 'notes.txt' is no .npy array (byte 39)"),
   ]
 
   @Test func eachKindIsNamed() throws {

@@ -41,6 +41,7 @@ import Testing
     #expect(rows.map { $0["name"]?.stringValue } == ["a", "b", "m"])
     #expect(rows.map { $0["whole"] } == [.bool(true), .bool(true), .bool(false)])
     #expect(rows.map { $0["lost"]?.arrayValue?.map(\.integers) } == [[], [], [[262_144, 600_000]]])
+    #expect(rows.map { $0["lost_rows"]?.arrayValue?.map(\.integers) } == [[], [], [[262_144, 600_000]]])
     #expect(rows.map { $0["shape"]?.integers } == [[3], [2, 5], [600_000]])
     expectMembers(
       rows[1],
@@ -95,8 +96,9 @@ import Testing
     let gone = "; the directory, the metadata and what stood behind the damage are lost too\n"
     let sound = try TensorFile(path: work.path("sound"))
     let cases: [(length: UInt64, whole: [String], lost: String)] = [
-      (reader.chunk(2).offset + 1, ["a", "b"], "'m'"), (reader.chunk(4).offset, ["a", "b"], "'m'"),
-      (reader.chunk(1).offset, ["a"], "'b'"),
+      (reader.chunk(2).offset + 1, ["a", "b"], "'m' (rows 0-599999 of 600000)"),
+      (reader.chunk(4).offset, ["a", "b"], "'m' (rows 524288-599999 of 600000)"),
+      (reader.chunk(1).offset, ["a"], "'b' (rows 0-1 of 2)"),
       (reader.fileBytes - 1, ["a", "b", "m"], "no tensor that was found"),
     ]
     for (length, whole, lost) in cases {
@@ -125,7 +127,7 @@ import Testing
     try work.write(bytes, "bad.qckpt")
     let outcome = try work.run(["decode", "bad.qckpt", "-o", "out", "--salvage"])
     #expect(outcome.status == 1)
-    #expect(outcome.errors == "qcodec: bad.qckpt: lost: 'm'\n")
+    #expect(outcome.errors == "qcodec: bad.qckpt: lost: 'm' (rows 262144-524287 of 600000)\n")
     let (out, sound) = (try TensorFile(path: work.path("out")), try TensorFile(path: work.path("sound")))
     #expect(out.tensors == sound.tensors.filter { $0.key != "m" })
     #expect(out.metadata == ["k": "v"])
@@ -133,9 +135,74 @@ import Testing
     let others = ["--tensor", "a", "--tensor", "b"]
     #expect(try work.run(["decode", "bad.qckpt", "-o", "some", "--salvage"] + others).status == 0)
     #expect(try work.read("some") == work.read("out"))
-    try work.fail(["decode", "bad.qckpt", "-o", "none", "--salvage", "--tensor", "m"], 1, "bad.qckpt: lost: 'm'")
+    try work.fail(
+      ["decode", "bad.qckpt", "-o", "none", "--salvage", "--tensor", "m"], 1,
+      "bad.qckpt: lost: 'm' (rows 262144-524287 of 600000)")
     try work.fail(
       ["decode", "bad.qckpt", "-o", "none", "--salvage", "--tensor", "x"], 2, "bad.qckpt: no tensor matches x")
+  }
+
+  @Test func whatIsLostIsTold() throws {
+    let work = try Workspace()
+    let tensors = [
+      Tensor("grid", "F32", [600, 1000], Tensor.noise("", count: 600_000, seed: 5).bytes),
+      Tensor("scalar", "F64", [], littleEndian(UInt64(7))), Tensor("whole", [1, 2, 3]),
+    ]
+    try work.write(safetensors(tensors, metadata: ["k": "v"]), "in")
+    try work.succeed(["encode", "in", "-o", "s.qckpt", "--compression", "none"])
+    let reader = try CheckpointReader(path: work.path("s.qckpt"))
+    var bytes = try work.read("s.qckpt")
+    let grid = reader.tensor(0)
+    #expect(grid.name == "grid" && grid.chunks.count == 3)
+    for chunk in [grid.chunks[0], grid.chunks[2], reader.tensor(1).chunks[0]] {
+      bytes[Int(reader.chunk(chunk).offset)] ^= 1
+    }
+    try work.write(bytes, "bad.qckpt")
+    let outcome = try work.run(["decode", "bad.qckpt", "-o", "out", "--salvage", "--json"])
+    #expect(outcome.status == 1)
+    #expect(outcome.errors == "qcodec: bad.qckpt: lost: 'grid' (rows 0-262, 524-599 of 600); 'scalar'\n")
+    let document = try outcome.json()
+    let size = Int64(try work.read("out").count)
+    #expect(document["tensors"] == .integer(1) && document["output_bytes"] == .integer(size))
+    #expect(document["directory_lost"] == .bool(false) && document["metadata_lost"] == .bool(false))
+    let lost = try #require(document["lost"]?.arrayValue)
+    #expect(lost.map { $0["name"]?.stringValue } == ["grid", "scalar"])
+    #expect(lost.map { $0["dtype"]?.stringValue } == ["F32", "F64"])
+    #expect(lost.map { $0["shape"]?.integers } == [[600, 1000], []])
+    #expect(lost.map { $0["lost"]?.arrayValue?.map(\.integers) } == [[[0, 262_144], [524_288, 600_000]], [[0, 1]]])
+    #expect(lost.map { $0["lost_rows"]?.arrayValue?.map(\.integers) } == [[[0, 263], [524, 600]], []])
+    // Nothing is written where nothing is whole, but the document tells why.
+    let none = try work.run(["decode", "bad.qckpt", "-o", "none", "--salvage", "--json", "--tensor", "grid"])
+    #expect(none.status == 1)
+    #expect(try none.json()["output_bytes"] == .null && none.json()["lost"]?.arrayValue?.count == 1)
+    #expect(try !work.names().contains("none"))
+    let sound = try work.succeed(["decode", "s.qckpt", "-o", "all", "--json"]).json()
+    #expect(sound["tensors"] == .integer(3) && sound["lost"] == .array([]) && sound["metadata_lost"] == .bool(false))
+    try work.fail(
+      ["decode", "s.qckpt", "-o", "-", "--json"], 2,
+      "standard output cannot hold both tensors and --json; see 'qcodec decode --help'")
+  }
+
+  @Test func aFileWithoutItsHeaderIsRestoredAsAWhole() throws {
+    let (work, _) = try prepared()
+    let bytes = try work.read("s.qckpt")
+    try work.write([UInt8](repeating: 0, count: 64) + bytes[64...], "bad.qckpt")
+    try work.fail(["verify", "bad.qckpt"], 3, "bad.qckpt: not a qcodec checkpoint (byte 0)")
+    try work.succeed(["decode", "bad.qckpt", "-o", "out", "--salvage"])
+    #expect(try work.read("out") == work.read("sound"))
+  }
+
+  @Test func lostMetadataAreTold() throws {
+    let (work, reader) = try prepared()
+    var bytes = try work.read("s.qckpt")
+    let last = reader.chunk(reader.chunkCount - 1)
+    let start = (Int(last.offset) + last.storedLength + 63) / 64 * 64
+    bytes[start + 3] ^= 1
+    try work.write(bytes, "bad.qckpt")
+    let outcome = try work.run(["decode", "bad.qckpt", "-o", "out", "--salvage"])
+    #expect(outcome.status == 1)
+    #expect(outcome.errors == "qcodec: bad.qckpt: lost: no tensor that was found; the metadata are lost too\n")
+    #expect(try TensorFile(path: work.path("out")).tensors == TensorFile(path: work.path("sound")).tensors)
   }
 
   @Test func aDamagedDirectoryCostsNoTensor() throws {

@@ -407,7 +407,7 @@ def test_a_second_moment_that_is_lost_takes_its_first_moment_with_it(root, reade
 def test_salvage_passes_over_a_damaged_header_but_not_over_another_version(root, reader, writer):
     data = (root / "Fixtures" / "golden" / "names.qckpt").read_bytes()
     assert len(reader.Salvage(data[:24] + b"\1" + data[25:]).tensors) == 4
-    for header, code in ((writer.header(version=(0, 2)), "unsupportedVersion"),
+    for header, code in ((writer.header(version=(1, 1)), "unsupportedVersion"),
                          (writer.header(required=1), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
         with pytest.raises(reader.QckptError) as error:
             reader.Salvage(header + data[64:])

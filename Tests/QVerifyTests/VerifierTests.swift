@@ -52,6 +52,20 @@ struct GoodFileTests {
     #expect(report.tensors[2].maxAbsError == 0 && report.tensors[2].relativeL2Error == 0)
   }
 
+  /// Strings of Swift are equal where only the normalisation differs; names are not.
+  @Test("Names that differ in normalisation alone are those of different tensors")
+  func normalisation() throws {
+    let tensors = [
+      Sample("m.e\u{301}", shape: [3], [1, 2, 3], scheme: dynamic8),
+      Sample("m.\u{E9}", shape: [3], [4, 5, 6], scheme: dynamic8),
+      Sample("v.e\u{301}", shape: [3], [7, 8, 9], scheme: dynamic8),
+      Sample("v.\u{E9}", shape: [3], [10, 11, 12], scheme: dynamic8),
+    ]
+    let report = try verify(try checkpoint(tensors), against: tensors)
+    #expect(report.ok, "\(String(describing: report.firstViolation))")
+    #expect(report.tensors.count == 4)
+  }
+
   @Test("No tensors, no elements, a scalar")
   func small() throws {
     #expect(try verify(checkpoint([]), against: []).tensors.isEmpty)

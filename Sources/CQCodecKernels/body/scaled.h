@@ -229,11 +229,15 @@ INLINE int encode_rows_as(
       encode_some(table, levels, kind, bits, x + i, tile, own, &sorts, target);
     }
     if (statistics) {
-      uint8_t bytes[TILE], packed[TILE / 2] = {0};
+      uint8_t bytes[TILE] = {0}, packed[TILE / 2] = {0};
       const uint8_t *own_codes = target;
       if (bits == 4) {
         memcpy(packed, target, (tile + 1) / 2);
         unpack64(packed, bytes);
+        own_codes = bytes;
+      } else if (tile < TILE) {
+        // Whole tiles are looked at; behind the last codes is the caller's memory.
+        memcpy(bytes, target, tile);
         own_codes = bytes;
       }
       KERNEL(measure_scaled)(table, x + i, own, own_codes, tile, dtype, statistics);

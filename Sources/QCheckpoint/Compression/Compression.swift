@@ -27,6 +27,9 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 }
 
 extension Compression {
+  /// What a frame of RFC 8878 begins with.
+  private static let zstdMagic: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD]
+
   /// A gain under 1/64 is not worth the time that reading it takes.
   static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw && 64 * (raw - stored) >= raw }
 
@@ -78,8 +81,11 @@ extension Compression {
           source.baseAddress?.assumingMemoryBound(to: CChar.self),
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
     case .zstd:
-      // One frame and nothing else: libzstd would take several, and skippable ones that hold anything.
-      if unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count {
+      // One frame of RFC 8878 and nothing else: libzstd would take several, skippable ones that hold anything, and frames
+      // of its versions before 0.8 where it is built to, as Debian's is.
+      if unsafe source.starts(with: Self.zstdMagic),
+        unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count
+      {
         let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
         written = ZSTD_isError(count) != 0 ? -1 : count
       }

@@ -3,7 +3,8 @@ import QCodec
 extension CheckpointReader {
   /// Calls `body` with the stored bytes of a chunk, checked against their checksum if they are to be.
   ///
-  /// Throws `chunkCorrupt` with the chunk's place and tensor, `io`, and what `body` throws.
+  /// Throws `chunkCorrupt` with the chunk's place, its tensor, and number and elements in the message, `io`, and what
+  /// `body` throws.
   private func withStored<Result>(
     ofChunk index: Int, checked: Bool, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
   ) throws(QCodecError) -> Result {
@@ -20,7 +21,8 @@ extension CheckpointReader {
     let record = directory.chunk(index)
     guard unsafe xxh3(stored) == record.hash else {
       throw QCodecError(
-        .chunkCorrupt, "a chunk's checksum is wrong", offset: record.offset, tensor: tensorName(ofChunk: index))
+        .chunkCorrupt, "a chunk's checksum is wrong: \(location(ofChunk: index))", offset: record.offset,
+        tensor: tensorName(ofChunk: index))
     }
   }
 
@@ -67,13 +69,16 @@ extension CheckpointReader {
   ) throws(QCodecError) {
     let record = directory.chunk(index)
     do throws(QCodecError) { try unsafe record.compression.decompress(stored, into: target) } catch {
-      throw QCodecError(error.code, error.message, offset: record.offset, tensor: tensorName(ofChunk: index))
+      throw QCodecError(
+        error.code, "\(error.message): \(location(ofChunk: index))", offset: record.offset,
+        tensor: tensorName(ofChunk: index))
     }
   }
 
   /// The payload of a chunk before the lossless stage: scales, codes, or source bytes.
   ///
-  /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and `io`.
+  /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and its number, elements and rows in
+  /// the message, and `io`.
   public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
     var payload = [UInt8](repeating: 0, count: Int(directory.chunk(index).rawLength))
     try unsafe payload.withMutableBytes { target throws(QCodecError) in
@@ -124,7 +129,7 @@ extension CheckpointReader {
   }
 
   /// The number of each tensor in the order of first chunks, by which frames know it.
-  private func tensorOrdinals() -> [UInt32] {
+  func tensorOrdinals() -> [UInt32] {
     var ordinals = [UInt32](repeating: 0, count: tensorCount)
     var next: UInt32 = 0
     for index in 0..<chunkCount {
@@ -137,7 +142,7 @@ extension CheckpointReader {
   }
 
   /// The bytes between a chunk and what comes before it are those that the directory implies.
-  private func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
+  func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
     let chunk = directory.chunk(index)
     let tensor = Int(chunk.tensor)
     let record = directory.record(tensor)
@@ -145,10 +150,8 @@ extension CheckpointReader {
       index == 0
       ? UInt64(Format.headerSize)
       : directory.chunk(index - 1).offset + UInt64(directory.chunk(index - 1).storedLength)
-    // Places ascend with the number of the chunk.
-    let places = directory.places(tensor)
     let place = UInt32(
-      index < places.data(0) ? index - places[0] : places.scaleCount + (index - places.data(0)) / Int(record.stride))
+      numberInTensor(ofChunk: index, places: directory.places(tensor), stride: Int(record.stride)))
     let preamble = Preamble(
       name: Array(directory.name(tensor)), dtype: record.dtype, shape: directory.shape(tensor), scheme: record.scheme,
       reference: record.reference.map { ordinals[$0] })
@@ -159,12 +162,12 @@ extension CheckpointReader {
     let found = try source.bytes(at: start, count: expected.count)
     guard let wrong = found.indices.first(where: { found[$0] != expected[$0] }) else { return }
     throw QCodecError(
-      .leadCorrupt, "what stands before a chunk is not what the directory says", offset: start + UInt64(wrong),
+      .leadCorrupt, "what stands before chunk \(place) is not what the directory says", offset: start + UInt64(wrong),
       tensor: tensorName(ofChunk: index))
   }
 
   /// The bytes from an end to the next multiple of 64 are zero.
-  private func checkPadding(from end: UInt64) throws(QCodecError) {
+  func checkPadding(from end: UInt64) throws(QCodecError) {
     let rest = Int((Format.alignment - end % Format.alignment) % Format.alignment)
     let bytes = try source.bytes(at: end, count: rest)
     if let index = bytes.firstIndex(where: { $0 != 0 }) {

@@ -38,7 +38,7 @@ public final class CheckpointReader: Sendable {
     try self.init(source: source, file: nil, verifyChecksums: verifyChecksums)
   }
 
-  private init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
+  init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
     self.source = source
     self.file = file
     verifiesChecksums = verifyChecksums
@@ -82,13 +82,19 @@ public final class CheckpointReader: Sendable {
   }
 
   /// A reader by a directory that a salvage made up: no metadata, nothing between chunks is known.
-  init(directory: Directory, source: any TensorSource, file: InputFile?) {
+  convenience init(directory: Directory, source: any TensorSource, file: InputFile?) {
+    let trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
+    self.init(directory: directory, trailer: trailer, source: source, file: file)
+  }
+
+  /// A reader of this version by parts that were read before; it checks every checksum.
+  init(directory: Directory, trailer: Trailer, source: any TensorSource, file: InputFile?) {
     self.source = source
     self.file = file
     self.directory = directory
+    self.trailer = trailer
     verifiesChecksums = true
     formatVersion = (Format.major, Format.minor)
-    trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
   }
 
   // MARK: Directory

@@ -163,6 +163,19 @@ final class Directory: Sendable {
 
   // MARK: Chunks
 
+  /// The same directory with stored bytes of some chunks at other places, by their places in the chunk table.
+  func moving(_ places: [Int: UInt64]) -> Directory {
+    var bytes = fields.bytes
+    for (index, offset) in places {
+      // The first field of a chunk's record.
+      let start = sections.chunkStart(index)
+      for byte in 0..<8 { bytes[start + byte] = UInt8(truncatingIfNeeded: offset >> UInt64(8 * byte)) }
+    }
+    return Directory(
+      fields: ByteFields(bytes: bytes), sections: sections, schemes: schemes, schemeNumbers: schemeNumbers, pairs: pairs
+    )
+  }
+
   @inline(__always)
   func storedChunk(_ index: Int) -> StoredChunk {
     precondition(index >= 0 && index < chunkCount, "no chunk of that number")

@@ -29,10 +29,12 @@ struct Header {
       throw QCodecError(.headerCorrupt, "the header's checksum is wrong", offset: 56)
     }
     let (major, minor) = (fields.read(8, as: UInt16.self), fields.read(10, as: UInt16.self))
-    // Before 1.0 every minor version may change the format.
-    guard major == Format.major, minor == Format.minor else {
+    // A later minor version adds only what this reader may ignore, or what it refuses by a feature or a reserved field.
+    guard major == Format.major, minor >= Format.minor else {
       throw QCodecError(
-        .unsupportedVersion, "format version \(major).\(minor), this reader knows \(Format.major).\(Format.minor)",
+        .unsupportedVersion,
+        "format version \(major).\(minor), this reader knows \(Format.major).\(Format.minor) and later ones of "
+          + "\(Format.major)",
         offset: 8)
     }
     guard fields.read(12, as: UInt32.self) == UInt32(Format.headerSize) else {
@@ -41,7 +43,9 @@ struct Header {
     let required: UInt64 = fields.read(16)
     guard required == 0 else {
       throw QCodecError(
-        .unsupportedFeature, "feature bits 0x\(String(required, radix: 16)) are unknown to this reader", offset: 16)
+        .unsupportedFeature,
+        "the file requires features that this reader does not know: \(RequiredFeatures(bits: required).description)",
+        offset: 16)
     }
     for offset in 32..<56 where bytes[offset] != 0 {
       throw QCodecError(.reservedBits, "a reserved byte of the header is not zero", offset: UInt64(offset))

@@ -17,6 +17,8 @@ public struct Salvage: Sendable {
     public let scheme: Scheme?
     /// The elements, in C order, that are lost; none for a whole tensor.
     public let lost: [Range<UInt64>]
+    /// The indices of the first axis of which an element is lost; none for a scalar, which `lost` tells alone.
+    public var lostRows: [Range<UInt64>] { TensorRows.holding(lost, shape: shape) }
 
     /// Whether every element can be read.
     public var isWhole: Bool { lost.isEmpty }
@@ -40,13 +42,17 @@ public struct Salvage: Sendable {
     try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file)
   }
 
-  private init(source: any TensorSource, file: InputFile?) throws(QCodecError) {
+  /// `passesOverHeader` lets a damaged magic number pass too, if tensors are found behind it.
+  init(source: any TensorSource, file: InputFile?, passesOverHeader: Bool = false) throws(QCodecError) {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
+    var foreign: QCodecError?
     do throws(QCodecError) { _ = try Header.check(start) } catch {
       // A damaged header takes nothing from the chunks; one that is whole tells what they are.
-      guard error.code == .headerCorrupt else { throw error }
+      if error.code == .notACheckpoint, passesOverHeader { foreign = error }
+      guard error.code == .headerCorrupt || foreign != nil else { throw error }
     }
     let scan = try SalvageScan.run(source)
+    if let foreign, scan.tensors.isEmpty { throw foreign }
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
     reader = CheckpointReader(salvaged: scan, source: source, file: file)
   }
@@ -174,8 +180,8 @@ struct SalvageScan {
           offset: offset, storedLength: frame.storedLength, rawLength: rawLength, hash: frame.hash,
           compression: frame.compression, kind: frame.kind, tensor: 0)
       }
-    } else if frame.index &+ 1 == tensors[place].next {
-      // Two claim to be the same chunk: one of the frames is damaged.
+    } else if frame.index &+ 1 == tensors[place].next, tensors[place].chunks[Int(frame.index)]?.hash != frame.hash {
+      // Two claim to be the same chunk, and are not: one of the frames is damaged.
       tensors[place].chunks[Int(frame.index)] = nil
     }
     return end
@@ -210,15 +216,7 @@ extension SalvageScan {
   func lost(of tensor: Found) -> [Range<UInt64>] {
     guard tensor.preamble.scheme?.domain == .update else { return tensor.lost }
     guard let second = second(of: tensor) else { return [0..<tensor.elements] }
-    var result: [Range<UInt64>] = []
-    for range in (tensor.lost + second.lost).sorted(by: { $0.lowerBound < $1.lowerBound }) {
-      if let last = result.last, last.upperBound >= range.lowerBound {
-        result[result.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
-      } else {
-        result.append(range)
-      }
-    }
-    return result
+    return TensorRows.joined(tensor.lost + second.lost)
   }
 }
 
@@ -252,10 +250,7 @@ extension SalvageScan.Found {
   }
 
   private func elements(ofDataChunk index: Int, of count: UInt64) -> Range<UInt64> {
-    if let layout = plan.layout { return layout.elements(ofChunk: index) }
-    let width = UInt64(preamble.dtype.bitWidth)
-    let start = UInt64(index) * UInt64(Format.losslessChunk)
-    let end = start + UInt64(Format.losslessChunk)
-    return start * 8 / width..<(end < plan.sourceBytes ? (end * 8 + width - 1) / width : count)
+    TensorContents.elements(
+      ofDataChunk: index, dtype: preamble.dtype, isQuantized: plan.layout != nil, count: count)
   }
 }

@@ -9,6 +9,8 @@ struct Fixtures: Sendable {
     .deletingLastPathComponent().deletingLastPathComponent()
   static let golden = Fixtures("golden")
   static let invalid = Fixtures("invalid")
+  /// Files of other formats.
+  static let inputs = Fixtures("inputs")
 
   let folder: URL
   /// By case or file; empty where expected.json cannot be read, which the tests of counts notice.

@@ -63,7 +63,8 @@ import Testing
       return nil
     }
     #expect(try code { _ in } == nil)
-    #expect(try code { $0[10] = 2 } == .unsupportedVersion)
+    #expect(try code { $0[10] = 2 } == nil)
+    #expect(try code { $0[8] = 1 } == .unsupportedVersion)
     #expect(try code { $0[16] = 1 } == .unsupportedFeature)
     #expect(try code { $0[40] = 1 } == .reservedBits)
     #expect(try code { $0[0] = 0x50 } == .notACheckpoint)

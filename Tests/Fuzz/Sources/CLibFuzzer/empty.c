@@ -1,0 +1,2 @@
+// A header alone is no target.
+#include "CLibFuzzer.h"

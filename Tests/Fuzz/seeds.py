@@ -1,0 +1,143 @@
+"""Writes seed corpora for every fuzz target, from Fixtures/ and from what is committed in Corpus/:
+
+    python seeds.py FOLDER        FOLDER/<target>/<name>
+
+Needs nothing but Python. Files above LIMIT are left out: the fuzzer is to be fast.
+"""
+
+import io
+import itertools
+import json
+import pathlib
+import struct
+import sys
+import zipfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+FIXTURES = HERE.parents[1] / "Fixtures"
+LIMIT = 20_000
+
+
+def checkpoints():
+    for path in sorted([*FIXTURES.glob("golden/*.qckpt"), *FIXTURES.glob("invalid/*.qckpt")]):
+        if path.stat().st_size <= LIMIT:
+            yield path.name, path.read_bytes()
+
+
+def directories():
+    for name, data in checkpoints():
+        if len(data) >= 160:
+            start, length = struct.unpack_from("<QQ", data, len(data) - 96)
+            if 0 < length and start + length <= len(data):
+                yield name, data[start:start + length]
+
+
+def safetensors():
+    for path in sorted(FIXTURES.glob("golden/*.safetensors")):
+        if path.stat().st_size <= LIMIT:
+            yield path.name, path.read_bytes()
+    header = json.dumps({"__metadata__": {"a": "b"}, "m": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},
+                         "n": {"dtype": "F4", "shape": [2, 1], "data_offsets": [4, 5]}}).encode()
+    yield "small", struct.pack("<Q", len(header)) + header + b"12345"
+    yield "index", json.dumps({"metadata": {"total_size": 1}, "weight_map": {"a": "a.safetensors"}}).encode()
+
+
+def array(descr="<f4", shape="(3,)", order="False", data=bytes(12), version=1):
+    text = f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text + data
+
+
+def arrays():
+    for version in (1, 2, 3):
+        yield f"version-{version}", array(version=version)
+    for descr, size in (("|b1", 1), ("<f2", 2), ("<i8", 8), ("<c16", 16), (">f4", 4), ("|O", 8), ("<U3", 12)):
+        yield "dtype-" + descr[1:], array(descr, data=bytes(3 * size))
+    yield "scalar", array(shape="()", data=bytes(4))
+    yield "none", array(shape="(0, 5)", data=b"")
+    yield "fortran", array(order="True")
+    for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", method) as out:
+            out.writestr("a.npy", array())
+            out.writestr("größe.npy", array("<f8", "(2, 2)", data=bytes(32)))
+        yield f"{name}.npz", archive.getvalue()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as out, out.open(zipfile.ZipInfo("a.npy"), "w", force_zip64=True) as member:
+        member.write(array())
+    yield "zip64.npz", archive.getvalue()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("model/data.pkl", b"\x80\x02}q\x00.")
+    yield "torch.pt", archive.getvalue()
+
+
+def policies():
+    scheme = {"map": "dynamic", "bits": 8, "signed": True, "scaling": "block", "block": 256, "rounding": "nearest"}
+    yield "scheme", json.dumps(scheme).encode()
+    yield "log", b'{"map":"log","bits":4,"signed":false}'
+    yield "stochastic", b'{"map":"linear","bits":8,"rounding":"stochastic","seed":"18446744073709551615"}'
+    yield "custom", json.dumps({"map": "custom", "bits": 4, "signed": False, "table": [i / 15 for i in range(16)]}).encode()
+    update = {"map": "linear", "bits": 8, "signed": True, "domain": "update"}
+    yield "policy", json.dumps({"name": "mine", "min_elements": 4096, "rules": [
+        {"match": {"name": "*embed*"}, "action": "lossless", "compression": "zstd"},
+        {"match": {"role": ["second_moment"], "dtype": ["F32"], "min_dims": 2, "max_elements": 9}, "action": "quantize",
+         "negative": "lossless", "scheme": {"map": "linear-nozero", "bits": 4, "signed": False, "scaling": "rank1"}},
+        {"match": {"role": "first_moment"}, "action": "quantize", "scheme": update, "fallback": scheme},
+        {"match": {"name": "[!a-z]?*"}, "action": "drop"}]}).encode()
+    yield "extends", b'{"extends":"adam8","keep_lossless":["*.bias"],"drop":"tmp*"}'
+    yield "text", '{"a":["\\u00e9\\ud83d\\ude00\\n",-0.0,1e308,-9223372036854775808,true,null,"é"]}'.encode()
+
+
+def streams(first=b""):
+    """Tensors as SchemeInput.swift reads them: dtype, dims, scheme; a range; scales about 1 and codes."""
+    for map_, flags, layout in itertools.product(range(8), (0, 1, 2, 3, 6, 10, 0x33), (0, 1, 3, 4, 4 | 8 << 3)):
+        shape = struct.pack("<HH", 32, 40) if layout == 3 else struct.pack("<HH", 3, 11)
+        head = bytes([map_ % 3, 2]) + shape + bytes([map_, flags, layout])
+        table = b"".join(struct.pack("<f", i / 16) for i in range(16 if flags & 1 else 256)) if map_ == 5 else b""
+        body = struct.pack("<4f", 1, 0.5, 2, 1.5) + bytes(i * 37 % 256 for i in range(80))
+        yield f"{map_}-{flags}-{layout}", first + head + table + struct.pack("<HH", 2, 9) + body
+
+
+def kernels():
+    for update in (0, 3):
+        for name, data in streams(bytes([update])):
+            yield f"{update}-{name}", data
+
+
+def pairs():
+    """Both schemes of the update domain as PairTarget.swift reads them."""
+    second = [bytes([6, 0, 4 | 1 << 3]), bytes([6, 1, 4]), bytes([0, 0, 4 | 3 << 3]), bytes([2, 1, 4])]
+    for map_, flags, layout in itertools.product((0, 1, 2, 4, 7), (2, 3, 6, 10), (4, 4 | 3 << 3)):
+        own = second[(map_ + flags) % 4]
+        head = bytes([flags % 3, 1]) + struct.pack("<H", 77) + bytes([map_, flags, layout]) + own + bytes([map_ % 3])
+        body = bytes((i * i * 29 + i * 7) % 256 for i in range(160))
+        yield f"{map_}-{flags}-{layout}", head + struct.pack("<HH", 3, 50) + bytes([1, 7]) + body
+
+
+def interfaces():
+    """Calls as InterfaceTarget.swift reads them: a scheme, a policy, a writer, tensors, the end, reading."""
+    scheme, policy, writer = bytes([0, 0, 1, 0, 1, 2, 0, 0]), bytes([9, 0, 2]), bytes([11, 0, 0, 1])
+    tensors = bytes([13, 0, 0, 0, 0, 2, 8, 8, 1, 97, 1, 98, 1, 1, 0, 0, 1])
+    yield "write", scheme + policy + writer + tensors + bytes(range(1, 80)) + bytes([17, 0, 0, 0, 19, 0, 0, 9, 1, 2])
+    yield "encode", scheme + bytes([5, 0, 1, 1, 40, 1]) + bytes(range(40)) + bytes([0])
+    yield "pushed", scheme + writer + bytes([13, 0, 0, 0, 3, 1, 40, 1, 97, 1, 98, 1, 1, 0, 0, 1]) + bytes(range(90))
+    yield "moments", scheme + bytes([1, 1, 7, 0, 0, 2, 0, 0, 8, 0, 1, 1, 40]) + bytes(range(90))
+    yield "policy", bytes([9, 0, 1, 60]) + b'{"rules":[{"action":"lossless"}]}'.ljust(60) + writer + bytes([17, 0, 0, 0])
+
+
+TARGETS = {"checkpoint": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
+           "npy": arrays, "policy": policies, "kernels": kernels, "pairs": pairs, "interface": interfaces,
+           "reference": checkpoints}
+
+
+def main(root):
+    for target, seeds in TARGETS.items():
+        folder = root / target
+        folder.mkdir(parents=True, exist_ok=True)
+        own = ((path.name, path.read_bytes()) for path in sorted((HERE / "Corpus" / target).glob("*")))
+        for name, data in itertools.chain(seeds(), own):
+            (folder / name).write_bytes(data)
+
+
+main(pathlib.Path(sys.argv[1]))
