@@ -235,6 +235,7 @@ sanitize: deps $(VENV)/.complete
 large: library
 	$(MAKE) install PREFIX=$(CURDIR)/$(BUILD)/prefix
 	python3 Tests/Large/large.py --prefix $(BUILD)/prefix --json $(BUILD)/large.json $(LARGE)
+
 # The long run of Tests/Faults: every way to write a file is killed and made to fail. make faults TRIALS=2000 SEED=2; TRIALS
 # are the kills at random times, over all ways. FOLDER chooses the file system. Then threads, forked processes and signals,
 # ten times what `make test` does.

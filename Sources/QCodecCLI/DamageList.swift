@@ -8,12 +8,12 @@ struct DamageList {
 
   /// All that is wrong with an open checkpoint; `error` is what verification ended with.
   ///
-  /// nil where that is no defect of the file, but the system's for instance.
-  init?(of error: QCodecError, in reader: CheckpointReader, file: String, threads: Int) {
+  /// nil where that is no defect of the file, but the system's for instance. Throws `cancelled` alone.
+  init?(of error: QCodecError, in reader: CheckpointReader, file: String, threads: Int) throws(QCodecError) {
     switch error.code {
     case .metadataCorrupt, .chunkCorrupt, .paddingNotZero, .leadCorrupt, .decompressionFailed, .invalidScale,
       .invalidCode:
-      items = reader.damage(threads: threads)
+      items = try reader.damage(threads: threads)
       self.file = file
       // Damage that comes and goes is the system's.
       if items.isEmpty { return nil }

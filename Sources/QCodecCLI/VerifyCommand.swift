@@ -66,7 +66,7 @@ struct VerifyCommand: ParsableCommand {
     } catch {
       progress.finish()
       guard faults.file == nil,
-        let damage = DamageList(of: error, in: reader, file: file, threads: threads.count)
+        let damage = try DamageList(of: error, in: reader, file: file, threads: threads.count)
       else { throw Failure(error, file: faults.file ?? file) }
       throw fail(damage)
     }

@@ -218,31 +218,27 @@ class Alarm(Exception):
 
 @pytest.fixture
 def alarm():
-    """Has a handler raise after some seconds; tells when it did."""
+    """When the handler raised, the times of which are kept here, after `signal.setitimer`."""
     moments = []
 
     def handle(*_):
         moments.append(time.monotonic())
         raise Alarm
 
-    def after(seconds):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        return moments
-
     former = signal.signal(signal.SIGALRM, handle)
-    yield after
+    yield moments
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, former)
 
 
 def until_interrupted(alarm, seconds, body):
     """Calls `body` again and again until the handler raises; how long that took to come through."""
-    moments = alarm(seconds)
     with pytest.raises(Alarm):
         end = time.monotonic() + 60
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         while time.monotonic() < end:
             body()
-    return time.monotonic() - moments[0]
+    return time.monotonic() - alarm.pop()
 
 
 class Slow(io.BytesIO):

@@ -51,13 +51,13 @@ extension CheckpointReader {
   /// Looks for the chunks that are not at their places, by their checksums at every byte of the file.
   ///
   /// Returns a reader that knows their places, and how many were found. O(bytes) where any is missing, else O(chunks).
-  func findingMovedChunks(threads: Int) -> (reader: CheckpointReader, moved: Int) {
+  /// Throws `cancelled` alone.
+  func findingMovedChunks(threads: Int) throws(QCodecError) -> (reader: CheckpointReader, moved: Int) {
     let missing = ResultSlots<Int>(count: chunkCount)
-    let isComplete: Void? = try? parallelFor(count: chunkCount, threads: threads) { (index) throws(QCodecError) in
+    try parallelFor(count: chunkCount, threads: threads) { (index) throws(QCodecError) in
       do throws(QCodecError) { try self.checkStored(ofChunk: index) } catch { missing[index] = index }
     }
-    precondition(isComplete != nil, "a loop without errors threw one")
-    let places = ChunkSearch(missing.inOrder.map { ($0, directory.chunk($0)) }).run(source)
+    let places = try ChunkSearch(missing.inOrder.map { ($0, directory.chunk($0)) }).run(source)
     guard !places.isEmpty else { return (self, 0) }
     let moved = CheckpointReader(directory: directory.moving(places), trailer: trailer, source: source, file: file)
     return (moved, places.count)
@@ -78,12 +78,13 @@ private struct ChunkSearch {
   }
 
   /// Where stored bytes were found, by place in the chunk table.
-  func run(_ source: any TensorSource) -> [Int: UInt64] {
+  func run(_ source: any TensorSource) throws(QCodecError) -> [Int: UInt64] {
     var found: [Int: UInt64] = [:]
     var rest = wanted
     var start: UInt64 = 0
     while !rest.isEmpty, start + UInt64(ChunkFrame.size) <= source.byteCount {
       let count = Int(min(source.byteCount - start, UInt64(Self.windowSize)))
+      try Cancellation.check()
       // What cannot be read holds no chunk.
       let window = (try? source.bytes(at: start, count: count)) ?? []
       for (offset, hash) in Self.frames(in: window) {
@@ -95,6 +96,7 @@ private struct ChunkSearch {
       }
       start += UInt64(max(1, Self.windowSize - ChunkFrame.size + 1))
     }
+    try Cancellation.check()
     return found
   }
 

@@ -19,11 +19,12 @@ extension CheckpointReader {
   /// decoding shows, in the order of tensors; none for a file that is sound.
   ///
   /// A first moment in the update domain is no damage of its own where only its second moment has any, but
-  /// `lostElements(ofTensor:)` counts what that costs it. Memory: a few chunks a thread, and what is found.
-  public func damage(threads: Int = availableThreads()) -> [Damage] {
+  /// `lostElements(ofTensor:)` counts what that costs it. Memory: a few chunks a thread, and what is found. Throws
+  /// `cancelled` alone.
+  public func damage(threads: Int = availableThreads()) throws(QCodecError) -> [Damage] {
     let ordinals = tensorOrdinals()
     let found = ResultSlots<[Damage]>(count: chunkCount)
-    each(of: chunkCount, threads: threads) { index in
+    try each(of: chunkCount, threads: threads) { index in
       var defects: [Damage] = []
       if let error = Self.failure({ () throws(QCodecError) in try self.checkContents(ofChunk: index) }) {
         defects.append(self.damage(error, chunk: index, costsElements: true))
@@ -36,7 +37,10 @@ extension CheckpointReader {
     }
     let ofChunks = found.inOrder.flatMap(\.self)
     let costly = ofChunks.filter { !$0.elements.isEmpty }.compactMap(\.tensor)
-    return ofChunks + damageOutsideChunks() + damageOfContents(except: Set(costly), threads)
+    let damage = try ofChunks + damageOutsideChunks() + damageOfContents(except: Set(costly), threads)
+    // What was not read because the search was to stop is not damaged.
+    try Cancellation.check()
+    return damage
   }
 
   private static func failure(_ body: () throws(QCodecError) -> Void) -> QCodecError? {
@@ -44,13 +48,12 @@ extension CheckpointReader {
     return nil
   }
 
-  /// Calls `body`, which cannot fail, with every index.
-  private func each(of count: Int, threads: Int, _ body: @escaping @Sendable (Int) -> Void) {
-    do throws(QCodecError) {
-      try parallelFor(count: count, threads: threads) { (index) throws(QCodecError) in body(index) }
-    } catch {
-      preconditionFailure("a loop without errors threw one: \(error)")
-    }
+  /// Calls `body`, which cannot fail, with every index; throws `cancelled`.
+  private func each(
+    of count: Int, threads: Int, _ body: @escaping @Sendable (Int) -> Void
+  ) throws(QCodecError) {
+    try parallelFor(count: count, threads: threads) { (index) throws(QCodecError) in body(index) }
+    try Cancellation.check()
   }
 
   private func damage(_ error: QCodecError, chunk index: Int, costsElements: Bool) -> Damage {
@@ -84,11 +87,13 @@ extension CheckpointReader {
   }
 
   /// What is wrong with scales and codes under right checksums, of the tensors whose chunks are otherwise whole.
-  private func damageOfContents(except damaged: Set<Int>, _ threads: Int) -> [Damage] {
-    (0..<tensorCount).flatMap { tensor -> [Damage] in
+  private func damageOfContents(except damaged: Set<Int>, _ threads: Int) throws(QCodecError) -> [Damage] {
+    var result: [Damage] = []
+    for tensor in 0..<tensorCount {
       let second = directory.tensor(tensor).reference
-      guard !damaged.contains(tensor), second.map(damaged.contains) != true else { return [] }
-      return unreadable(ofTensor: tensor, threads: threads).compactMap { elements, error in
+      guard !damaged.contains(tensor), second.map(damaged.contains) != true else { continue }
+      let unreadable = try unreadable(ofTensor: tensor, threads: threads)
+      result += unreadable.compactMap { elements, error -> Damage? in
         // A second moment tells its own.
         guard error.tensor == nil || error.tensor == name(ofTensor: tensor) else { return nil }
         let place = error.offset.flatMap { offset in directory.places(tensor).firstIndex { chunk($0).offset == offset }
@@ -98,6 +103,7 @@ extension CheckpointReader {
           rows: TensorRows.holding(elements, shape: directory.shape(tensor)))
       }
     }
+    return result
   }
 }
 
@@ -107,13 +113,17 @@ extension CheckpointReader {
   /// The elements of a tensor, in C order, that cannot be read, in ascending ranges; none for a whole tensor.
   ///
   /// Decodes all of it, in the update domain with its second moment, whose losses are its own too. O(elements); memory: a
-  /// chunk a thread and the scale vector. What the system cannot read is lost as well.
-  public func lostElements(ofTensor index: Int, threads: Int = availableThreads()) -> [Range<UInt64>] {
-    TensorRows.joined(unreadable(ofTensor: index, threads: threads).map(\.elements))
+  /// chunk a thread and the scale vector. What the system cannot read is lost as well. Throws `cancelled` alone.
+  public func lostElements(
+    ofTensor index: Int, threads: Int = availableThreads()
+  ) throws(QCodecError) -> [Range<UInt64>] {
+    TensorRows.joined(try unreadable(ofTensor: index, threads: threads).map(\.elements))
   }
 
   /// The chunks' elements that cannot be decoded, and why.
-  private func unreadable(ofTensor index: Int, threads: Int) -> [(elements: Range<UInt64>, error: QCodecError)] {
+  private func unreadable(
+    ofTensor index: Int, threads: Int
+  ) throws(QCodecError) -> [(elements: Range<UInt64>, error: QCodecError)] {
     let count = directory.elementCount(index)
     guard count > 0 else { return [] }
     let pieces: TensorContents.Pieces
@@ -121,12 +131,13 @@ extension CheckpointReader {
       let contents = try contents(of: index)
       pieces = try contents.pieces(of: 0..<contents.byteCount)
     } catch {
+      try Cancellation.check()
       return [(0..<count, error)]
     }
     let (dtype, isQuantized) = (directory.dtype(index), directory.scheme(index) != nil)
     let found = ResultSlots<(elements: Range<UInt64>, error: QCodecError)>(count: pieces.count)
     let pool = pool
-    each(of: pieces.count, threads: threads) { piece in
+    try each(of: pieces.count, threads: threads) { piece in
       let buffer = pool.buffer(pieces.byteCount(of: piece))
       guard
         let error = Self.failure({ () throws(QCodecError) in try unsafe pieces.read(piece, alone: buffer.bytes) })

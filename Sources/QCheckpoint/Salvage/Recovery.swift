@@ -41,7 +41,7 @@ public struct Recovery: Sendable {
   /// - Parameter isWanted: whether a tensor of a name is; the others are not listed.
   ///
   /// Throws as opening does for a file of another kind, version or with unknown features, for a directory that is wrong
-  /// under a right checksum, and where nothing at all is found.
+  /// under a right checksum, where nothing at all is found, and `cancelled`.
   public init(
     source: any TensorSource, threads: Int = availableThreads(), isWanted: (String) -> Bool = { _ in true }
   ) throws(QCodecError) {
@@ -60,13 +60,18 @@ public struct Recovery: Sendable {
     source: any TensorSource, file: InputFile?, threads: Int, _ isWanted: (String) -> Bool
   ) throws(QCodecError) {
     if let sound = try Self.byDirectory(source, file) {
-      let (reader, moved) = sound.findingMovedChunks(threads: threads)
+      let (reader, moved) = try sound.findingMovedChunks(threads: threads)
       self.reader = reader
       movedChunks = moved
       isDirectoryLost = false
       metadata = try? reader.metadata()
-      tensors = (0..<reader.tensorCount).filter { isWanted(reader.tensor($0).name) }
-        .map { Self.tensor($0, of: reader, threads: threads) }
+      var found: [Tensor] = []
+      for number in 0..<reader.tensorCount where isWanted(reader.tensor(number).name) {
+        found.append(try Self.tensor(number, of: reader, threads: threads))
+      }
+      tensors = found
+      // What was not read because the search was to stop is not lost.
+      try Cancellation.check()
       return
     }
     let salvage = try Salvage(source: source, file: file, passesOverHeader: true)
@@ -82,23 +87,29 @@ public struct Recovery: Sendable {
       let key = Array(reader.tensor(number).name.utf8)
       if numbers[key] == nil { numbers[key] = number }
     }
-    tensors = salvage.tensors.filter { isWanted($0.name) }.compactMap { found in
-      let key = Array(found.name.utf8)
-      guard found.isWhole, let number = numbers[key] else {
+    var found: [Tensor] = []
+    for tensor in salvage.tensors where isWanted(tensor.name) {
+      let key = Array(tensor.name.utf8)
+      if tensor.isWhole, let number = numbers[key] {
+        numbers[key] = nil
+        found.append(try Self.tensor(number, of: reader, threads: threads))
+      } else if numbers[key] == nil {
         // Of a name that is there whole as well nothing is lost.
-        return numbers[key] == nil
-          ? Tensor(name: found.name, dtype: found.dtype, shape: found.shape, number: nil, lost: found.lost) : nil
+        found.append(
+          Tensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, number: nil, lost: tensor.lost))
       }
-      numbers[key] = nil
-      return Self.tensor(number, of: reader, threads: threads)
     }
+    tensors = found
+    try Cancellation.check()
   }
 
-  private static func tensor(_ number: Int, of reader: CheckpointReader, threads: Int) -> Tensor {
+  private static func tensor(
+    _ number: Int, of reader: CheckpointReader, threads: Int
+  ) throws(QCodecError) -> Tensor {
     let info = reader.tensor(number)
     return Tensor(
       name: info.name, dtype: info.dtype, shape: info.shape, number: number,
-      lost: reader.lostElements(ofTensor: number, threads: threads))
+      lost: try reader.lostElements(ofTensor: number, threads: threads))
   }
 
   /// A reader by the file's own directory; nil where that is lost.

@@ -82,9 +82,13 @@ struct CheckpointCancellationTests {
     try isCancelled(1) { reader throws(QCodecError) in _ = try reader.bytes(ofTensor: 0, threads: threads) }
     try isCancelled(2) { reader throws(QCodecError) in try reader.checkAllBytes(threads: threads) }
     try isCancelled(1) { reader throws(QCodecError) in try unsafe reader.stream([0, 1], threads: threads) { _ in } }
-    try isCancelled(1) { reader throws(QCodecError) in
-      _ = try Salvage(source: reader.source)
+    for read in 1...8 {
+      // What is looked for in damaged files is not lost because the search was to stop.
+      try isCancelled(read) { reader throws(QCodecError) in _ = try Salvage(source: reader.source) }
+      try isCancelled(read) { reader throws(QCodecError) in _ = try Recovery(source: reader.source, threads: threads) }
+      try isCancelled(read) { reader throws(QCodecError) in _ = try reader.damage(threads: threads) }
     }
+    try isCancelled(1) { reader throws(QCodecError) in _ = try reader.lostElements(ofTensor: 0, threads: threads) }
   }
 
   @Test("Files are not read at all")
