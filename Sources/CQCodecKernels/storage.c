@@ -1,6 +1,7 @@
 // glibc declares these calls for GNU sources alone, which is why Swift does not see them.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sys/mman.h>
 
 #include "CQCodecKernels.h"
 
@@ -10,6 +11,14 @@ void qcodec_reserve(int descriptor, uint64_t offset, uint64_t count) {
 #else
   (void)descriptor, (void)offset, (void)count;
 #endif
+}
+
+int qcodec_can_allocate(size_t size) {
+  // What malloc would do for so much, which a compiler may leave out where nothing uses the memory.
+  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  if (memory == MAP_FAILED) return 0;
+  (void)munmap(memory, size);
+  return 1;
 }
 
 void qcodec_begin_writeback(int descriptor, uint64_t offset, uint64_t count) {

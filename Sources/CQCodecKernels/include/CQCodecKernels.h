@@ -56,6 +56,9 @@ void qcodec_reserve(int descriptor, uint64_t offset, uint64_t count);
 /// Asks the system to begin writing a range to the disk, without waiting; a hint that may come to nothing.
 void qcodec_begin_writeback(int descriptor, uint64_t offset, uint64_t count);
 
+/// Whether the system would give a process so much memory, more than 0; it need not be able to keep its word.
+int qcodec_can_allocate(size_t size);
+
 // MARK: Kernel levels
 
 /// The instruction sets that kernels are compiled for; `scalar` is the Swift reference.

@@ -93,10 +93,11 @@ extension CheckpointReader {
 
   /// The scale vector of a tensor: empty for lossless tensors and under block scaling.
   ///
-  /// Memory: 4 bytes a scale. Throws `invalidScale` where a scale cannot be, and as `payload(ofChunk:)`.
+  /// Memory: 4 bytes a scale. Throws `io` where there is none for them, and as `payload(ofChunk:)`.
   public func scales(of tensor: Int) throws(QCodecError) -> [Float] {
     guard let layout = try layout(of: tensor), layout.scaleCount > 0 else { return [] }
     let places = directory.places(tensor)
+    try requireMemory(layout.scaleCount * 4)
     var scales: [Float] = []
     scales.reserveCapacity(layout.scaleCount)
     for chunk in 0..<places.scaleCount {

@@ -19,6 +19,7 @@ extension CheckpointReader {
   public func bytes(ofTensor index: Int, threads: Int = availableThreads()) throws(QCodecError) -> [UInt8] {
     let record = directory.record(index)
     // The chunk table vouches for the size: its chunks were counted against the file.
+    try requireMemory(Int(record.sourceBytes))
     var bytes = [UInt8](repeating: 0, count: Int(record.sourceBytes))
     try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in
       try unsafe read(tensor: index, into: buffer, threads: threads)

@@ -1,3 +1,4 @@
+import CQCodecKernels
 import QCodec
 
 #if canImport(Glibc)
@@ -8,12 +9,22 @@ import QCodec
   import Darwin
 #endif
 
+/// Throws `io` where there is no memory for so many bytes: to ask for them would end the process.
+///
+/// Sizes follow from what a file holds, but a file may be sparse, and chunks may be compressed a thousandfold.
+func requireMemory(_ count: Int) throws(QCodecError) {
+  guard count < 64 << 20 || qcodec_can_allocate(count) != 0 else {
+    throw QCodecError(.io, "there is no memory for \(count) bytes")
+  }
+}
+
 extension [UInt8] {
-  /// Creates an array of `count` bytes, all of which `fill` writes; throws what that throws.
+  /// Creates an array of `count` bytes, all of which `fill` writes; throws what that throws, and as `requireMemory`.
   ///
   /// For what is large: the memory is not set to zero first, and asked for in large pages, for a fault at every 4 KiB
   /// takes longer than reading what fills them.
   init(count: Int, filledBy fill: (UnsafeMutableRawBufferPointer) throws(QCodecError) -> Void) throws(QCodecError) {
+    try requireMemory(count)
     var failure: QCodecError?
     self = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, written in
       let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)

@@ -64,14 +64,12 @@ public final class InputFile: Sendable {
     }
   }
 
-  /// The bytes of a range, which the caller knows to be small; throws as `read(at:into:)`.
+  /// The bytes of a range; throws as `read(at:into:)`, and `io` where there is no memory for them.
   public func bytes(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
     guard offset <= byteCount, UInt64(count) <= byteCount - offset else {
       throw QCodecError(.truncated, "the file ends at byte \(byteCount)", offset: offset)
     }
-    var result = [UInt8](repeating: 0, count: count)
-    try unsafe result.withMutableBytes { buffer throws(QCodecError) in try unsafe read(at: offset, into: buffer) }
-    return result
+    return try unsafe [UInt8](count: count) { buffer throws(QCodecError) in try unsafe read(at: offset, into: buffer) }
   }
 }
 

@@ -26,6 +26,24 @@ struct TrailerAttackTests {
     #expect(code(patch.sealed { $0.tensorCount = count }) == .limitExceeded)
   }
 
+  /// A sparse file takes no room, and a function may call itself as long as it likes.
+  @Test("A directory that no memory can hold is an error", arguments: [UInt64(1) << 50, 1 << 62])
+  func hugeDirectory(length: UInt64) throws {
+    let header = try Array(AttackFile.bytes()[..<64])
+    let start = 64 + length
+    let trailer = Trailer(
+      directoryOffset: 64, directoryLength: length, directoryHash: 0, metadataOffset: 64, metadataLength: 0,
+      metadataHash: xxh3([]), headerHash: ByteFields(bytes: header).read(56), fileLength: start + 96, tensorCount: 0
+    ).bytes
+    let source = unsafe CallbackSource(byteCount: start + 96) { offset, target throws(QCodecError) in
+      for index in 0..<target.count {
+        let place = offset + UInt64(index)
+        unsafe target[index] = place < 64 ? header[Int(place)] : place < start ? 0 : trailer[Int(place - start)]
+      }
+    }
+    #expect(inputError { _ = try CheckpointReader(source: source) }?.code == .io)
+  }
+
   @Test("Trailer and directory agree on the number of tensors")
   func disagreement() throws {
     let patch = try good()

@@ -65,6 +65,14 @@ private final class ReferenceProcess: Sendable {
     do { try process.run() } catch { fatalError("the reference reader does not start: \(error)") }
   }
 
+  /// The fuzzer's own alarm interrupts calls.
+  private func retrying(_ call: () -> Int) -> Int {
+    while true {
+      let result = call()
+      if result >= 0 || errno != EINTR { return result }
+    }
+  }
+
   /// What it says of a file.
   func answer(_ file: [UInt8]) -> [String: JSONValue] {
     var message: [UInt8] = []
@@ -73,7 +81,9 @@ private final class ReferenceProcess: Sendable {
     var start = 0
     while start < message.count {
       let rest = message[start...]
-      let written = rest.withUnsafeBytes { write(input.fileHandleForWriting.fileDescriptor, $0.baseAddress, $0.count) }
+      let written = retrying {
+        rest.withUnsafeBytes { write(input.fileHandleForWriting.fileDescriptor, $0.baseAddress, $0.count) }
+      }
       require(written > 0, "the reference reader has ended")
       start += written
     }
@@ -81,7 +91,7 @@ private final class ReferenceProcess: Sendable {
     var line: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 1 << 16)
     while line.last != UInt8(ascii: "\n") {
-      let count = read(output.fileHandleForReading.fileDescriptor, &piece, piece.count)
+      let count = retrying { read(output.fileHandleForReading.fileDescriptor, &piece, piece.count) }
       require(count > 0, "the reference reader has ended")
       line += piece[..<count]
     }
