@@ -82,6 +82,8 @@ private struct ChunkSearch {
     var found: [Int: UInt64] = [:]
     var rest = wanted
     var start: UInt64 = 0
+    // Bytes that may be hashed: a hostile file must not make the work quadratic.
+    var patience = source.byteCount.multipliedReportingOverflow(by: 8).partialValue
     while !rest.isEmpty, start + UInt64(ChunkFrame.size) <= source.byteCount {
       let count = Int(min(source.byteCount - start, UInt64(Self.windowSize)))
       try Cancellation.check()
@@ -90,6 +92,8 @@ private struct ChunkSearch {
       for (offset, hash) in Self.frames(in: window) {
         guard let indices = rest[hash], let record = records[indices[0]] else { continue }
         let place = start + UInt64(offset + ChunkFrame.size)
+        guard UInt64(record.storedLength) <= patience else { return found }
+        patience -= UInt64(record.storedLength)
         guard Self.holds(record, at: place, of: source) else { continue }
         for index in indices { found[index] = place }
         rest[hash] = nil

@@ -148,6 +148,24 @@ struct RecoveryTests {
     try expect(recovery, of: file, "damaged metadata")
   }
 
+  @Test("Frames by the thousand that promise a missing chunk: an end, and the chunk is still found before them")
+  func impostors() throws {
+    let file = try Self.file()
+    let last = file.range(ofChunk: file.reader.chunkCount - 1)
+    let chunk = file.reader.chunk(file.reader.chunkCount - 1)
+    let frame = Array(file.bytes[last.lowerBound - ChunkFrame.size..<last.lowerBound])
+    let impostors = [[UInt8]](repeating: frame, count: 40_000).flatMap(\.self)
+    // Behind the chunk they are not looked at; before it they use up what may be hashed, and it is lost.
+    for (place, isFound) in [(last.upperBound, true), (Format.headerSize, false)] {
+      var bytes = file.bytes
+      bytes.insert(contentsOf: impostors, at: place)
+      let recovery = try recovered(bytes)
+      let tensor = try #require(recovery.tensors.first { $0.name == file.reader.tensor(chunk.tensor).name })
+      #expect(tensor.isWhole == isFound, "\(place)")
+      #expect(!recovery.isDirectoryLost)
+    }
+  }
+
   @Test("Only what is wanted is looked at")
   func wanted() throws {
     let file = try Self.file()
