@@ -47,7 +47,10 @@ def main() -> int:
                 (folder / way).mkdir()
                 campaign.small_disks(folder / way, faults.WAYS[way], shim, options.small_disks)
         else:
-            run(campaign, folder, shim, options)
+            try:
+                run(campaign, folder, shim, options)
+            except KeyboardInterrupt:
+                print("interrupted; so far:", file=sys.stderr)
     report(campaign, time.monotonic() - begun, options)
     return 1 if campaign.losses else 0
 
