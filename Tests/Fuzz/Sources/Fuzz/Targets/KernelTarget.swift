@@ -37,13 +37,17 @@ enum KernelTarget {
   ) throws(QCodecError) -> Outcome {
     var scales: [Float] = []
     if ScalePass.isNeeded(for: layout) {
+      // Callers look for values that are not finite before they take scales, which such values make meaningless.
+      guard floats(source, layout.dtype).allSatisfy(\.isFinite) else {
+        throw QCodecError(.nonFiniteValue, "a value that is not finite")
+      }
       let pass = ScalePass(layout: layout, kernels: level)
       try source.withRaw(shift: shift) { source throws(QCodecError) in
         try pass.accumulate(chunk: 0, source: source, divisors: divisors)
       }
       scales = pass.finish()
-      // Values that are not finite are refused before they come to be scales.
-      guard scales.allSatisfy(\.isFinite) else { throw QCodecError(.nonFiniteValue, "a scale") }
+      // In the update domain a quotient may overflow.
+      guard scales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale") }
     }
     let encoder = try ChunkEncoder(layout: layout, name: "t", scales: scales, kernels: level)
     guard layout.codeChunkCount == 1 else {
