@@ -64,7 +64,8 @@ struct CaseRun {
   /// Whether the list of damage leaves out a chunk whose stored bytes are not what they were; nil where it is complete.
   private func unnamedDamage() -> String? {
     guard let reader = try? CheckpointReader(source: source) else { return nil }
-    let named = Set(reader.damage(threads: 1).map { [$0.tensor, $0.chunk] })
+    guard let damage = try? reader.damage(threads: 1) else { return "looking for damage fails" }
+    let named = Set(damage.map { [$0.tensor, $0.chunk] })
     for chunk in file.chunks {
       if !damaged.bytes.agrees(with: file.bytes, in: chunk.stored),
         !named.contains([chunk.location.tensor, chunk.location.chunk])
