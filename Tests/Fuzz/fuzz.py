@@ -60,13 +60,16 @@ def report(target, status, inputs, edges, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", default=TARGETS, choices=[*TARGETS, []], metavar="TARGET")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="all where none is given")
     parser.add_argument("--binary", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, required=True, help="of all targets together, where --each is not given")
     parser.add_argument("--each", action="store_true", help="--seconds are those of one target")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     options = parser.parse_args()
+    options.targets = options.targets or TARGETS
+    if strangers := [target for target in options.targets if target not in TARGETS]:
+        parser.error(f"no targets: {strangers}; targets are {' '.join(TARGETS)}")
     subprocess.run([sys.executable, HERE / "seeds.py", options.work / "seeds"], check=True)
     seconds = options.seconds if options.each else max(1, options.seconds * options.jobs // len(options.targets))
     start, failed = time.monotonic(), False
