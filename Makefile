@@ -216,9 +216,10 @@ MINUTES ?= 9
 fuzz: fuzz-build $(VENV)/.complete
 	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds $$(($(MINUTES) * 60)) $(TARGETS)
 
-# Every target over its corpus and ten seconds more.
+# Every target over its corpus and ten seconds more; but for the one that holds the reader against the reference reader, whose
+# libraries of zstd differ on malformed frames (Tests/Fuzz/README.md): what chance finds of that must not break a test run.
 fuzz-smoke: fuzz-build $(VENV)/.complete
-	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds 10 --each --jobs 2 $(TARGETS)
+	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds 10 --each --jobs 2 --corpus-only reference $(TARGETS)
 
 # The Swift tests under AddressSanitizer and under ThreadSanitizer, each in a build of its own; in both the C kernels under
 # UndefinedBehaviorSanitizer, for Swift traps by itself. Leaks are the fuzz targets' and valgrind's to find: what Swift's

@@ -34,7 +34,7 @@ def command(options, target, seconds):
     return [
         str(options.binary), str(work / "corpus" / target), str(work / "seeds" / target),
         *([f"-dict={HERE / 'Dictionaries' / words}.dict"] if words else []), f"-max_len={LONGEST.get(target, 1500)}",
-        f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", "-print_funcs=0",
+        "-runs=0" if target in options.corpus_only else f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", "-print_funcs=0",
         f"-artifact_prefix={work / 'finds' / target}/"]
 
 
@@ -60,13 +60,17 @@ def report(target, status, inputs, edges, text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", default=TARGETS, choices=[*TARGETS, []], metavar="TARGET")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="all where none is given")
     parser.add_argument("--binary", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, required=True, help="of all targets together, where --each is not given")
     parser.add_argument("--each", action="store_true", help="--seconds are those of one target")
+    parser.add_argument("--corpus-only", action="append", default=[], metavar="TARGET", help="makes no new inputs of it")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     options = parser.parse_args()
+    options.targets = options.targets or TARGETS
+    if strangers := [target for target in options.targets if target not in TARGETS]:
+        parser.error(f"no targets: {strangers}; targets are {' '.join(TARGETS)}")
     subprocess.run([sys.executable, HERE / "seeds.py", options.work / "seeds"], check=True)
     seconds = options.seconds if options.each else max(1, options.seconds * options.jobs // len(options.targets))
     start, failed = time.monotonic(), False
