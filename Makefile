@@ -185,12 +185,12 @@ test: test-deps $(VENV)/.complete lint build package
 	$(VENV)/bin/python -m pytest -q -ra Tests/Faults
 	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
 	$(MAKE) corpus CASES=3000
+	$(MAKE) --no-print-directory fuzz-smoke
 	export QCODEC_CORPUS="$(CURDIR)/$(CORPUS)"
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 	swift test --skip-build
-	$(MAKE) --no-print-directory fuzz-smoke
 
 # Every test with PyTorch Lightning, Hugging Face Trainer, torch.distributed, JAX and optax, fsspec; `make test` runs one of
 # each.
