@@ -4,6 +4,7 @@ import json
 import struct
 
 import numpy as np
+import xxhash
 
 import qckpt_writer as writer
 from invalid_draft import Draft, lossless, quantized
@@ -192,8 +193,16 @@ def paddings():
 # Chunks
 
 LZ4 = bytes.fromhex("1f00010027") + b"\x50" + bytes(5)
-ZSTD = bytes.fromhex("28b52ffd2040030200") + b"\0"
-ZSTD_HALF = bytes.fromhex("28b52ffd2020030100") + b"\0"
+
+
+def zstd(header, blocks, content):
+    """A zstd frame: its header without the magic number, its blocks, and the checksum of its content."""
+    return bytes.fromhex("28b52ffd" + header + blocks) + xxhash.xxh64_digest(content)[:3:-1]
+
+
+ZEROS = bytes(64)
+ZSTD = zstd("2440", "030200" + "00", ZEROS)
+ZSTD_HALF = zstd("2420", "030100" + "00", ZEROS[:32])
 
 
 def chunks():
@@ -207,20 +216,27 @@ def chunks():
         "lz4-garbage": (1, b"\xff" * 11), "lz4-short": (1, LZ4[:4] + b"\x26" + LZ4[5:]),
         "lz4-long": (1, LZ4[:4] + b"\x28" + LZ4[5:]), "lz4-trailing": (1, LZ4 + b"\0"), "lz4-cut": (1, LZ4[:-1]),
         "lz4-distance": (1, LZ4[:2] + b"\2" + LZ4[3:]), "zstd-garbage": (2, b"\xff" * 10), "zstd-short": (2, ZSTD_HALF),
-        "zstd-long": (2, bytes.fromhex("28b52ffd2041" + "0b0200" + "00")), "zstd-trailing": (2, ZSTD + b"\0"),
+        "zstd-long": (2, zstd("2441", "0b0200" + "00", bytes(65))), "zstd-trailing": (2, ZSTD + b"\0"),
         "zstd-cut": (2, ZSTD[:-1]), "zstd-two-frames": (2, ZSTD_HALF * 2),
         "zstd-skippable": (2, ZSTD + bytes.fromhex("502a4d1800000000")), "zstd-as-lz4": (1, ZSTD), "lz4-as-zstd": (2, LZ4),
-        "zstd-bomb": (2, bytes.fromhex("28b52ffde0" + "0000000000010000" + "030200") + b"\0"),
+        "zstd-bomb": (2, zstd("e4" + "0000000000010000", "030200" + "00", ZEROS)),
         "zstd-legacy": (2, bytes.fromhex("27b52ffd2040" + "80004000" + "c00000")),
-        "zstd-dictionary": (2, bytes.fromhex("28b52ffd210740030200") + b"\0"),
+        "zstd-dictionary": (2, zstd("250740", "030200" + "00", ZEROS)),
+        "zstd-no-checksum": (2, bytes.fromhex("28b52ffd2040" + "030200" + "00")),
+        "zstd-checksum": (2, ZSTD[:-1] + bytes([ZSTD[-1] ^ 1])),
         # 12,265 bytes out of 59, and a mebibyte out of 38 in a frame that does not say how many it holds.
         "lz4-expands": (1, bytes.fromhex("1f000100") + b"\xff" * 48 + b"\0\x50" + bytes(5)),
-        "zstd-expands": (2, bytes.fromhex("28b52ffd0050") + bytes.fromhex("02001000") * 7 + bytes.fromhex("03001000")),
+        "zstd-expands": (2, zstd("0450", "02001000" * 7 + "03001000", bytes(1 << 20))),
     }
     for name, (codec, stored) in streams.items():
         draft = zeros(codec, stored)
         yield case(f"compressed-{name}", "decompressionFailed", draft.bytes(), "a chunk that does not decompress to its size",
                    "tensor", draft.stored_at(), "a")
+    vector = Draft([quantized("linear", 8, True, scaling="row", shape=(64, 1), scales=[0.0] * 64)],
+                   stage=lambda t, number, kind, payload: (1, writer.lz4.block.compress(payload, store_size=False))
+                   if kind == spec.SCALES else (0, payload))
+    yield case("compressed-scales", "invalidChunkTable", vector.bytes(), "a chunk of scales that is not plain", "open",
+               vector.chunk_at(), "a")
     values = {"nan": np.nan, "inf": np.inf, "minus-inf": -np.inf}
     for name, value in values.items():
         yield invalid_scale(f"{name}", "a scale that is not finite", quantized(scales=(value,)))

@@ -323,8 +323,8 @@ def in_file_order(tensors, payloads=encode, pair=encode_pair):
 
 
 def squeeze(payload, kind, planes, compression):
-    """(codec, stored bytes): a gain under 1/64 is not taken."""
-    if compression == "none" or not payload:
+    """(codec, stored bytes): a gain under 1/64 is not taken, and scale vectors stay plain."""
+    if compression == "none" or not payload or kind == spec.SCALES:
         return 0, payload
     source = payload
     if kind == spec.LOSSLESS and planes > 1:
@@ -332,7 +332,7 @@ def squeeze(payload, kind, planes, compression):
     if compression == "lz4":
         codec, stored = 1, lz4.block.compress(source, store_size=False)
     else:
-        codec, stored = 2, zstandard.ZstdCompressor(level=1).compress(source)
+        codec, stored = 2, zstandard.ZstdCompressor(level=1, write_checksum=True).compress(source)
     gain = len(payload) - len(stored)
     return (codec, stored) if gain > 0 and 64 * gain >= len(payload) else (0, payload)
 

@@ -328,6 +328,7 @@ class Checkpoint:
             frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, t.ordinal, number, digest)
             lead = lead_bytes(position, b"" if number else self._preamble_of(t), frame)
             require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
+            require(codec == 0 or kind != SCALES, "invalidChunkTable", "compressed scales")
             require(stored == raw if codec == 0 else stored < raw, "invalidChunkTable", "stored length")
             self.leads.append((position, lead))
             position, t.seen = offset + stored, number + 1
@@ -366,6 +367,7 @@ class Checkpoint:
             elif codec == 2:
                 size = zstandard.frame_content_size(data)
                 require(size in (-1, raw_length), "decompressionFailed", f"chunk {index}")
+                require(zstandard.get_frame_parameters(data).has_checksum, "decompressionFailed", f"chunk {index}")
                 data = zstandard.ZstdDecompressor().decompress(data, max_output_size=raw_length, allow_extra_data=False)
         except (lz4.block.LZ4BlockError, zstandard.ZstdError) as error:
             raise QckptError("decompressionFailed", str(error)) from None

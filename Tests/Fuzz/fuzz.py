@@ -34,8 +34,8 @@ def command(options, target, seconds):
     return [
         str(options.binary), str(work / "corpus" / target), str(work / "seeds" / target),
         *([f"-dict={HERE / 'Dictionaries' / words}.dict"] if words else []), f"-max_len={LONGEST.get(target, 1500)}",
-        "-runs=0" if target in options.corpus_only else f"-max_total_time={seconds}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", "-print_funcs=0",
-        f"-artifact_prefix={work / 'finds' / target}/"]
+        f"-max_total_time={seconds}", f"-seed={options.seed}", "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1",
+        "-print_funcs=0", f"-artifact_prefix={work / 'finds' / target}/"]
 
 
 def run(options, target, seconds):
@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--seconds", type=int, required=True, help="of all targets together, where --each is not given")
     parser.add_argument("--each", action="store_true", help="--seconds are those of one target")
-    parser.add_argument("--corpus-only", action="append", default=[], metavar="TARGET", help="makes no new inputs of it")
+    parser.add_argument("--seed", type=int, default=0, help="of libFuzzer's choices; 0, the default, for another every time")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
     options = parser.parse_args()
     options.targets = options.targets or TARGETS

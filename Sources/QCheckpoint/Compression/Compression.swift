@@ -29,6 +29,8 @@ public enum Compression: UInt8, Sendable, CaseIterable {
 extension Compression {
   /// What a frame of RFC 8878 begins with.
   private static let zstdMagic: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD]
+  /// Content_Checksum_flag of the byte that follows it.
+  private static let zstdChecksumFlag: UInt8 = 1 << 2
 
   /// A gain under 1/64 is not worth the time that reading it takes.
   static func isWorthwhile(stored: Int, raw: Int) -> Bool { stored < raw && 64 * (raw - stored) >= raw }
@@ -56,12 +58,25 @@ extension Compression {
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
       guard written > 0 else { throw QCodecError(.io, "cannot compress a chunk: LZ4 failed") }
     } else {
-      written = unsafe ZSTD_compress(target.baseAddress, target.count, source.baseAddress, source.count, level)
+      written = unsafe Self.frame(source, level: level, into: target)
       guard ZSTD_isError(written) == 0 else {
         throw QCodecError(.io, "cannot compress a chunk: \(unsafe String(cString: ZSTD_getErrorName(written)))")
       }
     }
     return Self.isWorthwhile(stored: written, raw: source.count) ? written : nil
+  }
+
+  /// Writes one zstd frame that ends with the checksum of its content; the bytes written, or an error of libzstd's.
+  private static func frame(
+    _ source: UnsafeRawBufferPointer, level: Int32, into target: UnsafeMutableRawBufferPointer
+  ) -> Int {
+    let context = unsafe ZSTD_createCCtx()
+    defer { unsafe ZSTD_freeCCtx(context) }
+    for (parameter, value) in [(ZSTD_c_compressionLevel, level), (ZSTD_c_checksumFlag, 1)] {
+      let status = unsafe ZSTD_CCtx_setParameter(context, parameter, value)
+      guard ZSTD_isError(status) == 0 else { return status }
+    }
+    return unsafe ZSTD_compress2(context, target.baseAddress, target.count, source.baseAddress, source.count)
   }
 
   /// Undoes the stage into exactly `target`; throws `decompressionFailed` for anything else than a whole, exact fit.
@@ -82,8 +97,9 @@ extension Compression {
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
     case .zstd:
       // One frame of RFC 8878 and nothing else: libzstd would take several, skippable ones that hold anything, and frames
-      // of its versions before 0.8 where it is built to, as Debian's is.
-      if unsafe source.starts(with: Self.zstdMagic),
+      // of its versions before 0.8 where it is built to, as Debian's is. Without a checksum of the content a malformed frame
+      // can be one thing to one version of libzstd and another to the next.
+      if unsafe source.starts(with: Self.zstdMagic), source.count > 4, unsafe source[4] & Self.zstdChecksumFlag != 0,
         unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count
       {
         let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)

@@ -34,7 +34,7 @@ extension CheckpointWriter {
       let decoder = try ChunkDecoder(layout: layout, scales: vector)
       var opened = try open(tensor, layout: layout, reason: .none)
       try writeChunks(layout.scaleChunkCount, to: &opened) { index throws(QCodecError) in
-        try chunks.prepare(scales: vector[layout.scales(ofChunk: index)])
+        chunks.prepare(scales: vector[layout.scales(ofChunk: index)])
       }
       try writeChunks(layout.codeChunkCount, to: &opened) { [pool] index throws(QCodecError) in
         let part = layout.importPart(ofChunk: index)

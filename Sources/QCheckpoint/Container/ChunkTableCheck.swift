@@ -67,6 +67,7 @@ struct ChunkTableCheck {
       throw refuse("a chunk at byte \(chunk.offset), not \(expected)", index, tensor: tensor)
     }
     let isPlain = chunk.compressionCode == Compression.none.rawValue
+    guard isPlain || kind != .scales else { throw refuse("a compressed chunk of scales", index, tensor: tensor) }
     guard isPlain ? chunk.storedLength == chunk.rawLength : chunk.storedLength < chunk.rawLength else {
       throw refuse("\(chunk.storedLength) stored bytes for \(chunk.rawLength)", index, tensor: tensor)
     }

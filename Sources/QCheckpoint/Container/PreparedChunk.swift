@@ -77,11 +77,11 @@ struct ChunkPreparation: Sendable {
     return try finish(payload, kind: .codes, statistics: statistics)
   }
 
-  /// One chunk of the scale vector.
-  func prepare(scales: ArraySlice<Float>) throws(QCodecError) -> PreparedChunk {
+  /// One chunk of the scale vector, plain: what a reader keeps in memory whole is never larger than the file.
+  func prepare(scales: ArraySlice<Float>) -> PreparedChunk {
     let payload = pool.buffer(4 * scales.count)
     unsafe scales.withUnsafeBytes { unsafe payload.bytes.copyMemory(from: $0) }
-    return try finish(payload, kind: .scales)
+    return PreparedChunk(payload, kind: .scales, compressed: nil)
   }
 
   /// Compresses and hashes a payload.

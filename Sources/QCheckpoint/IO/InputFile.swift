@@ -8,6 +8,13 @@ import QCodec
   import Darwin
 #endif
 
+#if canImport(Darwin)
+  private let seekData = SEEK_DATA
+#else
+  /// SEEK_DATA, which the headers of Linux show to those alone who ask for all that GNU adds.
+  private let seekData: Int32 = 3
+#endif
+
 /// A file opened for reading at any offset, from any thread; closed with the object.
 public final class InputFile: Sendable {
   private let descriptor: Int32
@@ -62,6 +69,14 @@ public final class InputFile: Sendable {
       }
       done += count
     }
+  }
+
+  /// The first offset from `offset` on that a sparse file has room for; `byteCount` where there is none, `offset` where
+  /// the system cannot tell.
+  func nextData(from offset: UInt64) -> UInt64 {
+    let found = lseek(descriptor, off_t(clamping: offset), seekData)
+    if found >= 0 { return UInt64(found) }
+    return errno == ENXIO ? byteCount : offset
   }
 
   /// The bytes of a range; throws as `read(at:into:)`, and `io` where there is no memory for them.

@@ -8,6 +8,9 @@ public protocol TensorSource: Sendable {
   var byteCount: UInt64 { get }
   /// Fills `target` from `offset` on; `target` never reaches beyond `byteCount`.
   func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError)
+  /// The first offset from `offset` on whose byte may be other than zero; `byteCount` where there is none. The default
+  /// is `offset`.
+  func nextData(from offset: UInt64) -> UInt64
   /// Calls `body` with the bytes of a range where they lie in memory, for its duration; returns false, without a call,
   /// where they do not. The default is that they do not.
   func withMemory(
@@ -16,6 +19,9 @@ public protocol TensorSource: Sendable {
 }
 
 extension TensorSource {
+  /// That any byte may be other than zero.
+  public func nextData(from offset: UInt64) -> UInt64 { offset }
+
   /// That the bytes do not lie in memory.
   public func withMemory(
     at offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Void
@@ -157,6 +163,11 @@ public struct FileRangeSource: TensorSource {
   /// Reads from `offset` of the range on; throws `truncated` where the file ends before, and `io`.
   public func read(at offset: UInt64, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     try unsafe file.read(at: self.offset + offset, into: target)
+  }
+
+  /// Passes over what a sparse file has no room for.
+  public func nextData(from offset: UInt64) -> UInt64 {
+    min(byteCount, max(self.offset, file.nextData(from: self.offset + offset)) - self.offset)
   }
 }
 

@@ -24,13 +24,13 @@ struct PartnerFinder {
     "moment2", "adam_v",
   ]
 
-  private let places: [String: Int]
+  private let places: [NameKey: Int]
   private let isCandidate: (Int) -> Bool
   private let shapes: [[UInt64]]
 
   /// A finder among tensors; `roles` and `shapes` are in the order of `names`.
   init(names: [String], roles: [Role], shapes: [[UInt64]]) {
-    places = Dictionary(names.enumerated().map { ($0.element, $0.offset) }) { first, _ in first }
+    places = Dictionary(names.enumerated().map { (NameKey($0.element), $0.offset) }) { first, _ in first }
     isCandidate = { roles[$0] == .secondMoment }
     self.shapes = shapes
   }
@@ -41,7 +41,9 @@ struct PartnerFinder {
     for range in Self.tokens(of: name) {
       for token in Self.second {
         let candidate = name[..<range.lowerBound] + token + name[range.upperBound...]
-        if let place = places[String(candidate)], isCandidate(place), shapes[place] == shape { found.insert(place) }
+        if let place = places[NameKey(String(candidate))], isCandidate(place), shapes[place] == shape {
+          found.insert(place)
+        }
       }
     }
     guard let only = found.first else { return .none }

@@ -60,20 +60,20 @@ public struct RoleRecognizer: Sendable {
   /// The names of the pairs that this file has.
   private let paired: Set<String>
   private let hasAdagradSum: Bool
-  private let names: Set<String>
+  private let names: Set<NameKey>
 
   /// A recognizer for the names of one checkpoint.
   public init(names: some Sequence<String>) {
-    let names = Set(names)
+    let names = Set(names.lazy.map(NameKey.init))
     var paired: Set<String> = []
     var (hasSum, hasStep) = (false, false)
     for name in names {
-      for component in Self.components(of: name) {
+      for component in Self.components(of: name.text) {
         if component.text == "sum" { hasSum = true }
         if component.text == "step" { hasStep = true }
         for (first, second) in Self.pairs
         where component.text == first && !paired.contains(first)
-          && names.contains(name.replacing(component.part, by: second))
+          && names.contains(NameKey(name.text.replacing(component.part, by: second)))
         {
           paired.formUnion([first, second])
         }
@@ -117,7 +117,7 @@ public struct RoleRecognizer: Sendable {
     case .exactPair:
       // One half of a pair, whose other half is there under the same name.
       guard paired.contains(text), let other = Self.partners[text],
-        names.contains(name.replacing(component.part, by: other))
+        names.contains(NameKey(name.replacing(component.part, by: other)))
       else { return nil }
       return Self.pairedRoles[text]
     case .loosePair:

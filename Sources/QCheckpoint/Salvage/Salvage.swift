@@ -115,7 +115,11 @@ struct SalvageScan {
   private mutating func nextPreamble(from start: UInt64) throws(QCodecError) -> UInt64? {
     var offset = start
     while offset < cursor.source.byteCount {
-      if offset & 0xFFFF == 0 { try Cancellation.check() }
+      if offset & 0xFFFF == 0 {
+        try Cancellation.check()
+        // Nothing stands in zeros that no one wrote: a sparse file costs what it holds, not what it pretends to be.
+        offset = max(offset, cursor.source.nextData(from: offset) & ~7)
+      }
       if let (_, length) = cursor.preamble(at: offset),
         cursor.frame(before: Lead.storedOffset(after: offset, preambleLength: length))?.index == 0
       {
@@ -194,7 +198,9 @@ struct SalvageScan {
     if let end = tensors[place].end, end < tensors.count { return nil }
     let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
     let plain = frame.compression == .none
-    guard frame.kind == kind, plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength else {
+    guard frame.kind == kind, plain || kind != .scales,
+      plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength
+    else {
       return nil
     }
     return place

@@ -49,6 +49,17 @@ struct PartnerTests {
     #expect(planned[first]?.role == .firstMoment && planned[second]?.role == .secondMoment)
   }
 
+  @Test("Names that differ in normalisation alone are names of different tensors")
+  func normalisation() throws {
+    let names = ["e\u{301}.exp_avg_sq", "\u{E9}.exp_avg_sq", "\u{E9}.exp_avg", "e\u{301}.exp_avg"]
+    let policy = try #require(Policy.preset("adam8"))
+    let planned = try policy.plan(names.map { TensorSummary(name: $0, dtype: .f32, shape: [64, 64]) })
+    #expect(planned.map(\.partner) == [nil, nil, 1, 0])
+    // Halves of a pair under names of two tensors are no pair.
+    let recognizer = RoleRecognizer(names: ["e\u{301}/m", "\u{E9}/v"])
+    #expect(recognizer.role(of: "e\u{301}/m") == .other)
+  }
+
   @Test("A stated role counts where the name tells none")
   func statedRoles() throws {
     let policy = try #require(Policy.preset("adam8"))

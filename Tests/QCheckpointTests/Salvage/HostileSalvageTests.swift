@@ -1,3 +1,4 @@
+import Foundation
 import QCodec
 import Testing
 
@@ -12,6 +13,25 @@ struct HostileSalvageTests {
     let salvage = try salvaged(Self.header + QCheckpointTests.noise(40_000 + Int(seed), seed: seed))
     #expect(salvage.tensors.isEmpty, "seed \(seed)")
     #expect(salvage.reader.tensorCount == 0)
+  }
+
+  /// A tebibyte that takes no room on the disk, and what stands at both its ends.
+  @Test("What a sparse file has no room for is passed over")
+  func sparse() throws {
+    let file = try SalvageFile(DamageTests.file())
+    let first = try #require(file.tensors.first)
+    let cut = file.lead(ofChunk: first.chunks[first.chunks.count - 1] + 1).lowerBound
+    let folder = try InputFolder()
+    let path = try folder.write(Array(file.bytes[..<cut]))
+    let handle = try #require(FileHandle(forWritingAtPath: path))
+    try handle.seek(toOffset: UInt64(cut) + 1 << 40)
+    try handle.write(contentsOf: file.bytes[cut..<file.bytes.count - 200])
+    try handle.close()
+    let salvage = try Salvage(file: InputFile(path: path))
+    // Without the directory, at places that are not theirs: whatever counts as whole is.
+    try file.expectRight(salvage, "sparse")
+    #expect(salvage.tensors.first?.name == first.name)
+    #expect(salvage.tensors.count > 1)
   }
 
   @Test("Files of one byte throughout", arguments: [UInt8(0), 1, 4, 0xFF])
