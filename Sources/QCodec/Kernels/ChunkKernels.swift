@@ -144,6 +144,14 @@ struct ChunkKernels: Sendable {
   }
 }
 
+extension TensorLayout {
+  /// Whether kernels encode the scheme: rounding to nearest, where neither sign nor place of an element decides.
+  package var isServedByKernels: Bool {
+    scheme.rounding == .nearest && !(scheme.map == .linearNoZero && scheme.signed)
+      && (table?.kernelTable.encodes ?? true)
+  }
+}
+
 /// Working memory of a call: elements as float32, and quotients or scales.
 ///
 /// Safe: allocated and freed with the object; users keep within its capacities.
