@@ -150,7 +150,7 @@ void qcodec_join_planes(int level, const void *source, size_t count, int planes,
   kernels(level)->join_planes(source, count, planes, target);
 }
 
-int qcodec_optimizer_step(
+int qcodec_step_chunk(
   int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch
 ) {
   return kernels(level)->optimizer_step(step, tensor, start, count, scratch);

@@ -22,7 +22,7 @@ struct ChunkFloats {
       let count = gradients.count
       unsafe with { tensorStep, scratch in
         withCodecEnvironment {
-          _ = unsafe qcodec_optimizer_step(level.rawValue, &step, tensorStep, 0, count, scratch)
+          _ = unsafe qcodec_step_chunk(level.rawValue, &step, tensorStep, 0, count, scratch)
         }
       }
     }

@@ -82,7 +82,8 @@ struct GeneralPlan: Sendable {
     }
     return ChunkFloats(
       parameters: unsafe tensor.parameterDType.floats(UnsafeRawBufferPointer(tensor.parameterBytes(elements))),
-      gradients: unsafe tensor.gradientDType.floats(tensor.gradientBytes(elements)), first: moments[0], second: moments[1],
+      gradients: unsafe tensor.gradientDType.floats(tensor.gradientBytes(elements)), first: moments[0],
+      second: moments[1],
       greatest: moments[2])
   }
 

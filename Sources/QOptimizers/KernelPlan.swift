@@ -42,7 +42,7 @@ struct KernelPlan: Sendable {
   ) throws(QCodecError) {
     var step = step
     let found = unsafe with(tensor, chunk: chunk) { tensorStep, scratch in
-      unsafe qcodec_optimizer_step(level, &step, tensorStep, elements.lowerBound, elements.count, scratch)
+      unsafe qcodec_step_chunk(level, &step, tensorStep, elements.lowerBound, elements.count, scratch)
     }
     guard found == 0 else {
       throw QCodecError(.updateNotFinite, "a moment is not finite after the step: the tensor has moved in part")

@@ -45,7 +45,8 @@ extension OptimizerRule {
     try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
       let piece = chunks[index]
       let plan = plans[piece.tensor]
-      let other = try isLAMB
+      let other =
+        try isLAMB
         ? plan.squaredDirection(chunk: piece.chunk, step) : plan.squaredGradient(chunk: piece.chunk)
       slots[index] = (plan.squaredParameters(chunk: piece.chunk), other)
     }

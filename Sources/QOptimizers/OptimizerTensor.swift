@@ -25,7 +25,8 @@ import QCodec
     gradients: UnsafeRawBufferPointer, _ gradientDType: DType = .f32, moments: [UnsafeMutableRawBufferPointer]
   ) throws(QCodecError) {
     for dtype in [parameterDType, gradientDType] where !dtype.isQuantizable {
-      throw QCodecError(.invalidArgument, "parameters and gradients are F32, BF16 or F16, not \(dtype.name)", tensor: name)
+      throw QCodecError(
+        .invalidArgument, "parameters and gradients are F32, BF16 or F16, not \(dtype.name)", tensor: name)
     }
     let sizes = [
       layout.elementCount * parameterDType.elementSize, layout.elementCount * gradientDType.elementSize,

@@ -68,7 +68,8 @@ public struct StateLayout: Sendable {
       isFirst || scheme.domain == .value
     else {
       throw QCodecError(
-        .unsupportedScheme, isFirst ? "first moments take signed schemes to encode with" : "second moments take unsigned ones")
+        .unsupportedScheme,
+        isFirst ? "first moments take signed schemes to encode with" : "second moments take unsigned ones")
     }
     return .stream(try TensorLayout(dtype: .f32, shape: shape, scheme: scheme))
   }

@@ -64,7 +64,11 @@ extension OptimizerRule.Adam {
     try require("weight decay", weightDecay)
     try step.average(beta1, beta2)
     step.rule = Int32(qcodec_optimizer_adam)
-    if isDecoupled { step.kept = Float(1 - learningRate * weightDecay) } else { step.coupled_decay = Float(weightDecay) }
+    if isDecoupled {
+      step.kept = Float(1 - learningRate * weightDecay)
+    } else {
+      step.coupled_decay = Float(weightDecay)
+    }
     step.rate = Float(learningRate / correction(beta1, number))
     step.root_factor = Float(1 / correction(beta2, number).squareRoot())
     step.epsilon = Float(epsilon)

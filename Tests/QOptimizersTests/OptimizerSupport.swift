@@ -34,7 +34,8 @@ struct Trained {
   var moments: [[UInt8]]
 
   init(
-    _ rule: OptimizerRule, shape: [UInt64], _ schemes: StateLayout.Schemes, name: String = "w", parameters: DType = .f32,
+    _ rule: OptimizerRule, shape: [UInt64], _ schemes: StateLayout.Schemes, name: String = "w",
+    parameters: DType = .f32,
     gradients: DType = .f32, seed: UInt64 = 1
   ) throws {
     layout = try StateLayout(rule: rule, shape: shape, schemes: schemes)

@@ -387,7 +387,7 @@ typedef struct {
 
 /// Moves `count` elements of a chunk on, from element `start`, a multiple of the tile. scratch: five tiles of floats.
 /// Returns what was found that a moment cannot hold; what lies behind it is as it was.
-int qcodec_optimizer_step(
+int qcodec_step_chunk(
   int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch);
 
 /// Adds the squares of elements to sixteen sums, element i to sum i % 16.

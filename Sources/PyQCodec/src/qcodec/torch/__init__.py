@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import _save
-from ._arrays import NUMPY, TYPES, Memory
-from ._errors import FormatError
-from ._files import Checkpoint, Path, Writer, Written
-from ._imports import (
+from .. import _save
+from .._arrays import NUMPY, TYPES, Memory
+from .._errors import FormatError
+from .._files import Checkpoint, Path, Writer, Written
+from .._imports import (
     Import, block_size, float8_e4m3_table, holds, named_role, rank1_is_itself, scheme_of, swap_nibbles,
 )
-from ._schemes import Policy, Scheme
-from ._trees import PathKey, Remap, TreeReader, TreeWriter, match, rename_keys
+from .._schemes import Policy, Scheme
+from .._trees import PathKey, Remap, TreeReader, TreeWriter, match, rename_keys
 
 __all__ = ["load", "save", "DTYPES", "TORCH"]
 
