@@ -46,7 +46,8 @@ let package = Package(
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
-      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"], swiftSettings: strict),
+      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
+      swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [

@@ -14,6 +14,7 @@ named `embed…`, `wte` or `wpe` where names are given (`named_parameters()`). A
 
 from __future__ import annotations
 
+import copy
 import ctypes as c
 import functools
 import json
@@ -62,9 +63,9 @@ def keep_32bit(*modules: torch.nn.Module) -> None:
 
 
 class _Held:
-    """A value that load_state_dict of PyTorch passes on as it is: it would turn streams into floats."""
+    """A value that load_state_dict of PyTorch passes on as it is: it would turn streams into floats, text into nothing."""
 
-    def __init__(self, value: torch.Tensor) -> None:
+    def __init__(self, value: Any) -> None:
         self.value = value
 
 
@@ -102,6 +103,8 @@ class _Coded(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.setdefault("threads", 0)
         self.__dict__.setdefault("max_grad_norm", None)
+        # Neither settings of its own nor hooks are part of what PyTorch pickles.
+        self.register_load_state_dict_post_hook(_unwrap)
 
     # MARK: State
 
@@ -111,14 +114,14 @@ class _Coded(torch.optim.Optimizer):
         small = parameter.numel() < group["min_size"]
         return 32 if small or (name is not None and _EMBEDDING.search(name)) else group["bits"]
 
-    def _schemes(self, bits: int, group: dict[str, Any], options: StepOptions) -> tuple[str | None, str | None]:
+    def _schemes(self, bits: int, group: dict[str, Any]) -> tuple[str | None, str | None]:
         """The schemes of both moments; None is float32."""
         if bits == 32:
             return None, None
         if group["schemes"]:
             return group["schemes"]
-        paired = self._rule in (_ADAM, _LAMB) or (self._rule == _RMSPROP and options.momentum)
-        return (_PAIRED if paired else _ALONE)[bits], _SECOND[bits]
+        # The momentum of RMSprop has been divided by the root of its second moment already.
+        return (_PAIRED if self._rule in (_ADAM, _LAMB) else _ALONE)[bits], _SECOND[bits]
 
     def _initialize(
         self, parameter: torch.Tensor, group: dict[str, Any], name: str | None, options: StepOptions
@@ -129,7 +132,7 @@ class _Coded(torch.optim.Optimizer):
         bits = self._bits_of(parameter, group, name)
         tensor = OptimizerTensor()
         shape = shape_argument(parameter.shape)
-        schemes = self._schemes(bits, group, options)
+        schemes = self._schemes(bits, group)
         tensor.shape, tensor.dims = shape, len(parameter.shape)
         tensor.first_scheme, tensor.second_scheme = map(_handle, schemes)
         sizes = (c.c_size_t * 3)()
@@ -143,9 +146,9 @@ class _Coded(torch.optim.Optimizer):
             # float32 state has the parameter's shape, as PyTorch's has.
             is_float = schemes[place != "first"] is None
             state[key] = moment.view(torch.float32).view(parameter.shape) if is_float else moment
+            if not is_float:
+                state.setdefault("schemes", {})[key] = schemes[place != "first"]
         lib.moments_clear(options, tensor)
-        if any(schemes):
-            state["schemes"] = [document for document in schemes if document]
         return state
 
     def _has(self, place: str, options: StepOptions) -> bool:
@@ -158,10 +161,8 @@ class _Coded(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As PyTorch's; streams stay what they are whatever the parameters' type is."""
         states = {
-            key: {
-                name: _Held(value) if isinstance(value, torch.Tensor) and name != "step" else value
-                for name, value in state.items()
-            } if isinstance(state, dict) else state
+            key: {name: value if name == "step" else _Held(value) for name, value in state.items()}
+            if isinstance(state, dict) else state
             for key, state in state_dict["state"].items()
         }
         super().load_state_dict({**state_dict, "state": states})
@@ -169,30 +170,23 @@ class _Coded(torch.optim.Optimizer):
     def decoded_state(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
         """The moments of a parameter as float32, for a look at them or for another optimizer."""
         state, result = self.state[parameter], {}
-        schemes = iter(state.get("schemes", ()))
-        documents = {}
-        for key in self._names[:2]:
-            if key in state and state[key].dtype == torch.uint8:
-                documents[key] = next(s for s in schemes if json.loads(s)["signed"] == (key == self._names[0]))
-                schemes = iter(state["schemes"])
+        documents = state.get("schemes", {})
+        shape = shape_argument(parameter.shape)
         for key in self._names:
             if key not in state:
                 continue
-            if state[key].dtype != torch.uint8:
-                result[key] = state[key].float().clone()
+            if key not in documents:
+                result[key] = state[key].clone()
                 continue
-            document = documents.get(key, documents.get(self._names[1]))
             values = torch.empty(parameter.shape, dtype=torch.float32)
-            shape, stream = shape_argument(parameter.shape), state[key]
-            if json.loads(document)["domain"] == "update":
-                second = state[self._names[1]]
+            stream, target = _buffer(state[key]), _buffer(values)
+            if json.loads(documents[key]).get("domain") == "update":
+                second = self._names[1]
                 lib.decode_first_moment(
-                    _handle(document), _handle(documents[self._names[1]]), shape, len(parameter.shape), stream.data_ptr(),
-                    stream.numel(), second.data_ptr(), second.numel(), values.data_ptr(), values.numel() * 4, self.threads)
+                    _handle(documents[key]), _handle(documents[second]), shape, len(parameter.shape), *stream,
+                    *_buffer(state[second]), *target, self.threads)
             else:
-                lib.decode(
-                    _handle(document), 1, shape, len(parameter.shape), stream.data_ptr(), stream.numel(), values.data_ptr(),
-                    values.numel() * 4, self.threads)
+                lib.decode(_handle(documents[key]), 1, shape, len(parameter.shape), *stream, *target, self.threads)
             result[key] = values
         return result
 
@@ -277,22 +271,21 @@ class _Entry:
         tensor.name = None if name is None else name.encode()
         tensor.shape, tensor.dims = self.shape, len(parameter.shape)
         tensor.parameter_dtype, tensor.gradient_dtype = _DTYPES[self.host.dtype], _DTYPES[self.gradient.dtype]
-        tensor.parameters, tensor.gradients = self.host.data_ptr() or None, self.gradient.data_ptr() or None
-        for document in state.get("schemes", ()):
-            place = "first_scheme" if json.loads(document)["signed"] else "second_scheme"
-            setattr(tensor, place, _handle(document))
+        tensor.parameters, tensor.gradients = _buffer(self.host)[0], _buffer(self.gradient)[0]
+        documents = state.get("schemes", {})
+        tensor.first_scheme, tensor.second_scheme = (_handle(documents.get(key)) for key in names[:2])
         for place, key in zip(("first", "second", "greatest"), names):
             if key in state:
                 moment = state[key]
                 if moment.device.type != "cpu" or not moment.is_contiguous():
                     moment = state[key] = moment.cpu().contiguous()
-                setattr(tensor, place, moment.data_ptr() or None)
-                setattr(tensor, f"{place}_size", moment.numel() * moment.element_size())
+                pointer, size = _buffer(moment)
+                setattr(tensor, place, pointer)
+                setattr(tensor, f"{place}_size", size)
 
     def squared_norm(self, threads: int) -> float:
         squared = c.c_double()
-        size = self.gradient.numel() * self.gradient.element_size()
-        lib.squared_norm(self.tensor.gradient_dtype, self.tensor.gradients, size, threads, squared)
+        lib.squared_norm(self.tensor.gradient_dtype, *_buffer(self.gradient), threads, squared)
         return squared.value * self.factor**2
 
     def clip(self, percentile: int, threads: int) -> None:
@@ -314,12 +307,18 @@ class _Entry:
         self.state["step"] += 1
 
 
+def _buffer(tensor: torch.Tensor) -> tuple[int | None, int]:
+    """Where a tensor's bytes lie, and how many they are."""
+    return tensor.data_ptr() or None, tensor.numel() * tensor.element_size()
+
+
 def _unwrap(optimizer: _Coded) -> None:
     for state in optimizer.state.values():
         for key, value in state.items():
             if isinstance(value, _Held):
                 # Copied, as PyTorch copies what it casts: a state_dict is not shared between optimizers.
-                state[key] = value.value.detach().cpu().clone()
+                is_tensor = isinstance(value.value, torch.Tensor)
+                state[key] = value.value.detach().cpu().clone() if is_tensor else copy.copy(value.value)
 
 
 def _document(bits: int, like: str, decay: str) -> str:
