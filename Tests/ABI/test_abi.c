@@ -1889,6 +1889,63 @@ static void test_refused_steps(const qcodec_scheme *first, const qcodec_scheme *
   free_trained(&t);
 }
 
+/// What an optimizer keeps is stored as it is, and read back as it was.
+static void test_streams(const qcodec_scheme *first, const qcodec_scheme *second) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  Trained t = trained(&options, first, second);
+  for (uint64_t step = 1; step <= 3; step++) {
+    options.step = step;
+    OK(qcodec_optimizer_step, &options, &t.tensor, 1, 0);
+  }
+  qcodec_tensor m = {.name = "m", .role = QCODEC_ROLE_FIRST_MOMENT, .shape = TRAINED_SHAPE, .dims = 2};
+  qcodec_tensor v = {.name = "v", .role = QCODEC_ROLE_SECOND_MOMENT, .shape = TRAINED_SHAPE, .dims = 2};
+  qcodec_tensor alone = v;
+  alone.name = "alone";
+  const size_t size = t.tensor.first_size, other = t.tensor.second_size;
+  Memory bytes = memory_of(1 << 20);
+  qcodec_writer *writer = NULL;
+  OK(qcodec_writer_create_function, write_memory, &bytes, NULL, &writer);
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_writer_add_stream, writer, &v, second, t.tensor.second, other, &m, second,
+         t.tensor.second, other);
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size - 1, &v, second,
+         t.tensor.second, other);
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, &v, second,
+         t.tensor.second, other - 1);
+  REFUSED(qcodec_writer_add_stream, writer, NULL, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  REFUSED(qcodec_writer_add_stream, writer, &m, NULL, t.tensor.first, size, NULL, NULL, NULL, 0);
+  REFUSED(qcodec_writer_add_stream, writer, &m, first, NULL, size, &v, second, t.tensor.second, other);
+  REFUSED(qcodec_writer_add_stream, NULL, &m, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  OK(qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, &v, second, t.tensor.second, other);
+  OK(qcodec_writer_add_stream, writer, &alone, second, t.tensor.second, other, NULL, NULL, NULL, 0);
+  OK(qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+
+  qcodec_reader *reader = NULL;
+  OK(qcodec_reader_open_function, read_memory, &bytes, bytes.size, &reader);
+  uint8_t *stream = memory(size > other ? size : other);
+  const char *names[] = {"m", "v", "alone"};
+  for (int i = 0; i < 3; i++) {
+    const void *wanted = i == 0 ? t.tensor.first : t.tensor.second;
+    const size_t bytes_of = i == 0 ? size : other;
+    const size_t tensor = (size_t)qcodec_reader_find(reader, names[i]);
+    OK(qcodec_reader_read_stream, reader, tensor, stream, bytes_of, 0);
+    CHECK(memcmp(stream, wanted, bytes_of) == 0);
+    EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_reader_read_stream, reader, tensor, stream, bytes_of - 1, 0);
+    REFUSED(qcodec_reader_read_stream, reader, tensor, NULL, bytes_of, 0);
+  }
+  EXPECT(QCODEC_TENSOR_NOT_FOUND, qcodec_reader_read_stream, reader, 3, stream, size, 0);
+  REFUSED(qcodec_reader_read_stream, NULL, 0, stream, size, 0);
+  char *report = NULL;
+  OK(qcodec_verify, reader, NULL, NULL, &report);
+  qcodec_string_free(report);
+  free(stream);
+  qcodec_reader_free(reader);
+  free(bytes.bytes);
+  free_trained(&t);
+}
+
 static void test_norms(void) {
   const float values[] = {3, -4, 12};
   double squared = 0;
@@ -1910,6 +1967,7 @@ static void test_optimizers(void) {
   test_rules();
   test_named_steps(first, second);
   test_refused_steps(first, second);
+  test_streams(first, second);
   test_norms();
   qcodec_scheme_free(first);
   qcodec_scheme_free(second);

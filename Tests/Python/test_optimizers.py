@@ -143,6 +143,52 @@ class TestResume:
         copy.deepcopy(optimizer).load_state_dict(optimizer.state_dict())
 
 
+class TestFiles:
+    @pytest.mark.parametrize(("kind", "options"), ALL)
+    def test_streams_are_tensors_of_their_schemes(self, kind, options, tmp_path):
+        net = network()
+        optimizer = kind(net.named_parameters(), **options)
+        train(net, optimizer, 3)
+        qcodec.torch.save({"optimizer": optimizer}, tmp_path / "s.qckpt")
+        qcodec.verify(tmp_path / "s.qckpt")
+        state = optimizer.state[net[0].weight]
+        moments = optimizer.decoded_state(net[0].weight)
+        with qcodec.Checkpoint(tmp_path / "s.qckpt") as checkpoint:
+            for key, document in state["schemes"].items():
+                view = checkpoint[f"optimizer/state/0.weight/{key}"]
+                assert view.scheme.map in document and view.shape == (128, 64)
+                assert np.array_equal(view.stream(), state[key].numpy())
+                assert np.array_equal(view.numpy(), moments[key].numpy())
+        loaded = qcodec.torch.load(tmp_path / "s.qckpt")["optimizer"]
+        assert str(loaded) == str(optimizer.state_dict())
+        again = kind(network().named_parameters())
+        again.load_state_dict(loaded)
+        assert str(again.state_dict()) == str(optimizer.state_dict())
+
+    def test_stochastic_streams_are_stored_as_they_are(self, tmp_path):
+        net = network()
+        schemes = (qcodec.Scheme("dynamic", bits=4, signed=True, rounding="stochastic", seed=3),
+                   qcodec.Scheme("log", bits=4, signed=False, rounding="stochastic", seed=4))
+        optimizer = optim.AdamW4bit(net.parameters(), schemes=schemes)
+        train(net, optimizer, 5)
+        qcodec.torch.save(optimizer, tmp_path / "s.qckpt")
+        assert str(qcodec.torch.load(tmp_path / "s.qckpt")) == str(optimizer.state_dict())
+
+    @pytest.mark.parametrize("early", [True, False])
+    def test_dequantized_for_torch(self, early, tmp_path):
+        net, other = network(), network()
+        optimizer = optim.AdamW8bit(net.parameters())
+        train(net, optimizer, 3)
+        qcodec.torch.save(optimizer, tmp_path / "s.qckpt", dequantize=early, policy="lossless")
+        state = qcodec.torch.load(tmp_path / "s.qckpt", dequantize=not early)
+        own = torch.optim.AdamW(other.parameters())
+        own.load_state_dict({"state": state["state"], "param_groups": own.state_dict()["param_groups"]})
+        for mine, theirs in zip(net.parameters(), other.parameters()):
+            for key, value in optimizer.decoded_state(mine).items():
+                assert torch.equal(own.state[theirs][key], value)
+        train(other, own, 1)
+
+
 class TestAsTorchHasIt:
     def test_groups_schedulers_closures_and_hooks(self):
         net = network()

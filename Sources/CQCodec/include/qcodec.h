@@ -599,6 +599,18 @@ typedef struct {
   uint64_t elements;
 } qcodec_written;
 
+/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost; the file says what the
+/// scheme guarantees.
+///
+/// tensor: its name, shape and role; type and elements mean nothing, for the tensor is float32. stream: exactly
+/// qcodec_encoded_size bytes. second: NULL, or the second moment of a first moment in the update domain, which is added with
+/// it. Gives QCODEC_SHAPE_MISMATCH for streams of another size, QCODEC_INVALID_SCALE and QCODEC_INVALID_CODE for what no
+/// encoder writes, QCODEC_UNSUPPORTED_SCHEME for moments that are no pair and for imports.
+qcodec_status qcodec_writer_add_stream(
+  qcodec_writer *writer, const qcodec_tensor *tensor, const qcodec_scheme *scheme, const void *stream, size_t stream_size,
+  const qcodec_tensor *second, const qcodec_scheme *second_scheme, const void *second_stream, size_t second_size,
+  qcodec_error **error);
+
 /// Completes the checkpoint: flushed to the disk, then put in the place of a previous one. written may be NULL. The writer
 /// is still to be freed. Gives QCODEC_IO, after which a previous file stays, and QCODEC_WRITER_CLOSED.
 qcodec_status qcodec_writer_commit(qcodec_writer *writer, qcodec_written *written, qcodec_error **error);
@@ -688,6 +700,11 @@ qcodec_status qcodec_reader_code_sizes(
 qcodec_status qcodec_reader_read_codes(
   const qcodec_reader *reader, size_t tensor, void *scales, size_t scales_size, void *codes, size_t codes_size,
   int32_t threads, qcodec_error **error);
+
+/// Reads a quantized tensor as its stream: exactly qcodec_encoded_size bytes, as qcodec_writer_add_stream takes it. Gives
+/// QCODEC_INVALID_ARGUMENT for a lossless tensor, QCODEC_SHAPE_MISMATCH for another size.
+qcodec_status qcodec_reader_read_stream(
+  const qcodec_reader *reader, size_t tensor, void *stream, size_t stream_size, int32_t threads, qcodec_error **error);
 
 /// A member of the metadata document as JSON text: "metadata", "policy" or one of a program's own; "null" where there is
 /// none. length may be NULL. Gives QCODEC_METADATA_CORRUPT.

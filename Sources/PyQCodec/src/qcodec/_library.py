@@ -176,6 +176,9 @@ _FALLIBLE: dict[str, list[Any]] = {
     "writer_add": [Handle, c.POINTER(Tensor), c.c_size_t, Handle, c.c_void_p],
     "writer_add_tensor": [Handle, c.POINTER(Tensor), Handle],
     "writer_add_import": [Handle, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t],
+    "writer_add_stream": [
+        Handle, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t,
+    ],
     "writer_commit": [Handle, c.POINTER(Written)],
     "reader_open_fd": [c.c_int32, _OUT],
     "reader_open_function": [ReadFunction, c.c_void_p, c.c_uint64, _OUT],
@@ -185,6 +188,7 @@ _FALLIBLE: dict[str, list[Any]] = {
     "reader_read_rows": [Handle, c.c_size_t, c.c_uint64, c.c_uint64, c.c_void_p, c.c_size_t, c.c_int32],
     "reader_code_sizes": [Handle, c.c_size_t, c.POINTER(c.c_size_t), c.POINTER(c.c_size_t)],
     "reader_read_codes": [Handle, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32],
+    "reader_read_stream": [Handle, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32],
     "reader_member": [Handle, c.c_char_p, _STRING, c.POINTER(c.c_size_t)],
     "reader_summary": [Handle, _STRING],
     "verify": [Handle, c.c_char_p, c.POINTER(VerifyOptions), _STRING],

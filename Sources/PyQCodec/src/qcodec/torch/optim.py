@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import ctypes as c
-import functools
 import json
 import re
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ import torch
 
 from .._library import OptimizerTensor, StepOptions, lib, shape_argument
 from .._schemes import Scheme
+from ._streams import buffer, decoded, handle
 
 __all__ = [
     "Adagrad8bit", "Adam4bit", "Adam8bit", "AdamW4bit", "AdamW8bit", "LAMB8bit", "LARS8bit", "Lion4bit", "Lion8bit", "RMSprop8bit",
@@ -47,12 +47,6 @@ def _scheme(map: str, bits: int, block: int, signed: bool, domain: str = "value"
 _PAIRED = {8: _scheme("cubic", 8, 256, True, "update"), 4: _scheme("cubic", 4, 128, True, "update")}
 _ALONE = {8: _scheme("dynamic", 8, 256, True), 4: _scheme("dynamic", 4, 128, True)}
 _SECOND = {8: _scheme("log", 8, 512, False), 4: _scheme("log", 4, 256, False)}
-
-
-@functools.cache
-def _handle(document: str | None) -> Any:
-    """The scheme of a document, for as long as the process lives; None is float32."""
-    return None if document is None else lib.handle(lib.scheme_parse, document.encode())
 
 
 def keep_32bit(*modules: torch.nn.Module) -> None:
@@ -134,7 +128,7 @@ class _Coded(torch.optim.Optimizer):
         shape = shape_argument(parameter.shape)
         schemes = self._schemes(bits, group)
         tensor.shape, tensor.dims = shape, len(parameter.shape)
-        tensor.first_scheme, tensor.second_scheme = map(_handle, schemes)
+        tensor.first_scheme, tensor.second_scheme = map(handle, schemes)
         sizes = (c.c_size_t * 3)()
         lib.moment_sizes(options, tensor, sizes)
         for place, size, key in zip(("first", "second", "greatest"), sizes, self._names):
@@ -148,6 +142,7 @@ class _Coded(torch.optim.Optimizer):
             state[key] = moment.view(torch.float32).view(parameter.shape) if is_float else moment
             if not is_float:
                 state.setdefault("schemes", {})[key] = schemes[place != "first"]
+                state["shape"] = parameter.shape
         lib.moments_clear(options, tensor)
         return state
 
@@ -169,26 +164,8 @@ class _Coded(torch.optim.Optimizer):
 
     def decoded_state(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
         """The moments of a parameter as float32, for a look at them or for another optimizer."""
-        state, result = self.state[parameter], {}
-        documents = state.get("schemes", {})
-        shape = shape_argument(parameter.shape)
-        for key in self._names:
-            if key not in state:
-                continue
-            if key not in documents:
-                result[key] = state[key].clone()
-                continue
-            values = torch.empty(parameter.shape, dtype=torch.float32)
-            stream, target = _buffer(state[key]), _buffer(values)
-            if json.loads(documents[key]).get("domain") == "update":
-                second = self._names[1]
-                lib.decode_first_moment(
-                    _handle(documents[key]), _handle(documents[second]), shape, len(parameter.shape), *stream,
-                    *_buffer(state[second]), *target, self.threads)
-            else:
-                lib.decode(_handle(documents[key]), 1, shape, len(parameter.shape), *stream, *target, self.threads)
-            result[key] = values
-        return result
+        state = self.state[parameter]
+        return {key: state[key].clone() for key in self._names if key in state} | decoded(state, parameter.shape, self.threads)
 
     # MARK: The step
 
@@ -271,21 +248,21 @@ class _Entry:
         tensor.name = None if name is None else name.encode()
         tensor.shape, tensor.dims = self.shape, len(parameter.shape)
         tensor.parameter_dtype, tensor.gradient_dtype = _DTYPES[self.host.dtype], _DTYPES[self.gradient.dtype]
-        tensor.parameters, tensor.gradients = _buffer(self.host)[0], _buffer(self.gradient)[0]
+        tensor.parameters, tensor.gradients = buffer(self.host)[0], buffer(self.gradient)[0]
         documents = state.get("schemes", {})
-        tensor.first_scheme, tensor.second_scheme = (_handle(documents.get(key)) for key in names[:2])
+        tensor.first_scheme, tensor.second_scheme = (handle(documents.get(key)) for key in names[:2])
         for place, key in zip(("first", "second", "greatest"), names):
             if key in state:
                 moment = state[key]
                 if moment.device.type != "cpu" or not moment.is_contiguous():
                     moment = state[key] = moment.cpu().contiguous()
-                pointer, size = _buffer(moment)
+                pointer, size = buffer(moment)
                 setattr(tensor, place, pointer)
                 setattr(tensor, f"{place}_size", size)
 
     def squared_norm(self, threads: int) -> float:
         squared = c.c_double()
-        lib.squared_norm(self.tensor.gradient_dtype, *_buffer(self.gradient), threads, squared)
+        lib.squared_norm(self.tensor.gradient_dtype, *buffer(self.gradient), threads, squared)
         return squared.value * self.factor**2
 
     def clip(self, percentile: int, threads: int) -> None:
@@ -305,11 +282,6 @@ class _Entry:
         if self.host.data_ptr() != self.parameter.data_ptr():
             self.parameter.copy_(self.host)
         self.state["step"] += 1
-
-
-def _buffer(tensor: torch.Tensor) -> tuple[int | None, int]:
-    """Where a tensor's bytes lie, and how many they are."""
-    return tensor.data_ptr() or None, tensor.numel() * tensor.element_size()
 
 
 def _unwrap(optimizer: _Coded) -> None:
