@@ -74,6 +74,9 @@ typedef struct {
   f32u *first, *second, *greatest;
 } KERNEL(moments);
 
+/// Elements by which memory is asked for ahead.
+#define AHEAD 1024
+
 /// Moves `count` elements of a tile on.
 INLINE void move_tile(
   int rule, int keeps_greatest, int has_floats, const qcodec_step *s, const qcodec_tensor_step *t, size_t at,
@@ -85,8 +88,13 @@ INLINE void move_tile(
   const int has_second = rule != qcodec_optimizer_lion && rule != qcodec_optimizer_sgd;
   const uint8_t *gradients = t->gradients;
   uint8_t *parameters = t->parameters;
+  const size_t width = parameter_dtype == qcodec_dtype_f32 ? 4 : 2;
+  const size_t gradient_width = gradient_dtype == qcodec_dtype_f32 ? 4 : 2;
   size_t i = 0;
   for (; i + 16 <= count; i += 16) {
+    // The next tile comes from memory while this one is decoded and encoded.
+    __builtin_prefetch(parameters + width * (at + i + AHEAD), 1);
+    __builtin_prefetch(gradients + gradient_width * (at + i + AHEAD));
     KERNEL(lanes) e = {
       .parameter = load_as(parameters, at + i, parameter_dtype), .gradient = load_as(gradients, at + i, gradient_dtype)};
     if (has_first) e.first = load16(moments->first + i);
