@@ -22,12 +22,16 @@ struct KernelPlan: Sendable {
       case .none: moments.append((Int32(qcodec_moment_none), nil, nil))
       case .float32: moments.append((Int32(qcodec_moment_floats), nil, nil))
       case .stream(let layout):
-        guard layout.isServedByKernels, case .block(let size) = layout.scheme.scaling else { return nil }
+        let table = layout.table?.kernelTable
+        guard layout.scheme.isServedByKernels, table?.encodes ?? true, case .block(let size) = layout.scheme.scaling
+        else {
+          return nil
+        }
         tile = max(tile, size)
         let kind =
           layout.scheme.map == .log
           ? qcodec_moment_log : layout.scheme.domain == .update ? qcodec_moment_update : qcodec_moment_table
-        moments.append((Int32(kind), layout, layout.table?.kernelTable))
+        moments.append((Int32(kind), layout, table))
       }
     }
     // The pair is fused with a second moment under the log map alone.

@@ -71,7 +71,7 @@ extension DType {
   package let pointer: UnsafePointer<qcodec_table>
   private let memory: UnsafeMutableRawPointer
   /// Whether a kernel encodes with the table; all decode with it.
-  let encodes: Bool
+  package let encodes: Bool
 
   /// The table of entries; without thresholds it is an import, which is decoded only.
   init(entries: [Float], thresholds: [Float], signed: Bool) {
