@@ -22,6 +22,7 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "QOptimizers", targets: ["QOptimizers"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .library(name: "QCodecABI", targets: ["CQCodec", "QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
@@ -41,10 +42,12 @@ let package = Package(
     .target(
       name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
       swiftSettings: strict),
+    .target(name: "QOptimizers", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
-      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
+      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
+      swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
@@ -62,6 +65,8 @@ let package = Package(
     .testTarget(
       name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"],
       swiftSettings: strict),
+    .testTarget(
+      name: "QOptimizersTests", dependencies: ["QCodec", "QOptimizers", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
     .testTarget(name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
     .testTarget(name: "CLITests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
