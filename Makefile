@@ -239,13 +239,10 @@ SANITIZERS ?= address thread
 sanitize: deps $(VENV)/.complete
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python"
 	export ASAN_OPTIONS="detect_leaks=0:suppressions=$(CURDIR)/Tests/Sanitizers/address.supp"
-	mkdir -p $(BUILD)/sanitize-thread
-	clang -std=c11 -Wall -Wextra -Werror -O1 -c Tests/Sanitizers/mutex.c -o $(BUILD)/sanitize-thread/mutex.o
 	for sanitizer in $(SANITIZERS); do
 	  echo "== $$sanitizer"
-	  linked=""; [ $$sanitizer != thread ] || linked="-Xlinker $(CURDIR)/$(BUILD)/sanitize-thread/mutex.o"
 	  swift test --disable-xctest --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer \
-	    -Xswiftc -O -Xcc -O1 -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined $$linked
+	    -Xswiftc -O -Xcc -O1 -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined
 	done
 
 # Checkpoints larger than memory, 1,000,000 tensors, the longest names: 10 GB of disk. Less of it by LARGE=--scale=0.01
