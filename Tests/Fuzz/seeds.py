@@ -104,11 +104,12 @@ rules:
     compression: zstd
   - match: {role: [first_moment], dtype: [F32], max_elements: 100_000}
     action: quantize
-    scheme: *scheme
+    scheme: {map: linear, bits: 8, domain: update}
     fallback:
       ? map
       : dynamic
       bits: 0x8
+  - {match: {name: "v*"}, action: quantize, scheme: *scheme}
 """
     yield "styles", b"""%YAML 1.1
 ---
@@ -120,12 +121,12 @@ drop: >-
 keep_lossless: |+
   literal
 
-extends: ~
+extends: adam4
 rules: []
 ...
 """
     yield "aliases", b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (i, i, i - 1, i - 1) for i in range(1, 30)).join((b"a0: &a0 x\n", b""))
-    yield "keys", b"{&a {b: [1.5, .nan, -.inf, yes]}: 2001-01-01, *a : !!int 3, [c]: !<tag:x> d, <<: *a}\n"
+    yield "keys", b"--- {&a {b: [1.5, .nan, -.inf, yes]}: 2001-01-01, *a : !!int 3, [c]: !<tag:x> d, <<: *a}\n"
     yield "levels", b"- " * 60 + b"[" * 60
     yield "utf-16", "name: a\nrules: []\n".encode("utf-16")
 
