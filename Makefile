@@ -27,7 +27,8 @@ CASES ?= 100000
 SEED ?= 1
 
 .PHONY: build library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
-  optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke sanitize corpus faults
+  optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
+  sanitize corpus faults
 
 build: deps
 	mkdir -p $(BUILD)
@@ -235,17 +236,30 @@ fuzz: fuzz-build $(VENV)/.complete
 fuzz-smoke: fuzz-build $(VENV)/.complete
 	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" $(run-fuzz) --seconds 10 --each --jobs 2 --seed 1 $(TARGETS)
 
+# How many lines of each module the inputs of all targets reach, in a build of its own: make fuzz first, for a corpus.
+COVERAGE := $(BUILD)/fuzz-coverage
+fuzz-coverage: deps $(VENV)/.complete
+	@mkdir -p $(BUILD)
+	swift build --package-path Tests/Fuzz --scratch-path $(COVERAGE) -c release --sanitize=fuzzer -Xswiftc -profile-generate \
+	  -Xswiftc -profile-coverage-mapping -Xcc -fprofile-instr-generate -Xcc -fcoverage-mapping
+	QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" python3 Tests/Fuzz/coverage.py --binary $(COVERAGE)/release/Fuzz \
+	  --work $(BUILD)/fuzz-work $(TARGETS)
+
 # The Swift tests under AddressSanitizer and under ThreadSanitizer, each in a build of its own; in both the C kernels under
 # UndefinedBehaviorSanitizer, for Swift traps by itself. Leaks are the fuzz targets' and valgrind's to find: what Swift's
-# enumerations point to, with bits of their own in the pointer, LeakSanitizer takes for lost.
+# enumerations point to, with bits of their own in the pointer, LeakSanitizer takes for lost. Tests/Sanitizers/mutex.c tells
+# ThreadSanitizer of Swift's Mutex; no report is suppressed.
 SANITIZERS ?= address thread
 sanitize: deps $(VENV)/.complete
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python"
 	export ASAN_OPTIONS="detect_leaks=0:suppressions=$(CURDIR)/Tests/Sanitizers/address.supp"
+	mkdir -p $(BUILD)/sanitize-thread
+	clang -std=c11 -Wall -Wextra -Werror -O1 -c Tests/Sanitizers/mutex.c -o $(BUILD)/sanitize-thread/mutex.o
 	for sanitizer in $(SANITIZERS); do
 	  echo "== $$sanitizer"
+	  linked=""; [ $$sanitizer != thread ] || linked="-Xlinker $(CURDIR)/$(BUILD)/sanitize-thread/mutex.o"
 	  swift test --disable-xctest --sanitize=$$sanitizer --scratch-path $(BUILD)/sanitize-$$sanitizer \
-	    -Xswiftc -O -Xcc -O1 -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined
+	    -Xswiftc -O -Xcc -O1 -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined $$linked
 	done
 
 # Checkpoints larger than memory, 1,000,000 tensors, the longest names: 10 GB of disk. Less of it by LARGE=--scale=0.01

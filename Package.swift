@@ -23,6 +23,7 @@ let package = Package(
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
     .library(name: "QOptimizers", targets: ["QOptimizers"]),
+    .library(name: "QPolicyText", targets: ["QPolicyText"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .library(name: "QCodecABI", targets: ["CQCodec", "QCodecABI"]),
     .executable(name: "qcodec", targets: ["QCodecCLI"]),
@@ -48,11 +49,15 @@ let package = Package(
     .target(
       name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
       swiftSettings: strict),
+    // Apart from QCheckpoint, so that libraries do without a reader of YAML.
+    .target(
+      name: "QPolicyText", dependencies: ["QCodec", "QCheckpoint", .product(name: "Yams", package: "Yams")],
+      swiftSettings: strict),
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
-        "QCodec", "QCheckpoint", "QVerify", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Yams", package: "Yams"),
+        "QCodec", "QCheckpoint", "QVerify", "QPolicyText",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .target(name: "CCampaign"),
     .executableTarget(

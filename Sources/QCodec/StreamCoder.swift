@@ -108,7 +108,7 @@ package struct StreamCoder: Sendable {
   }
 
   private func decoder(of stream: UnsafeRawBufferPointer) throws(QCodecError) -> ChunkDecoder {
-    let scales = unsafe [Float](unsafeUninitializedCapacity: layout.scaleCount) { buffer, initialized in
+    let scales = unsafe [Float](uninitialized: layout.scaleCount) { buffer, initialized in
       unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(
         from: .init(rebasing: stream[..<(layout.scaleCount * 4)]))
       initialized = layout.scaleCount

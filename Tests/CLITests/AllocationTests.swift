@@ -80,10 +80,20 @@ import Testing
     try Self.expectBounded(files)
   }
 
-  /// The corpora of fuzzers, where there are any.
-  @Test func everyFuzzedFileIsOpenedWithinTheBound() throws {
-    let files = try Self.files("Tests/Fuzz")
-    if !files.isEmpty { try Self.expectBounded(files) }
+  /// What fuzzers begin with and what they found to be new, of the targets whose inputs are files.
+  @Test(arguments: ["checkpoint", "reference", "directory", "safetensors", "npy"])
+  func everyFuzzedFileIsOpenedWithinTheBound(target: String) throws {
+    let work = try Workspace()
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    let python = ProcessInfo.processInfo.environment["QCODEC_PYTHON"] ?? "python3"
+    process.arguments = [python, Fixture.root.appendingPathComponent("Tests/Fuzz/seeds.py").path, work.path("seeds")]
+    try process.run()
+    process.waitUntilExit()
+    try #require(process.terminationStatus == 0)
+    let names = try FileManager.default.contentsOfDirectory(atPath: work.path("seeds/\(target)")).sorted()
+    try #require(!names.isEmpty)
+    try Self.expectBounded(names.map { work.path("seeds/\(target)/\($0)") })
   }
 
   /// Documents that make the most of their bytes: small values, keys, levels.

@@ -136,5 +136,14 @@ import Testing
       "policy.rules[0].scheme.bits is to be 4 or 8 (line 5)")
     let layers = (1...30).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
     try refuse("a0: &a0 [1]\n\(layers)", "the policy has more than 100000 values")
+    // A key that is 2^30 values took as many steps to compare.
+    try refuse("a0: &a0 [1]\n\(layers)? *a30\n: 1\n", "the policy has more than 100000 values")
+  }
+
+  /// Each value of the list had a path of its own, as long as the key.
+  @Test func aLongKeyTakesNoMoreThanItsLength() throws {
+    let elements = String(repeating: "1,", count: 50_000)
+    let policy = "? \(String(repeating: "k", count: 1 << 20))\n: [\(elements)1]\n"
+    try refuse(policy, "policy.rules is missing, and so is extends (line 1)")
   }
 }

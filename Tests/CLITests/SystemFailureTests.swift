@@ -69,7 +69,8 @@ import Testing
     #expect(try work.contents() == before)
   }
 
-  /// A limit on file sizes is a full disk that needs no device.
+  /// A limit on file sizes is a full disk that needs no device. ThreadSanitizer would write a file of its own to TMPDIR, and
+  /// crash for it.
   @Test func aFullDiskLeavesTheEarlierFile() throws {
     let work = try prepared()
     try work.write("earlier", "out")
@@ -78,7 +79,7 @@ import Testing
       ("encode in.safetensors -o out", 16), ("encode in.safetensors -o out --policy lossless", 2200),
       ("decode s.qckpt -o out", 16), ("decode s.qckpt -o out", 2500),
     ] {
-      let outcome = try work.shell("ulimit -f \(blocks); exec \"$Q\" \(command)")
+      let outcome = try work.shell("ulimit -f \(blocks); TMPDIR=/nowhere exec \"$Q\" \(command)")
       #expect(outcome.status == 4, "\(command)")
       #expect(outcome.errors.hasPrefix("qcodec: out: cannot write: File too large"), "\(outcome.errors)")
       #expect(outcome.errors.split(separator: "\n").count == 1, "\(command)")

@@ -89,6 +89,48 @@ def policies():
     yield "text", '{"a":["\\u00e9\\ud83d\\ude00\\n",-0.0,1e308,-9223372036854775808,true,null,"é"]}'.encode()
 
 
+def policy_texts():
+    """Policies in JSON and in YAML, with what YAML alone has."""
+    yield from policies()
+    yield "block", b"""name: mine   # a comment
+extends: adam8
+keep_lossless: ["*embed*", '*.bias']
+drop: [buffer/*]
+rules:
+  - match: {role: second_moment, min_dims: 2}
+    action: quantize
+    scheme: &scheme {map: linear-nozero, bits: 4, signed: false, scaling: rank1}
+    negative: lossless
+    compression: zstd
+  - match: {role: [first_moment], dtype: [F32], max_elements: 100_000}
+    action: quantize
+    scheme: {map: linear, bits: 8, domain: update}
+    fallback:
+      ? map
+      : dynamic
+      bits: 0x8
+  - {match: {name: "v*"}, action: quantize, scheme: *scheme}
+"""
+    yield "styles", b"""%YAML 1.1
+---
+name: !!str "two\\x41\\u00e9 lines\\
+  in one"
+drop: >-
+  folded
+  text
+keep_lossless: |+
+  literal
+
+extends: adam4
+rules: []
+...
+"""
+    yield "aliases", b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (i, i, i - 1, i - 1) for i in range(1, 30)).join((b"a0: &a0 x\n", b""))
+    yield "keys", b"--- {&a {b: [1.5, .nan, -.inf, yes]}: 2001-01-01, *a : !!int 3, [c]: !<tag:x> d, <<: *a}\n"
+    yield "levels", b"- " * 60 + b"[" * 60
+    yield "utf-16", "name: a\nrules: []\n".encode("utf-16")
+
+
 def streams(first=b""):
     """Tensors as SchemeInput.swift reads them: dtype, dims, scheme; a range; scales about 1 and codes."""
     for map_, flags, layout in itertools.product(range(8), (0, 1, 2, 3, 6, 10, 0x33), (0, 1, 3, 4, 4 | 8 << 3)):
@@ -136,8 +178,8 @@ def committed(target):
 
 
 TARGETS = {"checkpoint": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
-           "npy": arrays, "policy": policies, "kernels": kernels, "pairs": pairs, "interface": interfaces,
-           "reference": checkpoints}
+           "npy": arrays, "policy": policies, "policy-text": policy_texts, "kernels": kernels, "pairs": pairs,
+           "interface": interfaces, "reference": checkpoints}
 
 
 def main(root):

@@ -26,7 +26,7 @@ extension [UInt8] {
   init(count: Int, filledBy fill: (UnsafeMutableRawBufferPointer) throws(QCodecError) -> Void) throws(QCodecError) {
     try requireMemory(count)
     var failure: QCodecError?
-    self = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, written in
+    self = unsafe [UInt8](uninitialized: count) { buffer, written in
       let target = unsafe UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count)
       unsafe preferLargePages(target)
       do throws(QCodecError) {

@@ -297,7 +297,7 @@ struct ChunkBlocks {
     }
     self.size = size
     let count = layout.blockByteCount(elements: elements) / 4
-    let own = unsafe [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
+    let own = unsafe [Float](uninitialized: count) { buffer, initialized in
       unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: payload[..<(count * 4)]))
       initialized = count
     }

@@ -75,7 +75,7 @@ public enum DType: UInt8, Sendable, CaseIterable {
   /// The elements of a quantizable type's bytes as float32, exact.
   package func floats(_ bytes: UnsafeRawBufferPointer) -> [Float] {
     let count = bytes.count / (bitWidth / 8)
-    return unsafe [Float](unsafeUninitializedCapacity: count) { target, initialized in
+    return unsafe [Float](uninitialized: count) { target, initialized in
       if let start = bytes.baseAddress, let target = target.baseAddress {
         unsafe ScalarKernels.load(start, dtype: self, count: count, into: target)
       }

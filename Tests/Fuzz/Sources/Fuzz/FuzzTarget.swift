@@ -17,6 +17,7 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "safetensors", run: DocumentTarget.runSafetensors),
     FuzzTarget(name: "npy", run: DocumentTarget.runNumpy, mutate: ArchiveMutator.mutate),
     FuzzTarget(name: "policy", run: PolicyTarget.run),
+    FuzzTarget(name: "policy-text", run: PolicyTextTarget.run),
     FuzzTarget(name: "kernels", run: KernelTarget.run),
     FuzzTarget(name: "pairs", run: PairTarget.run),
     FuzzTarget(name: "interface", run: InterfaceTarget.run),
