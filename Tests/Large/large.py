@@ -1,6 +1,6 @@
 """Checkpoints larger than memory: written, verified and sliced, with the time and the memory that each takes.
 
-    python large.py --prefix PREFIX [--scale S] [--folder DIR] [--json FILE]
+    python large.py --prefix PREFIX [--scale S] [--only KIND ...] [--folder DIR] [--json FILE]
 
 PREFIX is where `make install` put the library. The full size needs 10 GB of disk and half an hour at most; --scale makes
 everything smaller in proportion. Exit status 1 where something is not as it should be, or takes more memory than it may.
@@ -25,11 +25,11 @@ _, status, usage = os.wait4(pid, 0)
 print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 """
 # Kind, what it is, elements or tensors at full scale, actions, and the memory that each may take at any scale: a few chunks a
-# thread for large tensors, and for many tensors what the directory itself has, and as much again.
+# thread for large tensors, and for many tensors a few times what the directory itself has.
 KINDS = [
     ("pair", "20 GiB of Adam moments, 2.7e9 elements each, adam8", 5 * GIB // 2, ("write", "verify", "rows"), 128 << 20),
     ("momentum", "one tensor of 2^32 + 12,345 elements, 4 bits", (1 << 32) + 12_345, ("write", "verify", "rows"), 128 << 20),
-    ("many", "1,000,000 tensors", 1_000_000, ("write", "verify"), 1024 << 20),
+    ("many", "1,000,000 tensors", 1_000_000, ("write", "verify"), 1280 << 20),
     ("names", "10,000 tensors of 32 dims, names of 64 KiB", 10_000, ("write", "verify"), 2048 << 20),
 ]
 
@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prefix", type=pathlib.Path, required=True, help="where make install put the library")
     parser.add_argument("--scale", type=float, default=1, help="of the sizes; 1 unless told")
+    parser.add_argument("--only", nargs="+", choices=[kind for kind, *_ in KINDS], default=[], help="of pair, momentum, many, names")
     parser.add_argument("--folder", type=pathlib.Path, help="where files are written; a temporary one unless told")
     parser.add_argument("--json", type=pathlib.Path, help="writes what was measured there")
     options = parser.parse_args()
@@ -67,6 +68,8 @@ def main() -> None:
         folder = pathlib.Path(name)
         program = build(options.prefix.resolve(), folder)
         for kind, title, full, actions, limit in KINDS:
+            if options.only and kind not in options.only:
+                continue
             count = max(1, int(full * options.scale))
             path = folder / f"{kind}.qckpt"
             for action in actions:
