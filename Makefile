@@ -26,8 +26,9 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 CASES ?= 100000
 SEED ?= 1
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo test test-frameworks lint \
-  deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage sanitize corpus faults
+.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
+  optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
+  sanitize corpus faults
 
 build: deps
 	mkdir -p $(BUILD)
@@ -158,6 +159,18 @@ bench-smoke: build $(VENV)/.complete
 resume-demo: library $(BENCH_VENV)/.complete
 	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
 	$(BENCH_VENV)/bin/python Tests/Benchmarks/resume_demo.py --json $(BUILD)/resume.json --readme README.md $(RESUME)
+
+# Seconds of a step with coded state beside float32 and the optimizers of others, into the README's table of steps.
+optimizer-bench: library $(BENCH_VENV)/.complete
+	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
+	$(BENCH_VENV)/bin/python Tests/Benchmarks/optimizer_speed.py --json $(BUILD)/steps.json --readme README.md $(STEPS)
+
+# Whether training with coded state learns as with float32: whole runs over several seeds. An hour or two; less of it by
+# TRAINING="--seeds 1 --tasks convnet"
+optimizer-training: library $(BENCH_VENV)/.complete
+	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
+	$(BENCH_VENV)/bin/python Tests/Benchmarks/train_optimizers.py --json $(BUILD)/training.json \
+	  --results $(BUILD)/OPTIMIZERS.md $(TRAINING)
 
 # Damages files of every preset under every lossless stage, and golden ones, in CASES ways, each of which follows from
 # SEED and its number: qcodec-corpus damage --case N runs one of them again.

@@ -22,6 +22,7 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "QOptimizers", targets: ["QOptimizers"]),
     .library(name: "QPolicyText", targets: ["QPolicyText"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
     .library(name: "QCodecABI", targets: ["CQCodec", "QCodecABI"]),
@@ -42,10 +43,12 @@ let package = Package(
     .target(
       name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
       swiftSettings: strict),
+    .target(name: "QOptimizers", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
-      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
+      name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
+      swiftSettings: strict),
     // Apart from QCheckpoint, so that libraries do without a reader of YAML.
     .target(
       name: "QPolicyText", dependencies: ["QCodec", "QCheckpoint", .product(name: "Yams", package: "Yams")],
@@ -67,6 +70,8 @@ let package = Package(
     .testTarget(
       name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"],
       swiftSettings: strict),
+    .testTarget(
+      name: "QOptimizersTests", dependencies: ["QCodec", "QOptimizers", "CQCodecKernels"], swiftSettings: strict),
     .testTarget(name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
     .testTarget(name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
     .testTarget(name: "CLITests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),

@@ -149,3 +149,20 @@ void qcodec_split_planes(int level, const void *source, size_t count, int planes
 void qcodec_join_planes(int level, const void *source, size_t count, int planes, void *target) {
   kernels(level)->join_planes(source, count, planes, target);
 }
+
+int qcodec_step_chunk(
+  int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch
+) {
+  return kernels(level)->optimizer_step(step, tensor, start, count, scratch);
+}
+
+void qcodec_squares(int level, const void *x, int dtype, size_t count, double sums[16]) {
+  kernels(level)->squares(x, dtype, count, sums);
+}
+
+void qcodec_lamb_squares(
+  int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch,
+  double sums[16]
+) {
+  kernels(level)->lamb_squares(step, tensor, start, count, scratch, sums);
+}

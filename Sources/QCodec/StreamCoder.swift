@@ -1,11 +1,16 @@
 /// Encodes and decodes whole streams over pointers; what `TensorCodec` and `MomentCodec` share.
-struct StreamCoder: Sendable {
+package struct StreamCoder: Sendable {
   /// What the elements of a chunk, or some of them counted from its first, are divided by.
-  typealias Divisors = @Sendable (Int, Range<Int>?) throws(QCodecError) -> [Float]
+  package typealias Divisors = @Sendable (Int, Range<Int>?) throws(QCodecError) -> [Float]
 
   let layout: TensorLayout
   /// nil in the value domain.
   var divisors: Divisors?
+
+  package init(layout: TensorLayout, divisors: Divisors? = nil) {
+    self.layout = layout
+    self.divisors = divisors
+  }
 
   private func divisors(ofChunk index: Int, _ elements: Range<Int>? = nil) throws(QCodecError) -> [Float] {
     guard let divisors else { return [] }
@@ -67,7 +72,7 @@ struct StreamCoder: Sendable {
   // MARK: Decoding
 
   /// Decodes elements of a stream into exactly their bytes.
-  func decode(
+  package func decode(
     _ elements: Range<UInt64>, of stream: UnsafeRawBufferPointer, into values: UnsafeMutableRawBufferPointer,
     threads: Int
   ) throws(QCodecError) {
@@ -91,7 +96,7 @@ struct StreamCoder: Sendable {
   }
 
   /// The divisors that chunks of this stream, a second moment's, make.
-  func divisors(of stream: UnsafeRawBufferPointer) throws(QCodecError) -> Divisors {
+  package func divisors(of stream: UnsafeRawBufferPointer) throws(QCodecError) -> Divisors {
     let decoder = try unsafe decoder(of: stream)
     // Safe: the caller keeps the stream alive for as long as it uses the function.
     nonisolated(unsafe) let stream = unsafe stream

@@ -180,6 +180,17 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
   }
 }
 
+@c @implementation public func qcodec_reader_read_stream(
+  _ handle: OpaquePointer?, _ tensor: Int, _ stream: UnsafeMutableRawPointer?, _ streamSize: Int, _ threads: Int32,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let reader = try unsafe checkpoint(handle)
+    try unsafe reader.readStream(
+      tensor: number(tensor, reader), into: room(stream, streamSize, "stream"), threads: threadCount(threads))
+  }
+}
+
 // MARK: Documents
 
 @c @implementation public func qcodec_reader_member(

@@ -261,6 +261,53 @@ private func push(
   }
 }
 
+/// A tensor that is a stream: what is to be added, and its layout.
+private func coded(
+  _ tensor: UnsafePointer<qcodec_tensor>?, _ schemeHandle: OpaquePointer?
+) throws(QCodecError) -> (summary: TensorSummary, layout: TensorLayout) {
+  var described = try unsafe described(tensor)
+  unsafe described.dtype = Int32(DType.f32.rawValue)
+  let summary = try unsafe described.summary()
+  var scheme = try unsafe scheme(schemeHandle)
+  guard scheme.rounding != .unknown else {
+    throw QCodecError(.unsupportedScheme, "an import is added by its codes and scales", tensor: summary.name)
+  }
+  // What lies on entries already is not rounded at all; stochastic rounding would toss a coin over the last bit.
+  if scheme.rounding == .stochastic { (scheme.rounding, scheme.seed) = (.nearest, 0) }
+  return (summary, try TensorLayout(dtype: .f32, shape: summary.shape, scheme: scheme))
+}
+
+extension TensorSummary {
+  fileprivate func new(_ layout: TensorLayout, _ source: StreamSource) -> NewTensor {
+    NewTensor(name: name, dtype: .f32, role: role, encoding: .quantized(layout.scheme), source: source)
+  }
+}
+
+@c @implementation public func qcodec_writer_add_stream(
+  _ handle: OpaquePointer?, _ tensor: UnsafePointer<qcodec_tensor>?, _ schemeHandle: OpaquePointer?,
+  _ stream: UnsafeRawPointer?, _ streamSize: Int, _ second: UnsafePointer<qcodec_tensor>?,
+  _ secondHandle: OpaquePointer?, _ secondStream: UnsafeRawPointer?, _ secondSize: Int, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let box = try unsafe box(handle)
+    let (summary, layout) = try unsafe coded(tensor, schemeHandle)
+    let own = try unsafe bytes(stream, streamSize, "stream")
+    guard unsafe second != nil else {
+      let new = try unsafe summary.new(layout, StreamSource(layout, own))
+      try box.writer.add([.tensor(new, shape: summary.shape)])
+      return
+    }
+    let (secondSummary, secondLayout) = try unsafe coded(second, secondHandle)
+    let other = try unsafe bytes(secondStream, secondSize, "second_stream")
+    guard layout.scheme.domain == .update, secondLayout.scheme.isReferable, summary.shape == secondSummary.shape else {
+      throw QCodecError(.unsupportedScheme, "no pair of the update domain", tensor: summary.name)
+    }
+    let first = try unsafe summary.new(layout, StreamSource(layout, own, second: (secondLayout, other)))
+    try unsafe box.writer.addPair(
+      first: first, second: secondSummary.new(secondLayout, StreamSource(secondLayout, other)), shape: summary.shape)
+  }
+}
+
 // MARK: The end
 
 @c @implementation public func qcodec_writer_commit(

@@ -1712,6 +1712,267 @@ static void test_verification(qcodec_reader *reader) {
   free(parameters.bytes);
 }
 
+// MARK: Optimizers
+
+enum { TRAINED = 100 * 70 };
+static const uint64_t TRAINED_SHAPE[] = {100, 70};
+
+/// A tensor of parameters, gradients and room for moments, which a test fills and frees.
+typedef struct {
+  float *parameters, *gradients;
+  qcodec_optimizer_tensor tensor;
+} Trained;
+
+static Trained trained(const qcodec_step_options *options, const qcodec_scheme *first, const qcodec_scheme *second) {
+  Trained result = {.parameters = memory(4 * TRAINED), .gradients = memory(4 * TRAINED)};
+  for (int i = 0; i < TRAINED; i++) {
+    result.parameters[i] = (float)((i * 37) % 101 - 50) / 100;
+    result.gradients[i] = (float)((i * 53) % 97 - 48) / 5000;
+  }
+  result.tensor = (qcodec_optimizer_tensor){
+    .name = "w", .shape = TRAINED_SHAPE, .dims = 2, .parameter_dtype = QCODEC_F32, .gradient_dtype = QCODEC_F32,
+    .parameters = result.parameters, .gradients = result.gradients, .first_scheme = first, .second_scheme = second};
+  size_t sizes[3];
+  OK(qcodec_moment_sizes, options, &result.tensor, sizes);
+  void **moments[3] = {&result.tensor.first, &result.tensor.second, &result.tensor.greatest};
+  size_t *places[3] = {&result.tensor.first_size, &result.tensor.second_size, &result.tensor.greatest_size};
+  for (int i = 0; i < 3; i++) {
+    *places[i] = sizes[i];
+    *moments[i] = sizes[i] ? memory(sizes[i]) : NULL;
+  }
+  OK(qcodec_moments_clear, options, &result.tensor);
+  return result;
+}
+
+static void free_trained(Trained *t) {
+  free(t->parameters), free(t->gradients);
+  free(t->tensor.first), free(t->tensor.second), free(t->tensor.greatest);
+}
+
+static void test_rules(void) {
+  for (int32_t rule = QCODEC_ADAM; rule <= QCODEC_LARS; rule++) {
+    qcodec_step_options options = {0};
+    qcodec_step_options_init(&options, rule);
+    CHECK(options.struct_size == sizeof options && options.rule == rule && options.step == 1);
+    CHECK(options.gradient_factor == 1 && options.learning_rate > 0);
+    Trained one = trained(&options, NULL, NULL), other = trained(&options, NULL, NULL);
+    for (uint64_t step = 1; step <= 3; step++) {
+      options.step = step;
+      OK(qcodec_optimizer_step, &options, &one.tensor, 1, 1);
+      OK(qcodec_optimizer_step, &options, &other.tensor, 1, 3);
+    }
+    CHECK(memcmp(one.parameters, other.parameters, 4 * TRAINED) == 0);
+    // Every parameter moves against its gradient.
+    int wrong = 0;
+    for (int i = 0; i < TRAINED; i++) {
+      float before = (float)((i * 37) % 101 - 50) / 100;
+      if (one.gradients[i] != 0 && before == 0) wrong += one.parameters[i] * one.gradients[i] >= 0;
+    }
+    CHECK(wrong == 0);
+    free_trained(&one), free_trained(&other);
+  }
+  qcodec_step_options untouched = {.rule = 5};
+  qcodec_step_options_init(&untouched, 99);
+  CHECK(untouched.struct_size == 0);
+  qcodec_step_options_init(NULL, QCODEC_ADAM);
+}
+
+static void test_named_steps(const qcodec_scheme *first, const qcodec_scheme *second) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  options.learning_rate = 0.01;
+  Trained one = trained(&options, first, second), other = trained(&options, first, second);
+  for (uint64_t step = 1; step <= 4; step++) {
+    options.step = step;
+    OK(qcodec_optimizer_step, &options, &one.tensor, 1, 0);
+    OK(qcodec_adamw_step, 0.01, 0.9, 0.999, 1e-8, 0.01, step, &other.tensor, 1, 0);
+  }
+  CHECK(memcmp(one.parameters, other.parameters, 4 * TRAINED) == 0);
+  CHECK(memcmp(one.tensor.first, other.tensor.first, one.tensor.first_size) == 0);
+  // The moments are streams like any others.
+  float *m = memory(4 * TRAINED), *v = memory(4 * TRAINED);
+  OK(qcodec_decode, second, QCODEC_F32, TRAINED_SHAPE, 2, one.tensor.second, one.tensor.second_size, v, 4 * TRAINED, 0);
+  OK(qcodec_decode_first_moment, first, second, TRAINED_SHAPE, 2, one.tensor.first, one.tensor.first_size,
+     one.tensor.second, one.tensor.second_size, m, 4 * TRAINED, 0);
+  int wrong = 0;
+  for (int i = 0; i < TRAINED; i++) {
+    double g = one.gradients[i], exact_m = g * (1 - pow(0.9, 4)), exact_v = g * g * (1 - pow(0.999, 4));
+    // Four roundings each: of 1 % of a block's greatest quotient, and of 2 %.
+    wrong += fabs(m[i] - exact_m) > 0.25 * sqrt(exact_v);
+    wrong += fabs(v[i] - exact_v) > 0.08 * exact_v;
+  }
+  CHECK(wrong == 0);
+  free(m), free(v);
+  free_trained(&one), free_trained(&other);
+
+  qcodec_step_options_init(&options, QCODEC_SGD);
+  Trained sgd = trained(&options, NULL, NULL);
+  OK(qcodec_sgd_step, 0.1, 0.9, 0.0, 1, &sgd.tensor, 1, 0);
+  CHECK(fabsf(sgd.parameters[1] - (-0.13f - 0.1f * sgd.gradients[1])) < 1e-6f);
+  free_trained(&sgd);
+  qcodec_step_options_init(&options, QCODEC_LION);
+  Trained lion = trained(&options, NULL, NULL);
+  OK(qcodec_lion_step, 0.125, 0.9, 0.99, 0.0, 1, &lion.tensor, 1, 0);
+  CHECK(fabsf(lion.parameters[1] + 0.13f) == 0.125f || fabsf(fabsf(lion.parameters[1] + 0.13f) - 0.125f) < 1e-6f);
+  free_trained(&lion);
+}
+
+static void test_refused_steps(const qcodec_scheme *first, const qcodec_scheme *second) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  Trained t = trained(&options, first, second);
+  size_t sizes[3];
+  REFUSED(qcodec_moment_sizes, NULL, &t.tensor, sizes);
+  REFUSED(qcodec_moment_sizes, &options, NULL, sizes);
+  REFUSED(qcodec_moment_sizes, &options, &t.tensor, NULL);
+  REFUSED(qcodec_moments_clear, NULL, &t.tensor);
+  REFUSED(qcodec_moments_clear, &options, NULL);
+  REFUSED(qcodec_optimizer_step, NULL, &t.tensor, 1, 0);
+  REFUSED(qcodec_optimizer_step, &options, NULL, 1, 0);
+  REFUSED(qcodec_optimizer_step, &options, &t.tensor, HUGE_SIZE, 0);
+  OK(qcodec_optimizer_step, &options, NULL, 0, 0);
+  qcodec_step_options unset = options;
+  unset.struct_size = 3;
+  REFUSED(qcodec_optimizer_step, &unset, &t.tensor, 1, 0);
+  unset = options;
+  unset.rule = 7;
+  REFUSED(qcodec_optimizer_step, &unset, &t.tensor, 1, 0);
+  unset = options;
+  unset.step = 0;
+  REFUSED(qcodec_optimizer_step, &unset, &t.tensor, 1, 0);
+  unset = options;
+  unset.beta1 = 1;
+  REFUSED(qcodec_optimizer_step, &unset, &t.tensor, 1, 0);
+  unset = options;
+  unset.gradient_factor = NAN;
+  REFUSED(qcodec_optimizer_step, &unset, &t.tensor, 1, 0);
+  REFUSED(qcodec_adamw_step, -1, 0.9, 0.999, 1e-8, 0, 1, &t.tensor, 1, 0);
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_lion_step, 1, 0.9, 0.99, 0, 1, &t.tensor, 1, 0);
+  REFUSED(qcodec_sgd_step, NAN, 0.9, 0, 1, NULL, 0, 0);
+  REFUSED(qcodec_lion_step, 1, 0.9, 2, 0, 1, NULL, 0, 0);
+
+  qcodec_optimizer_tensor bad = t.tensor;
+  bad.first_size -= 1;
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_optimizer_step, &options, &bad, 1, 0);
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_moments_clear, &options, &bad);
+  bad = t.tensor;
+  bad.parameters = NULL;
+  REFUSED(qcodec_optimizer_step, &options, &bad, 1, 0);
+  bad = t.tensor;
+  bad.gradient_dtype = QCODEC_F64;
+  REFUSED(qcodec_optimizer_step, &options, &bad, 1, 0);
+  bad = t.tensor;
+  bad.parameter_dtype = 77;
+  REFUSED(qcodec_optimizer_step, &options, &bad, 1, 0);
+  bad = t.tensor;
+  bad.dims = 33;
+  EXPECT(QCODEC_INVALID_SHAPE, qcodec_optimizer_step, &options, &bad, 1, 0);
+  bad = t.tensor;
+  bad.second_scheme = first;
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_optimizer_step, &options, &bad, 1, 0);
+  bad = t.tensor;
+  bad.name = "\xff";
+  REFUSED(qcodec_optimizer_step, &options, &bad, 1, 0);
+
+  float *before = memory(4 * TRAINED);
+  memcpy(before, t.parameters, 4 * TRAINED);
+  t.gradients[4321] = INFINITY;
+  EXPECT(QCODEC_NON_FINITE_VALUE, qcodec_optimizer_step, &options, &t.tensor, 1, 0);
+  uint64_t element = 0;
+  CHECK(qcodec_error_element(last, &element) == 1 && element == 4321);
+  CHECK(qcodec_error_tensor(last) != NULL && strcmp(qcodec_error_tensor(last), "w") == 0);
+  t.gradients[4321] = 0;
+  memset(t.tensor.second, 0xFF, 4);
+  EXPECT(QCODEC_INVALID_SCALE, qcodec_optimizer_step, &options, &t.tensor, 1, 0);
+  CHECK(memcmp(before, t.parameters, 4 * TRAINED) == 0);
+  free(before);
+  free_trained(&t);
+}
+
+/// What an optimizer keeps is stored as it is, and read back as it was.
+static void test_streams(const qcodec_scheme *first, const qcodec_scheme *second) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  Trained t = trained(&options, first, second);
+  for (uint64_t step = 1; step <= 3; step++) {
+    options.step = step;
+    OK(qcodec_optimizer_step, &options, &t.tensor, 1, 0);
+  }
+  qcodec_tensor m = {.name = "m", .role = QCODEC_ROLE_FIRST_MOMENT, .shape = TRAINED_SHAPE, .dims = 2};
+  qcodec_tensor v = {.name = "v", .role = QCODEC_ROLE_SECOND_MOMENT, .shape = TRAINED_SHAPE, .dims = 2};
+  qcodec_tensor alone = v;
+  alone.name = "alone";
+  const size_t size = t.tensor.first_size, other = t.tensor.second_size;
+  Memory bytes = memory_of(1 << 20);
+  qcodec_writer *writer = NULL;
+  OK(qcodec_writer_create_function, write_memory, &bytes, NULL, &writer);
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_writer_add_stream, writer, &v, second, t.tensor.second, other, &m, second,
+         t.tensor.second, other);
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size - 1, &v, second,
+         t.tensor.second, other);
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, &v, second,
+         t.tensor.second, other - 1);
+  REFUSED(qcodec_writer_add_stream, writer, NULL, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  REFUSED(qcodec_writer_add_stream, writer, &m, NULL, t.tensor.first, size, NULL, NULL, NULL, 0);
+  REFUSED(qcodec_writer_add_stream, writer, &m, first, NULL, size, &v, second, t.tensor.second, other);
+  REFUSED(qcodec_writer_add_stream, NULL, &m, first, t.tensor.first, size, NULL, NULL, NULL, 0);
+  OK(qcodec_writer_add_stream, writer, &m, first, t.tensor.first, size, &v, second, t.tensor.second, other);
+  OK(qcodec_writer_add_stream, writer, &alone, second, t.tensor.second, other, NULL, NULL, NULL, 0);
+  OK(qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+
+  qcodec_reader *reader = NULL;
+  OK(qcodec_reader_open_function, read_memory, &bytes, bytes.size, &reader);
+  uint8_t *stream = memory(size > other ? size : other);
+  const char *names[] = {"m", "v", "alone"};
+  for (int i = 0; i < 3; i++) {
+    const void *wanted = i == 0 ? t.tensor.first : t.tensor.second;
+    const size_t bytes_of = i == 0 ? size : other;
+    const size_t tensor = (size_t)qcodec_reader_find(reader, names[i]);
+    OK(qcodec_reader_read_stream, reader, tensor, stream, bytes_of, 0);
+    CHECK(memcmp(stream, wanted, bytes_of) == 0);
+    EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_reader_read_stream, reader, tensor, stream, bytes_of - 1, 0);
+    REFUSED(qcodec_reader_read_stream, reader, tensor, NULL, bytes_of, 0);
+  }
+  EXPECT(QCODEC_TENSOR_NOT_FOUND, qcodec_reader_read_stream, reader, 3, stream, size, 0);
+  REFUSED(qcodec_reader_read_stream, NULL, 0, stream, size, 0);
+  char *report = NULL;
+  OK(qcodec_verify, reader, NULL, NULL, &report);
+  qcodec_string_free(report);
+  free(stream);
+  qcodec_reader_free(reader);
+  free(bytes.bytes);
+  free_trained(&t);
+}
+
+static void test_norms(void) {
+  const float values[] = {3, -4, 12};
+  double squared = 0;
+  OK(qcodec_squared_norm, QCODEC_F32, values, sizeof values, 0, &squared);
+  CHECK(squared == 169);
+  OK(qcodec_squared_norm, QCODEC_BF16, NULL, 0, 0, &squared);
+  CHECK(squared == 0);
+  REFUSED(qcodec_squared_norm, QCODEC_F32, values, sizeof values, 0, NULL);
+  REFUSED(qcodec_squared_norm, QCODEC_F32, NULL, 4, 0, &squared);
+  REFUSED(qcodec_squared_norm, QCODEC_F32, values, 5, 0, &squared);
+  REFUSED(qcodec_squared_norm, QCODEC_I32, values, 4, 0, &squared);
+  REFUSED(qcodec_squared_norm, 77, values, 4, 0, &squared);
+}
+
+static void test_optimizers(void) {
+  qcodec_scheme *first = NULL, *second = NULL;
+  OK(qcodec_scheme_parse, "{\"map\":\"cubic\",\"bits\":8,\"domain\":\"update\",\"block\":256}", &first);
+  OK(qcodec_scheme_parse, "{\"map\":\"log\",\"bits\":8,\"block\":512}", &second);
+  test_rules();
+  test_named_steps(first, second);
+  test_refused_steps(first, second);
+  test_streams(first, second);
+  test_norms();
+  qcodec_scheme_free(first);
+  qcodec_scheme_free(second);
+}
+
 int main(int count, char **arguments) {
   if (count != 2) {
     fprintf(stderr, "usage: %s FOLDER\n", arguments[0]);
@@ -1728,6 +1989,7 @@ int main(int count, char **arguments) {
   test_coding();
   test_environment();
   test_moments();
+  test_optimizers();
   test_policies();
   Memory bytes = memory_of(1 << 20);
   write_checkpoint(&bytes);

@@ -316,6 +316,118 @@ qcodec_status qcodec_decode_first_moment(
   size_t first_size, const void *second_stream, size_t second_size, float *values, size_t values_size, int32_t threads,
   qcodec_error **error);
 
+// MARK: Optimizers
+
+/// The rules by which parameters move; see qcodec_step_options.
+enum qcodec_rule {
+  QCODEC_ADAM = 0,
+  QCODEC_SGD = 1,
+  QCODEC_LION = 2,
+  QCODEC_ADAGRAD = 3,
+  QCODEC_RMSPROP = 4,
+  QCODEC_LAMB = 5,
+  QCODEC_LARS = 6
+};
+
+/// A rule and a step; which members a rule has stands beside them, the others mean nothing to it.
+typedef struct {
+  /// sizeof(qcodec_step_options), set by qcodec_step_options_init: later members may come.
+  size_t struct_size;
+  /// A qcodec_rule.
+  int32_t rule;
+  /// adam: whether weight decay acts on parameters (AdamW) rather than on gradients (Adam).
+  int32_t is_decoupled;
+  /// adam: whether parameters go by the greatest second moment so far.
+  int32_t is_amsgrad;
+  /// sgd: whether parameters go by the momentum of the step that follows.
+  int32_t is_nesterov;
+  /// Whether the objective is to be maximized.
+  int32_t is_maximizing;
+  /// The step's number, from 1 on.
+  uint64_t step;
+  /// What gradients are multiplied by: the inverse of a loss scale, the factor of clipping.
+  double gradient_factor;
+  double learning_rate;
+  /// adam, lion, lamb.
+  double beta1, beta2;
+  /// adam, adagrad, rmsprop, lamb, lars.
+  double epsilon;
+  double weight_decay;
+  /// sgd, rmsprop, lars.
+  double momentum;
+  /// sgd.
+  double dampening;
+  /// rmsprop: how much of the second moment a step keeps.
+  double alpha;
+  /// adagrad.
+  double learning_rate_decay;
+  /// lars.
+  double trust_coefficient;
+} qcodec_step_options;
+
+/// Sets a rule's defaults, PyTorch's where it has the rule; of Adam those of AdamW. The step is 1. Nothing for another rule.
+void qcodec_step_options_init(qcodec_step_options *options, int32_t rule);
+
+/// A tensor that takes a step. Moments are streams of their schemes, as qcodec_encode and qcodec_encode_moments write them
+/// for float32, or float32 where a scheme is NULL; no other thread uses any of it during the call.
+typedef struct {
+  /// For errors and as the key of stochastic rounding; may be NULL.
+  const char *name;
+  const uint64_t *shape;
+  size_t dims;
+  /// QCODEC_F32, QCODEC_F16 or QCODEC_BF16.
+  int32_t parameter_dtype, gradient_dtype;
+  void *parameters;
+  const void *gradients;
+  /// Signed; in the update domain where both moments are in blocks.
+  const qcodec_scheme *first_scheme;
+  /// Unsigned; the greatest second moment's too.
+  const qcodec_scheme *second_scheme;
+  /// The moments that the rule has, exactly qcodec_moment_sizes bytes each; NULL and 0 for the others.
+  void *first, *second, *greatest;
+  size_t first_size, second_size, greatest_size;
+} qcodec_optimizer_tensor;
+
+/// Bytes of the first, second and greatest second moment of a tensor under a rule: exact. The tensor's shape and schemes
+/// count alone. Gives QCODEC_UNSUPPORTED_SCHEME for schemes that moments cannot have.
+qcodec_status qcodec_moment_sizes(
+  const qcodec_step_options *options, const qcodec_optimizer_tensor *tensor, size_t sizes[3], qcodec_error **error);
+
+/// Puts the moments of a tensor that has taken no step in place.
+qcodec_status qcodec_moments_clear(
+  const qcodec_step_options *options, const qcodec_optimizer_tensor *tensor, qcodec_error **error);
+
+/// Takes a step: moves the parameters and moments of every tensor on. Moments in blocks that round to nearest are decoded,
+/// moved on and encoded in one pass.
+///
+/// Before anything moves it gives QCODEC_NON_FINITE_VALUE for gradients that are not finite or above 2^58,
+/// QCODEC_INVALID_SCALE and QCODEC_INVALID_CODE for moments that no encoder writes, QCODEC_SHAPE_MISMATCH for moments of
+/// another size, QCODEC_INVALID_ARGUMENT. QCODEC_UPDATE_NOT_FINITE names a tensor a moment of which overflowed: it and others
+/// have moved in part.
+qcodec_status qcodec_optimizer_step(
+  const qcodec_step_options *options, const qcodec_optimizer_tensor *tensors, size_t count, int32_t threads,
+  qcodec_error **error);
+
+/// A step of AdamW, of which no other option is set.
+qcodec_status qcodec_adamw_step(
+  double learning_rate, double beta1, double beta2, double epsilon, double weight_decay, uint64_t step,
+  const qcodec_optimizer_tensor *tensors, size_t count, int32_t threads, qcodec_error **error);
+
+/// A step of SGD with momentum.
+qcodec_status qcodec_sgd_step(
+  double learning_rate, double momentum, double weight_decay, uint64_t step, const qcodec_optimizer_tensor *tensors,
+  size_t count, int32_t threads, qcodec_error **error);
+
+/// A step of Lion.
+qcodec_status qcodec_lion_step(
+  double learning_rate, double beta1, double beta2, double weight_decay, uint64_t step,
+  const qcodec_optimizer_tensor *tensors, size_t count, int32_t threads, qcodec_error **error);
+
+/// The squared length of values, summed in float64: the square of a gradient's norm, for clipping. It is the same at every
+/// number of threads. dtype: QCODEC_F32, QCODEC_F16 or QCODEC_BF16.
+qcodec_status qcodec_squared_norm(
+  int32_t dtype, const void *values, size_t size, int32_t threads, double *squared, qcodec_error **error);
+
 // MARK: Cancellation
 
 /// Ends calls that are under way. A call under a cancellation returns QCODEC_CANCELLED soon after qcodec_cancellation_cancel,
@@ -487,6 +599,18 @@ typedef struct {
   uint64_t elements;
 } qcodec_written;
 
+/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost; the file says what the
+/// scheme guarantees.
+///
+/// tensor: its name, shape and role; type and elements mean nothing, for the tensor is float32. stream: exactly
+/// qcodec_encoded_size bytes. second: NULL, or the second moment of a first moment in the update domain, which is added with
+/// it. Gives QCODEC_SHAPE_MISMATCH for streams of another size, QCODEC_INVALID_SCALE and QCODEC_INVALID_CODE for what no
+/// encoder writes, QCODEC_UNSUPPORTED_SCHEME for moments that are no pair and for imports.
+qcodec_status qcodec_writer_add_stream(
+  qcodec_writer *writer, const qcodec_tensor *tensor, const qcodec_scheme *scheme, const void *stream, size_t stream_size,
+  const qcodec_tensor *second, const qcodec_scheme *second_scheme, const void *second_stream, size_t second_size,
+  qcodec_error **error);
+
 /// Completes the checkpoint: flushed to the disk, then put in the place of a previous one. written may be NULL. The writer
 /// is still to be freed. Gives QCODEC_IO, after which a previous file stays, and QCODEC_WRITER_CLOSED.
 qcodec_status qcodec_writer_commit(qcodec_writer *writer, qcodec_written *written, qcodec_error **error);
@@ -576,6 +700,11 @@ qcodec_status qcodec_reader_code_sizes(
 qcodec_status qcodec_reader_read_codes(
   const qcodec_reader *reader, size_t tensor, void *scales, size_t scales_size, void *codes, size_t codes_size,
   int32_t threads, qcodec_error **error);
+
+/// Reads a quantized tensor as its stream: exactly qcodec_encoded_size bytes, as qcodec_writer_add_stream takes it. Gives
+/// QCODEC_INVALID_ARGUMENT for a lossless tensor, QCODEC_SHAPE_MISMATCH for another size.
+qcodec_status qcodec_reader_read_stream(
+  const qcodec_reader *reader, size_t tensor, void *stream, size_t stream_size, int32_t threads, qcodec_error **error);
 
 /// A member of the metadata document as JSON text: "metadata", "policy" or one of a program's own; "null" where there is
 /// none. length may be NULL. Gives QCODEC_METADATA_CORRUPT.

@@ -15,9 +15,7 @@ struct ChunkKernels: Sendable {
   /// nearest, and where an element's sign or place decides on its code.
   init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], level: KernelLevel) {
     let scheme = layout.scheme
-    guard level != .scalar, scheme.rounding == .nearest, !(scheme.map == .linearNoZero && scheme.signed) else {
-      return nil
-    }
+    guard level != .scalar, scheme.isServedByKernels else { return nil }
     if let coder {
       let table = coder.table.kernelTable
       guard table.encodes else { return nil }
@@ -142,6 +140,11 @@ struct ChunkKernels: Sendable {
     }
     return layout.scheme.signed ? found & Int32(qcodec_found_nonfinite) : found
   }
+}
+
+extension Scheme {
+  /// Whether kernels may encode: under rounding to nearest, where neither sign nor place of an element decides on its code.
+  package var isServedByKernels: Bool { rounding == .nearest && !(map == .linearNoZero && signed) }
 }
 
 /// Working memory of a call: elements as float32, and quotients or scales.

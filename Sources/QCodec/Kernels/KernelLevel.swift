@@ -55,7 +55,7 @@ public enum KernelLevel: Int32, Sendable, CaseIterable {
 
 extension DType {
   /// What kernels call a quantizable type.
-  var kernelCode: Int32 {
+  package var kernelCode: Int32 {
     switch self {
     case .bf16: Int32(qcodec_dtype_bf16)
     case .f16: Int32(qcodec_dtype_f16)
@@ -67,11 +67,11 @@ extension DType {
 /// A table as kernels want it, made once and shared.
 ///
 /// Safe: written by its initialiser alone, freed with the object.
-@safe final class KernelTable: @unchecked Sendable {
-  let pointer: UnsafePointer<qcodec_table>
+@safe package final class KernelTable: @unchecked Sendable {
+  package let pointer: UnsafePointer<qcodec_table>
   private let memory: UnsafeMutableRawPointer
   /// Whether a kernel encodes with the table; all decode with it.
-  let encodes: Bool
+  package let encodes: Bool
 
   /// The table of entries; without thresholds it is an import, which is decoded only.
   init(entries: [Float], thresholds: [Float], signed: Bool) {

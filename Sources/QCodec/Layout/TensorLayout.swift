@@ -127,7 +127,7 @@ extension TensorLayout {
   var elementSize: Int { dtype.bitWidth / 8 }
 
   /// Where the payload of a code chunk begins in the in-memory stream.
-  func streamOffset(ofChunk index: Int) -> Int {
+  package func streamOffset(ofChunk index: Int) -> Int {
     scaleCount * 4 + (index == 0 ? 0 : index * payloadByteCount(ofChunk: 0))
   }
 

@@ -23,7 +23,7 @@ public struct MapTable: Sendable, Hashable {
   private let namedKernelTable: KernelTable?
 
   /// The table as kernels want it; custom tables make it on each call, for the reason below.
-  var kernelTable: KernelTable {
+  package var kernelTable: KernelTable {
     namedKernelTable
       ?? withCodecEnvironment { KernelTable(entries: entries, thresholds: thresholds, signed: signed) }
   }

@@ -83,6 +83,14 @@ public enum DType: UInt8, Sendable, CaseIterable {
     }
   }
 
+  /// Writes float32 values as elements of a quantizable type, rounded to nearest even; `bytes` has room for them all.
+  package func store(_ values: [Float], into bytes: UnsafeMutableRawBufferPointer) {
+    guard let target = bytes.baseAddress, !values.isEmpty else { return }
+    unsafe values.withUnsafeBufferPointer { values in
+      unsafe ScalarKernels.store(values.baseAddress.unsafelyUnwrapped, count: values.count, dtype: self, into: target)
+    }
+  }
+
   /// The type with a given name, or nil.
   public init?(name: String) {
     guard let type = Self.allCases.first(where: { $0.name == name }) else { return nil }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import io
@@ -218,6 +219,31 @@ class Writer:
                 scales.ctypes.data, scales.nbytes, codes.ctypes.data, codes.nbytes,
             )
 
+    def add_stream(
+        self, name: str, shape: tuple[int, ...], scheme: Scheme, stream: np.ndarray, *, role: str = "other",
+        second: tuple[str, Scheme, np.ndarray, str] | None = None,
+    ) -> None:
+        """Adds a float32 tensor that lies in memory as a stream, as it is: what an optimizer keeps.
+
+        `second`: name, scheme, stream and role of the second moment of a first moment in the update domain, which is added
+        with it.
+        """
+        tensor, alive = describe(name, Memory(1, tuple(shape), 0, 0, None), ROLES.index(role))
+        stream = np.ascontiguousarray(stream).view(np.uint8)
+        other, other_alive, other_stream = None, None, np.empty(0, np.uint8)
+        with contextlib.ExitStack() as stack:
+            handle, other_handle = stack.enter_context(scheme._handle()), None
+            if second is not None:
+                other, other_alive = describe(second[0], Memory(1, tuple(shape), 0, 0, None), ROLES.index(second[3]))
+                other_handle = stack.enter_context(second[1]._handle())
+                other_stream = np.ascontiguousarray(second[2]).view(np.uint8)
+            size = stream.nbytes + other_stream.nbytes
+            self._added += size
+            self._call(
+                size, (alive, other_alive, stream, other_stream), lib.writer_add_stream, self._handle, tensor, handle,
+                stream.ctypes.data, stream.nbytes, other, other_handle, other_stream.ctypes.data, other_stream.nbytes,
+            )
+
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
         """What the user says of the file, text by text, as `qcodec inspect` shows it."""
         for key, value in metadata.items():
@@ -368,6 +394,17 @@ class TensorView:
             codes.ctypes.data, codes.nbytes, self._checkpoint.threads,
         )
         return scales, codes
+
+    def stream(self) -> np.ndarray:
+        """The whole of a quantized tensor as it is stored (uint8): the stream that `add_stream` takes."""
+        sizes = ctypes.c_size_t(), ctypes.c_size_t()
+        lib.reader_code_sizes(self._checkpoint._handle, self._index, *sizes)
+        stream = np.empty(sizes[0].value + sizes[1].value, np.uint8)
+        self._checkpoint._call(
+            stream.nbytes, stream, lib.reader_read_stream, self._checkpoint._handle, self._index, stream.ctypes.data,
+            stream.nbytes, self._checkpoint.threads,
+        )
+        return stream
 
     def table(self) -> np.ndarray:
         """The entries of its quantization map, float32; none for `log` and lossless tensors."""

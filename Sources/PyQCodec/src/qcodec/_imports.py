@@ -33,6 +33,21 @@ class Import:
         writer.add_codes(self.name, self.shape, self.scheme, self.scales, self.codes, role=self.role)
 
 
+@dataclasses.dataclass
+class Coded:
+    """Moments of an optimizer of this package, whose streams are stored as they are: (name, scheme, stream, role), the second
+    moment of a pair in the update domain with its first."""
+
+    shape: tuple[int, ...]
+    first: tuple[str, Scheme, np.ndarray, str]
+    second: tuple[str, Scheme, np.ndarray, str] | None = None
+
+    def add_to(self, writer) -> None:
+        """Adds them to a checkpoint."""
+        name, scheme, stream, role = self.first
+        writer.add_stream(name, self.shape, scheme, stream, role=role, second=self.second)
+
+
 # The maps of the format that other systems use too, bit for bit.
 _NAMED = [
     ("dynamic", 8, True), ("dynamic", 8, False), ("dynamic", 4, True), ("dynamic", 4, False), ("linear-nozero", 4, False),

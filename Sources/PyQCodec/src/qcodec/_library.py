@@ -96,6 +96,49 @@ class VerifyOptions(c.Structure):
     ]
 
 
+class StepOptions(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("rule", c.c_int32),
+        ("is_decoupled", c.c_int32),
+        ("is_amsgrad", c.c_int32),
+        ("is_nesterov", c.c_int32),
+        ("is_maximizing", c.c_int32),
+        ("step", c.c_uint64),
+        ("gradient_factor", c.c_double),
+        ("learning_rate", c.c_double),
+        ("beta1", c.c_double),
+        ("beta2", c.c_double),
+        ("epsilon", c.c_double),
+        ("weight_decay", c.c_double),
+        ("momentum", c.c_double),
+        ("dampening", c.c_double),
+        ("alpha", c.c_double),
+        ("learning_rate_decay", c.c_double),
+        ("trust_coefficient", c.c_double),
+    ]
+
+
+class OptimizerTensor(c.Structure):
+    _fields_ = [
+        ("name", c.c_char_p),
+        ("shape", c.POINTER(c.c_uint64)),
+        ("dims", c.c_size_t),
+        ("parameter_dtype", c.c_int32),
+        ("gradient_dtype", c.c_int32),
+        ("parameters", c.c_void_p),
+        ("gradients", c.c_void_p),
+        ("first_scheme", Handle),
+        ("second_scheme", Handle),
+        ("first", c.c_void_p),
+        ("second", c.c_void_p),
+        ("greatest", c.c_void_p),
+        ("first_size", c.c_size_t),
+        ("second_size", c.c_size_t),
+        ("greatest_size", c.c_size_t),
+    ]
+
+
 _ERROR = c.POINTER(Handle)
 _OUT = c.POINTER(Handle)
 _STRING = c.POINTER(Text)
@@ -116,6 +159,13 @@ _FALLIBLE: dict[str, list[Any]] = {
     "decode_rows": [
         *_SCHEMED, c.c_void_p, c.c_size_t, c.c_uint64, c.c_uint64, c.c_void_p, c.c_size_t, c.c_int32,
     ],
+    "decode_first_moment": [
+        Handle, Handle, _SHAPE, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32,
+    ],
+    "moment_sizes": [c.POINTER(StepOptions), c.POINTER(OptimizerTensor), c.POINTER(c.c_size_t)],
+    "moments_clear": [c.POINTER(StepOptions), c.POINTER(OptimizerTensor)],
+    "optimizer_step": [c.POINTER(StepOptions), c.POINTER(OptimizerTensor), c.c_size_t, c.c_int32],
+    "squared_norm": [c.c_int32, c.c_void_p, c.c_size_t, c.c_int32, c.POINTER(c.c_double)],
     "policy_preset": [c.c_char_p, _OUT],
     "policy_parse": [c.c_char_p, c.c_size_t, _OUT],
     "policy_text": [Handle, _STRING],
@@ -126,6 +176,9 @@ _FALLIBLE: dict[str, list[Any]] = {
     "writer_add": [Handle, c.POINTER(Tensor), c.c_size_t, Handle, c.c_void_p],
     "writer_add_tensor": [Handle, c.POINTER(Tensor), Handle],
     "writer_add_import": [Handle, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t],
+    "writer_add_stream": [
+        Handle, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t,
+    ],
     "writer_commit": [Handle, c.POINTER(Written)],
     "reader_open_fd": [c.c_int32, _OUT],
     "reader_open_function": [ReadFunction, c.c_void_p, c.c_uint64, _OUT],
@@ -135,6 +188,7 @@ _FALLIBLE: dict[str, list[Any]] = {
     "reader_read_rows": [Handle, c.c_size_t, c.c_uint64, c.c_uint64, c.c_void_p, c.c_size_t, c.c_int32],
     "reader_code_sizes": [Handle, c.c_size_t, c.POINTER(c.c_size_t), c.POINTER(c.c_size_t)],
     "reader_read_codes": [Handle, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32],
+    "reader_read_stream": [Handle, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32],
     "reader_member": [Handle, c.c_char_p, _STRING, c.POINTER(c.c_size_t)],
     "reader_summary": [Handle, _STRING],
     "verify": [Handle, c.c_char_p, c.POINTER(VerifyOptions), _STRING],
@@ -158,6 +212,7 @@ _OTHERS: dict[str, tuple[list[Any], Any]] = {
     "cancellation_free": ([Handle], None),
     "scheme_table": ([Handle, c.c_void_p, c.c_size_t], c.c_size_t),
     "scheme_free": ([Handle], None),
+    "step_options_init": ([c.POINTER(StepOptions), c.c_int32], None),
     "policy_free": ([Handle], None),
     "writer_options_init": ([c.POINTER(WriterOptions)], None),
     "writer_abort": ([Handle], None),

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from . import _save
-from ._arrays import NUMPY, TYPES, Memory
-from ._errors import FormatError
-from ._files import Checkpoint, Path, Writer, Written
-from ._imports import (
-    Import, block_size, float8_e4m3_table, holds, named_role, rank1_is_itself, scheme_of, swap_nibbles,
+from .. import _save
+from .._arrays import NUMPY, TYPES, Memory
+from .._errors import FormatError
+from .._files import Checkpoint, Path, Writer, Written
+from .._imports import (
+    Coded, Import, block_size, float8_e4m3_table, holds, named_role, rank1_is_itself, scheme_of, swap_nibbles,
 )
-from ._schemes import Policy, Scheme
-from ._trees import PathKey, Remap, TreeReader, TreeWriter, match, rename_keys
+from .._schemes import Policy, Scheme
+from .._trees import PathKey, Remap, TreeReader, TreeWriter, match, rename_keys
+from ._streams import decoded
 
 __all__ = ["load", "save", "DTYPES", "TORCH"]
 
@@ -155,7 +157,7 @@ class _TorchWriter(TreeWriter):
         super().__init__([TORCH, NUMPY], self._names_by_path.get)
         self._dequantize = dequantize
         self._parameters = _parameter_names(obj, model)
-        self.imports: list[Import] = []
+        self.imports: list[Import | Coded] = []
 
     def finish(self, writer) -> None:
         for found in self.imports:
@@ -178,7 +180,8 @@ class _TorchWriter(TreeWriter):
         if isinstance(value, Mapping):
             if self._dequantize and (plain := _dequantized(value)) is not None:
                 return self.node(plain, path, shown)
-            return self._bitsandbytes(value, path, shown) or self._lpmm(value, path, shown)
+            return (
+                self._coded(value, path, shown) or self._bitsandbytes(value, path, shown) or self._lpmm(value, path, shown))
         return None
 
     def _tensor(self, value: torch.Tensor, path: PathKey, shown: PathKey) -> dict[str, Any]:
@@ -213,6 +216,29 @@ class _TorchWriter(TreeWriter):
         name = self.unused_name(shown)
         self.imports.append(Import(name, shape, scheme, scales, codes, role))
         return name
+
+    def _coded(self, value: Mapping, path: PathKey, shown: PathKey) -> Any:
+        """A parameter's state of qcodec.torch.optim: its streams are tensors of their schemes."""
+        schemes, shape = value.get("schemes"), value.get("shape")
+        if not isinstance(schemes, Mapping) or not isinstance(shape, torch.Size) or not _are_streams(value, schemes):
+            return None
+        found = {}
+        for key, document in schemes.items():
+            scheme = Scheme(**json.loads(document))
+            name = self.unused_name((*shown, key))
+            role = "first_moment" if key == "exp_avg" else "momentum" if scheme.signed else "second_moment"
+            found[key] = (name, scheme, _host(value[key]), role)
+        left = dict(found)
+        for key, moment in found.items():
+            if moment[1].domain == "update":
+                second = next(other for other in left if left[other][1].signed is False)
+                self.imports.append(Coded(tuple(shape), left.pop(key), left.pop(second)))
+        self.imports += [Coded(tuple(shape), moment) for moment in left.values()]
+        items = []
+        for key, child in value.items():
+            node = {"stream": found[key][0]} if key in found else self.node(child, (*path, str(key)), (*shown, str(key)))
+            items.append([key, node])
+        return {"dict": items}
 
     def _bitsandbytes(self, value: Mapping, path: PathKey, shown: PathKey) -> Any:
         """A parameter's state with state1, qmap1, absmax1 (and so on): the three become the parts of one stream."""
@@ -287,6 +313,12 @@ _WRAPPED = "__bnb_optimizer_quant_state__"
 _TORCHAO = ("OptimState8bit", "OptimState4bit", "OptimStateFp8")
 
 
+def _are_streams(value: Mapping, schemes: Mapping) -> bool:
+    return bool(schemes) and all(
+        isinstance(value.get(key), torch.Tensor) and value[key].dtype == torch.uint8 and value[key].dim() == 1
+        for key in schemes)
+
+
 def _host(tensor: torch.Tensor) -> np.ndarray:
     """A tensor as an array in host memory, in C order; bfloat16 widened, for NumPy has none."""
     tensor = tensor.detach().cpu().contiguous()
@@ -344,6 +376,10 @@ def _dequantized(value: Mapping) -> dict | None:
     if isinstance(value.get(_WRAPPED), Mapping):
         rest = {key: child for key, child in value.items() if key != _WRAPPED}
         return rest | (_dequantized(value[_WRAPPED]) or dict(value[_WRAPPED]))
+    schemes = value.get("schemes")
+    if isinstance(schemes, Mapping) and isinstance(value.get("shape"), torch.Size):
+        rest = {key: child for key, child in value.items() if key not in ("schemes", "shape")}
+        return rest | decoded(value, value["shape"]) if _are_streams(value, schemes) else rest
     result: dict[Any, Any] = {}
     left_out: set[str] = set()
     for key, child in value.items():
@@ -444,6 +480,11 @@ class _TorchReader(TreeReader):
             return torch.device(node["torch.device"])
         if "torch.Size" in node:
             return torch.Size(node["torch.Size"])
+        if "stream" in node:
+            view = self._checkpoint[node["stream"]]
+            if self._dequantize:
+                return self._values(node["stream"], node)
+            return torch.from_numpy(view.stream())
         if "torchao" in node:
             return self._torchao(node)
         if "lpmm" in node:

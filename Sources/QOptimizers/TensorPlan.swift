@@ -1,0 +1,107 @@
+import CQCodecKernels
+import QCodec
+
+/// How one tensor takes its step: by a fused kernel, or decoded and encoded chunk by chunk.
+struct TensorPlan: Sendable {
+  let tensor: OptimizerTensor
+  let level: KernelLevel
+  /// nil where kernels do not serve a scheme.
+  private let kernels: KernelPlan?
+  private let general: GeneralPlan
+
+  init(
+    _ tensor: OptimizerTensor, rule: OptimizerRule, stepNumber: UInt64, level: KernelLevel
+  ) throws(QCodecError) {
+    self.tensor = tensor
+    self.level = level
+    kernels = KernelPlan(tensor, level: level)
+    general = GeneralPlan(tensor, stepNumber: stepNumber, level: level)
+  }
+
+  /// Elements that a piece has at most: enough that handing it out costs nothing, few enough that threads end together.
+  private static let pieceElements = 65_536
+
+  /// The pieces of the tensor.
+  func pieces(tensor index: Int) -> [Piece] {
+    guard tensor.layout.elementCount > 0 else { return [] }
+    if general.hasVectors { return [Piece(tensor: index, chunk: 0, elements: 0..<tensor.layout.elementCount)] }
+    return (0..<tensor.chunkCount).flatMap { chunk in
+      let count = tensor.elements(ofChunk: chunk).count
+      // A piece of the general plan is a chunk.
+      let size = kernels.map { _ in Self.pieceElements } ?? count
+      return stride(from: 0, to: count, by: size).map { start in
+        Piece(tensor: index, chunk: chunk, elements: start..<min(count, start + size))
+      }
+    }
+  }
+
+  func run(_ piece: Piece, _ step: qcodec_step) throws(QCodecError) {
+    do throws(QCodecError) {
+      if let kernels {
+        try kernels.run(tensor, chunk: piece.chunk, elements: piece.elements, step)
+      } else if general.hasVectors {
+        try general.runWhole(step)
+      } else {
+        try general.run(chunk: piece.chunk, step)
+      }
+    } catch {
+      throw error.named(tensor.name)
+    }
+  }
+
+  // MARK: Checks
+
+  /// The greatest gradient whose square, and a sum of a thousand such squares, is finite.
+  private static let greatestGradient: Float = 0x1p58
+
+  /// Refuses gradients and moments that a step cannot take.
+  func check(chunk: Int, gradientFactor: Float) throws(QCodecError) {
+    do throws(QCodecError) {
+      let elements = tensor.elements(ofChunk: chunk)
+      var scan = ValueScan()
+      unsafe scan.scan(
+        source: tensor.gradientBytes(elements), dtype: tensor.gradientDType, startingAt: UInt64(elements.lowerBound),
+        kernels: level)
+      if let found = scan.firstNonFinite {
+        throw QCodecError(.nonFiniteValue, "a gradient of \(found.value)", index: found.index)
+      }
+      guard scan.greatestMagnitude * gradientFactor.magnitude <= Self.greatestGradient else {
+        throw QCodecError(.nonFiniteValue, "a gradient of \(scan.greatestMagnitude), whose square no moment holds")
+      }
+      for moment in tensor.layout.storages.indices { try checkMoment(moment, chunk: chunk) }
+    } catch {
+      throw error.named(tensor.name)
+    }
+  }
+
+  private func checkMoment(_ moment: Int, chunk: Int) throws(QCodecError) {
+    guard let layout = tensor.layout.storages[moment].layout else { return }
+    let decoder = try ChunkDecoder(layout: layout, scales: tensor.scaleVector(moment), kernels: level)
+    try unsafe decoder.check(chunk: chunk, payload: UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)))
+    try unsafe decoder.checkBlocks(
+      UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)), elements: tensor.elements(ofChunk: chunk).count)
+  }
+
+  // MARK: Lengths
+
+  func squaredParameters(chunk: Int) -> Double {
+    let bytes = unsafe UnsafeRawBufferPointer(tensor.parameterBytes(tensor.elements(ofChunk: chunk)))
+    return unsafe squares(bytes, tensor.parameterDType)
+  }
+
+  func squaredGradient(chunk: Int) -> Double {
+    unsafe squares(tensor.gradientBytes(tensor.elements(ofChunk: chunk)), tensor.gradientDType)
+  }
+
+  private func squares(_ bytes: UnsafeRawBufferPointer, _ dtype: DType) -> Double {
+    var sums = SquareSums()
+    unsafe sums.add(bytes, dtype, level: level)
+    return sums.total
+  }
+
+  /// Of what a step of LAMB would move parameters by.
+  func squaredDirection(chunk: Int, _ step: qcodec_step) throws(QCodecError) -> Double {
+    if let kernels { return kernels.squaredDirection(tensor, chunk: chunk, step) }
+    return try general.squaredDirection(chunk: chunk, step)
+  }
+}
