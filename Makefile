@@ -248,11 +248,12 @@ fuzz-coverage: deps $(VENV)/.complete
 # The Swift tests under AddressSanitizer and under ThreadSanitizer, each in a build of its own; in both the C kernels under
 # UndefinedBehaviorSanitizer, for Swift traps by itself. Leaks are the fuzz targets' and valgrind's to find: what Swift's
 # enumerations point to, with bits of their own in the pointer, LeakSanitizer takes for lost. Tests/Sanitizers/mutex.c tells
-# ThreadSanitizer of Swift's Mutex; no report is suppressed.
+# ThreadSanitizer of Swift's Mutex; what the .supp files name is in Swift itself.
 SANITIZERS ?= address thread
 sanitize: deps $(VENV)/.complete
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python"
 	export ASAN_OPTIONS="detect_leaks=0:suppressions=$(CURDIR)/Tests/Sanitizers/address.supp"
+	export TSAN_OPTIONS="suppressions=$(CURDIR)/Tests/Sanitizers/thread.supp"
 	mkdir -p $(BUILD)/sanitize-thread
 	clang -std=c11 -Wall -Wextra -Werror -O1 -c Tests/Sanitizers/mutex.c -o $(BUILD)/sanitize-thread/mutex.o
 	for sanitizer in $(SANITIZERS); do

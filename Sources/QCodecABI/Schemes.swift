@@ -105,6 +105,9 @@ private func checked(_ scheme: Scheme) throws(QCodecError) -> SchemeBox {
     var changed = box.scheme
     changed.rounding = try member(rounding, "rounding")
     changed.seed = seed
+    guard changed.rounding == .unknown || changed.customTable?.isImport != true else {
+      throw QCodecError(.unsupportedScheme, "nothing is known of how an import's codes were chosen")
+    }
     box.scheme = try checked(changed).scheme
   }
 }

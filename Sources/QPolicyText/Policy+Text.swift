@@ -1,5 +1,5 @@
-public import QCheckpoint
-public import QCodec
+import QCheckpoint
+import QCodec
 
 extension Policy {
   /// The greatest length of a policy's text, in bytes.

@@ -27,8 +27,8 @@ struct PolicyDocument {
   func located(_ error: QCodecError) -> QCodecError {
     let message = error.message
     var end =
-      message.utf8.index(message.startIndex, offsetBy: Self.maximumPath + 1, limitedBy: message.endIndex)
-      .flatMap { String.Index($0, within: message) } ?? message.endIndex
+      message.index(message.startIndex, offsetBy: Self.maximumPath + 1, limitedBy: message.endIndex)
+      ?? message.endIndex
     while end > message.startIndex {
       let isEnd = end == message.endIndex || " .[:".contains(message[end])
       if isEnd, let line = lines[String(message[..<end])] { return error.on("line \(line)") }

@@ -389,7 +389,12 @@ static void test_custom_schemes(void) {
   void *stream = memory(size);
   for (int32_t rounding = 1; rounding <= 4; rounding++) {
     (void)qcodec_scheme_set_scale_rule(scheme, QCODEC_SCALE_ABSMAX, NULL);
-    (void)qcodec_scheme_set_rounding(scheme, rounding, 0, NULL);
+    // Nothing is known of how its codes were chosen.
+    if (rounding != QCODEC_ROUNDING_UNKNOWN) {
+      EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_scheme_set_rounding, scheme, rounding, 0);
+    } else {
+      OK(qcodec_scheme_set_rounding, scheme, rounding, 0);
+    }
     EXPECT(
       QCODEC_UNSUPPORTED_SCHEME, qcodec_encode, scheme, QCODEC_F32, SHAPE, 2, NULL, second, sizeof second, stream, size,
       1, NULL);

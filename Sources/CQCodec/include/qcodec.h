@@ -235,7 +235,8 @@ qcodec_status qcodec_scheme_create_custom(
 /// QCODEC_INVALID_POLICY.
 qcodec_status qcodec_scheme_parse(const char *json, qcodec_scheme **scheme, qcodec_error **error);
 
-/// Sets how codes are chosen; seed is that of stochastic rounding. Not to be called while another thread uses the scheme.
+/// Sets how codes are chosen; seed is that of stochastic rounding. An import's stays unknown: QCODEC_UNSUPPORTED_SCHEME.
+/// Not to be called while another thread uses the scheme.
 qcodec_status qcodec_scheme_set_rounding(
   qcodec_scheme *scheme, int32_t rounding, uint64_t seed, qcodec_error **error);
 
