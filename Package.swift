@@ -66,14 +66,20 @@ let package = Package(
         "CCampaign", "QCodec", "QCheckpoint", "QVerify",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
-    .testTarget(name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
-      name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"],
+      name: "QCodecTests", dependencies: ["QCodec", "CQCodecKernels", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "QOptimizersTests", dependencies: ["QCodec", "QOptimizers", "CQCodecKernels"], swiftSettings: strict),
-    .testTarget(name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
-    .testTarget(name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
+      name: "QOptimizersTests", dependencies: ["QCodec", "QOptimizers", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict
+    ),
     .testTarget(name: "CLITests", dependencies: ["QCodec", "QCheckpoint", "QVerify"], swiftSettings: strict),
   ]
 )

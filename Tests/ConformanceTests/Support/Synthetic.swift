@@ -1,20 +1,8 @@
 import QCheckpoint
 import QCodec
+import TestSupport
 
-/// splitmix64, so that every random tensor names its seed and repeats.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var x = state
-    x = (x ^ x >> 30) &* 0xBF58_476D_1CE4_E5B9
-    x = (x ^ x >> 27) &* 0x94D0_49BB_1331_11EB
-    return x ^ x >> 31
-  }
-}
+typealias SeededGenerator = TestSupport.SeededGenerator
 
 /// A tensor to be written by the Swift writer and read by the reference reader.
 struct SyntheticTensor {
