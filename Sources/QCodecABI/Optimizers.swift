@@ -91,6 +91,7 @@ extension qcodec_step_options {
   fileprivate var settings: StepSettings {
     var settings = StepSettings(number: step)
     (settings.gradientFactor, settings.isMaximizing) = (gradient_factor, is_maximizing != 0)
+    settings.isChecked = is_checked != 0
     return settings
   }
 }
@@ -171,15 +172,33 @@ private func tensor(
   }
 }
 
+@c @implementation public func qcodec_optimizer_check(
+  _ choice: UnsafePointer<qcodec_step_options>?, _ tensors: UnsafePointer<qcodec_optimizer_tensor>?, _ count: Int,
+  _ threads: Int32, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let options = try unsafe options(choice)
+    let given = try unsafe optimized(options.rule, tensors, count)
+    try options.rule.check(given, options.settings, threads: threadCount(threads))
+  }
+}
+
 private func step(
   _ rule: OptimizerRule, _ settings: StepSettings, _ tensors: UnsafePointer<qcodec_optimizer_tensor>?, _ count: Int,
   _ threads: Int32
 ) throws(QCodecError) {
+  try rule.step(unsafe optimized(rule, tensors, count), settings, threads: threadCount(threads))
+}
+
+/// The tensors of a call.
+private func optimized(
+  _ rule: OptimizerRule, _ tensors: UnsafePointer<qcodec_optimizer_tensor>?, _ count: Int
+) throws(QCodecError) -> [OptimizerTensor] {
   let given = try unsafe elements(tensors, count, "tensors")
   var own: [OptimizerTensor] = []
   own.reserveCapacity(given.count)
   for index in given.indices { own.append(try unsafe given[index].tensor(rule)) }
-  try rule.step(own, settings, threads: threadCount(threads))
+  return own
 }
 
 @c @implementation public func qcodec_adamw_step(

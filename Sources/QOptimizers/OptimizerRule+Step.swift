@@ -20,19 +20,33 @@ extension OptimizerRule {
   ) throws(QCodecError) {
     let step = try factors(settings)
     let threads = threads ?? availableThreads()
-    let plans = try tensors.map { tensor throws(QCodecError) in
-      try TensorPlan(tensor, rule: self, stepNumber: settings.number, level: level)
-    }
+    let plans = tensors.map { TensorPlan($0, stepNumber: settings.number, level: level) }
     let chunks = Piece.chunks(of: tensors)
-    try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
-      let piece = chunks[index]
-      try plans[piece.tensor].check(chunk: piece.chunk, gradientFactor: step.gradient_factor)
-    }
+    if !settings.isChecked { try Self.check(plans, chunks, step, threads: threads) }
     let steps = try needsNorms ? scaledSteps(step, plans, chunks, threads: threads) : plans.map { _ in step }
     let pieces = plans.indices.flatMap { plans[$0].pieces(tensor: $0) }
     try parallelFor(count: pieces.count, threads: threads) { index throws(QCodecError) in
       let piece = pieces[index]
       try plans[piece.tensor].run(piece, steps[piece.tensor])
+    }
+  }
+
+  /// Throws what `step` throws before anything moves; moves nothing.
+  ///
+  /// Who takes a step in several calls checks all of it first, so that it is taken whole or not at all.
+  public func check(
+    _ tensors: [OptimizerTensor], _ settings: StepSettings, threads: Int? = nil, kernels level: KernelLevel = .selected
+  ) throws(QCodecError) {
+    let plans = tensors.map { TensorPlan($0, stepNumber: settings.number, level: level) }
+    try Self.check(plans, Piece.chunks(of: tensors), factors(settings), threads: threads ?? availableThreads())
+  }
+
+  private static func check(
+    _ plans: [TensorPlan], _ chunks: [Piece], _ step: qcodec_step, threads: Int
+  ) throws(QCodecError) {
+    try parallelFor(count: chunks.count, threads: threads) { index throws(QCodecError) in
+      let piece = chunks[index]
+      try plans[piece.tensor].check(chunk: piece.chunk, gradientFactor: step.gradient_factor)
     }
   }
 

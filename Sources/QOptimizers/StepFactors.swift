@@ -9,6 +9,8 @@ public struct StepSettings: Sendable, Hashable {
   public var gradientFactor = 1.0
   /// Whether the objective is to be maximized.
   public var isMaximizing = false
+  /// Whether `OptimizerRule.check` has looked over these tensors as they are, with a factor no smaller.
+  public var isChecked = false
 
   /// The settings of a step with gradients as they are.
   public init(number: UInt64) { self.number = number }
@@ -40,9 +42,11 @@ extension OptimizerRule {
 
 /// Throws `invalidArgument` for a setting outside its range.
 private func require(
-  _ name: String, _ value: Double, in range: ClosedRange<Double> = 0...Double.greatestFiniteMagnitude
+  _ settings: (name: String, value: Double)..., in range: ClosedRange<Double> = 0...Double.greatestFiniteMagnitude
 ) throws(QCodecError) {
-  guard range.contains(value) else { throw QCodecError(.invalidArgument, "a \(name) of \(value)") }
+  if let wrong = settings.first(where: { !range.contains($0.value) }) {
+    throw QCodecError(.invalidArgument, "a \(wrong.name) of \(wrong.value)")
+  }
 }
 
 /// β below 1: at 1 nothing would ever enter.
@@ -50,8 +54,7 @@ private let shares: ClosedRange<Double> = 0...1.0.nextDown
 
 extension qcodec_step {
   fileprivate mutating func average(_ beta1: Double, _ beta2: Double) throws(QCodecError) {
-    try require("β1", beta1, in: shares)
-    try require("β2", beta2, in: shares)
+    try require(("β1", beta1), ("β2", beta2), in: shares)
     (self.beta1, rest1) = (Float(beta1), Float(1 - beta1))
     (self.beta2, rest2) = (Float(beta2), Float(1 - beta2))
   }
@@ -59,9 +62,7 @@ extension qcodec_step {
 
 extension OptimizerRule.Adam {
   fileprivate func fill(_ step: inout qcodec_step, _ number: UInt64) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("ε", epsilon)
-    try require("weight decay", weightDecay)
+    try require(("learning rate", learningRate), ("ε", epsilon), ("weight decay", weightDecay))
     try step.average(beta1, beta2)
     step.rule = Int32(qcodec_optimizer_adam)
     if isDecoupled {
@@ -89,10 +90,8 @@ private func correction(_ beta: Double, _ number: UInt64) -> Double {
 
 extension OptimizerRule.SGD {
   fileprivate func fill(_ step: inout qcodec_step, _ number: UInt64) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("momentum", momentum)
-    try require("weight decay", weightDecay)
-    try require("dampening", dampening, in: 0...1)
+    try require(("learning rate", learningRate), ("momentum", momentum), ("weight decay", weightDecay))
+    try require(("dampening", dampening), in: 0...1)
     guard !isNesterov || (momentum > 0 && dampening == 0) else {
       throw QCodecError(.invalidArgument, "Nesterov's momentum needs a momentum and no dampening")
     }
@@ -107,8 +106,7 @@ extension OptimizerRule.SGD {
 
 extension OptimizerRule.Lion {
   fileprivate func fill(_ step: inout qcodec_step) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("weight decay", weightDecay)
+    try require(("learning rate", learningRate), ("weight decay", weightDecay))
     try step.average(beta1, beta2)
     step.rule = Int32(qcodec_optimizer_lion)
     step.kept = Float(1 - learningRate * weightDecay)
@@ -118,10 +116,9 @@ extension OptimizerRule.Lion {
 
 extension OptimizerRule.Adagrad {
   fileprivate func fill(_ step: inout qcodec_step, _ number: UInt64) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("learning rate decay", learningRateDecay)
-    try require("weight decay", weightDecay)
-    try require("ε", epsilon)
+    try require(
+      ("learning rate", learningRate), ("learning rate decay", learningRateDecay), ("weight decay", weightDecay),
+      ("ε", epsilon))
     step.rule = Int32(qcodec_optimizer_adagrad)
     step.coupled_decay = Float(weightDecay)
     step.rate = Float(learningRate / (1 + Double(number - 1) * learningRateDecay))
@@ -131,10 +128,7 @@ extension OptimizerRule.Adagrad {
 
 extension OptimizerRule.RMSprop {
   fileprivate func fill(_ step: inout qcodec_step) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("momentum", momentum)
-    try require("weight decay", weightDecay)
-    try require("ε", epsilon)
+    try require(("learning rate", learningRate), ("momentum", momentum), ("weight decay", weightDecay), ("ε", epsilon))
     try step.average(0, alpha)
     step.rule = Int32(qcodec_optimizer_rmsprop)
     step.beta1 = Float(momentum)
@@ -146,9 +140,7 @@ extension OptimizerRule.RMSprop {
 
 extension OptimizerRule.LAMB {
   fileprivate func fill(_ step: inout qcodec_step, _ number: UInt64) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("weight decay", weightDecay)
-    try require("ε", epsilon)
+    try require(("learning rate", learningRate), ("weight decay", weightDecay), ("ε", epsilon))
     try step.average(beta1, beta2)
     step.rule = Int32(qcodec_optimizer_lamb)
     step.decay = Float(weightDecay)
@@ -161,11 +153,9 @@ extension OptimizerRule.LAMB {
 
 extension OptimizerRule.LARS {
   fileprivate func fill(_ step: inout qcodec_step, _ number: UInt64) throws(QCodecError) {
-    try require("learning rate", learningRate)
-    try require("momentum", momentum)
-    try require("weight decay", weightDecay)
-    try require("trust coefficient", trustCoefficient)
-    try require("ε", epsilon)
+    try require(
+      ("learning rate", learningRate), ("momentum", momentum), ("weight decay", weightDecay),
+      ("trust coefficient", trustCoefficient), ("ε", epsilon))
     step.rule = Int32(qcodec_optimizer_sgd)
     step.coupled_decay = Float(weightDecay)
     (step.beta1, step.rest1) = (number == 1 ? 0 : Float(momentum), 1)

@@ -9,9 +9,7 @@ struct TensorPlan: Sendable {
   private let kernels: KernelPlan?
   private let general: GeneralPlan
 
-  init(
-    _ tensor: OptimizerTensor, rule: OptimizerRule, stepNumber: UInt64, level: KernelLevel
-  ) throws(QCodecError) {
+  init(_ tensor: OptimizerTensor, stepNumber: UInt64, level: KernelLevel) {
     self.tensor = tensor
     self.level = level
     kernels = KernelPlan(tensor, level: level)
@@ -78,8 +76,6 @@ struct TensorPlan: Sendable {
     guard let layout = tensor.layout.storages[moment].layout else { return }
     let decoder = try ChunkDecoder(layout: layout, scales: tensor.scaleVector(moment), kernels: level)
     try unsafe decoder.check(chunk: chunk, payload: UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)))
-    try unsafe decoder.checkBlocks(
-      UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)), elements: tensor.elements(ofChunk: chunk).count)
   }
 
   // MARK: Lengths

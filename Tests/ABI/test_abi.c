@@ -1881,7 +1881,11 @@ static void test_refused_steps(const qcodec_scheme *first, const qcodec_scheme *
 
   float *before = memory(4 * TRAINED);
   memcpy(before, t.parameters, 4 * TRAINED);
+  OK(qcodec_optimizer_check, &options, &t.tensor, 1, 0);
+  REFUSED(qcodec_optimizer_check, NULL, &t.tensor, 1, 0);
+  REFUSED(qcodec_optimizer_check, &options, NULL, 1, 0);
   t.gradients[4321] = INFINITY;
+  EXPECT(QCODEC_NON_FINITE_VALUE, qcodec_optimizer_check, &options, &t.tensor, 1, 0);
   EXPECT(QCODEC_NON_FINITE_VALUE, qcodec_optimizer_step, &options, &t.tensor, 1, 0);
   uint64_t element = 0;
   CHECK(qcodec_error_element(last, &element) == 1 && element == 4321);

@@ -59,7 +59,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--prefix", type=pathlib.Path, required=True, help="where make install put the library")
     parser.add_argument("--scale", type=float, default=1, help="of the sizes; 1 unless told")
-    parser.add_argument("--only", nargs="+", choices=[kind for kind, *_ in KINDS], default=[], help="of pair, momentum, many, names")
+    kinds = [kind for kind, *_ in KINDS]
+    parser.add_argument("--only", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=f"of {', '.join(kinds)}")
     parser.add_argument("--folder", type=pathlib.Path, help="where files are written; a temporary one unless told")
     parser.add_argument("--json", type=pathlib.Path, help="writes what was measured there")
     options = parser.parse_args()
@@ -68,7 +69,7 @@ def main() -> None:
         folder = pathlib.Path(name)
         program = build(options.prefix.resolve(), folder)
         for kind, title, full, actions, limit in KINDS:
-            if options.only and kind not in options.only:
+            if kind not in options.only:
                 continue
             count = max(1, int(full * options.scale))
             path = folder / f"{kind}.qckpt"

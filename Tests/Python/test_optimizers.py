@@ -351,6 +351,21 @@ class TestRefusals:
         assert caught.value.element == 3 * 128 + 3
         assert torch.equal(parameters(net), before) and str(optimizer.state_dict()) == str(state)
 
+    def test_another_group_s_gradient_moves_nothing_either(self):
+        net = network()
+        optimizer = optim.AdamW8bit(
+            [{"params": net[0].parameters()}, {"params": net[2].parameters(), "lr": 1e-2}], percentile_clipping=50,
+            max_grad_norm=1.0)
+        train(net, optimizer, 2)
+        before, state = parameters(net), copy.deepcopy(optimizer.state_dict())
+        net[2].weight.grad[3, 3] = np.nan
+        with pytest.raises(qcodec.EncodeError):
+            optimizer.step()
+        assert torch.equal(parameters(net), before) and str(optimizer.state_dict()) == str(state)
+        net[2].weight.grad[3, 3] = 0
+        optimizer.step()
+        assert not torch.equal(parameters(net), before)
+
     @pytest.mark.parametrize(
         "options", [{"bits": 5}, {"percentile_clipping": 0}, {"max_grad_norm": 0}, {"betas": (0.9, 1.0)}, {"lr": -1.0}])
     def test_bad_options(self, options):

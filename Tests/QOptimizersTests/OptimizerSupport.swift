@@ -1,20 +1,8 @@
 import QCodec
 import QOptimizers
+import TestSupport
 
-/// A generator that gives the same numbers everywhere (splitmix64).
-struct Numbers {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var x = state
-    x = (x ^ x >> 30) &* 0xBF58_476D_1CE4_E5B9
-    x = (x ^ x >> 27) &* 0x94D0_49BB_1331_11EB
-    return x ^ x >> 31
-  }
-
+extension SeededGenerator {
   /// Magnitudes of four decades, either sign, some zeros: gradients are like that.
   mutating func gradient() -> Float {
     let word = next()
@@ -42,7 +30,7 @@ struct Trained {
     self.name = name
     parameterDType = parameters
     gradientDType = gradients
-    var numbers = Numbers(seed: seed)
+    var numbers = SeededGenerator(seed: seed)
     self.parameters = parameters.bytes((0..<layout.elementCount).map { _ in numbers.gradient() * 20 })
     moments = try layout.zeros()
   }
@@ -52,6 +40,16 @@ struct Trained {
     _ rule: OptimizerRule, _ settings: StepSettings, _ gradients: [Float], threads: Int = 1,
     kernels: KernelLevel = .selected
   ) throws {
+    try with(gradients) { try rule.step([$0], settings, threads: threads, kernels: kernels) }
+  }
+
+  /// The check of a step.
+  mutating func check(_ rule: OptimizerRule, _ settings: StepSettings, _ gradients: [Float]) throws {
+    try with(gradients) { try rule.check([$0], settings, threads: 1) }
+  }
+
+  /// Calls `body` with the tensor over this one's memory.
+  private mutating func with(_ gradients: [Float], _ body: (OptimizerTensor) throws -> Void) throws {
     let bytes = gradientDType.bytes(gradients)
     var (own, first, second, greatest) = (parameters, moments[0], moments[1], moments[2])
     defer { (parameters, moments) = (own, [first, second, greatest]) }
@@ -60,10 +58,10 @@ struct Trained {
         try unsafe first.withUnsafeMutableBytes { first in
           try unsafe second.withUnsafeMutableBytes { second in
             try unsafe greatest.withUnsafeMutableBytes { greatest in
-              let tensor = try unsafe OptimizerTensor(
-                name: name, layout: layout, parameters: parameters, parameterDType, gradients: gradients,
-                gradientDType, moments: [first, second, greatest])
-              try rule.step([tensor], settings, threads: threads, kernels: kernels)
+              try body(
+                unsafe OptimizerTensor(
+                  name: name, layout: layout, parameters: parameters, parameterDType, gradients: gradients,
+                  gradientDType, moments: [first, second, greatest]))
             }
           }
         }
@@ -87,7 +85,7 @@ struct Trained {
 
 /// The gradients of a step.
 func gradients(_ count: Int, step: UInt64) -> [Float] {
-  var numbers = Numbers(seed: 1000 + step)
+  var numbers = SeededGenerator(seed: 1000 + step)
   return (0..<count).map { _ in numbers.gradient() }
 }
 

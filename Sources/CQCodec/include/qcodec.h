@@ -344,6 +344,9 @@ typedef struct {
   int32_t is_nesterov;
   /// Whether the objective is to be maximized.
   int32_t is_maximizing;
+  /// Whether qcodec_optimizer_check has looked over these tensors as they are, with a factor no smaller: then the step does
+  /// not look again.
+  int32_t is_checked;
   /// The step's number, from 1 on.
   uint64_t step;
   /// What gradients are multiplied by: the inverse of a loss scale, the factor of clipping.
@@ -406,6 +409,12 @@ qcodec_status qcodec_moments_clear(
 /// another size, QCODEC_INVALID_ARGUMENT. QCODEC_UPDATE_NOT_FINITE names a tensor a moment of which overflowed: it and others
 /// have moved in part.
 qcodec_status qcodec_optimizer_step(
+  const qcodec_step_options *options, const qcodec_optimizer_tensor *tensors, size_t count, int32_t threads,
+  qcodec_error **error);
+
+/// Gives what qcodec_optimizer_step gives before anything moves; moves nothing. Who takes a step in several calls checks all of
+/// it first, so that it is taken whole or not at all.
+qcodec_status qcodec_optimizer_check(
   const qcodec_step_options *options, const qcodec_optimizer_tensor *tensors, size_t count, int32_t threads,
   qcodec_error **error);
 

@@ -58,7 +58,7 @@ extension Compression {
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
       guard written > 0 else { throw QCodecError(.io, "cannot compress a chunk: LZ4 failed") }
     } else {
-      written = unsafe Self.frame(source, level: level, into: target)
+      written = try unsafe Self.frame(source, level: level, into: target)
       guard ZSTD_isError(written) == 0 else {
         throw QCodecError(.io, "cannot compress a chunk: \(unsafe String(cString: ZSTD_getErrorName(written)))")
       }
@@ -69,8 +69,9 @@ extension Compression {
   /// Writes one zstd frame that ends with the checksum of its content; the bytes written, or an error of libzstd's.
   private static func frame(
     _ source: UnsafeRawBufferPointer, level: Int32, into target: UnsafeMutableRawBufferPointer
-  ) -> Int {
-    let context = unsafe ZSTD_createCCtx()
+  ) throws(QCodecError) -> Int {
+    // Without memory for a context libzstd would go on with none.
+    guard let context = unsafe ZSTD_createCCtx() else { throw QCodecError(.io, "cannot compress a chunk: no memory") }
     defer { unsafe ZSTD_freeCCtx(context) }
     for (parameter, value) in [(ZSTD_c_compressionLevel, level), (ZSTD_c_checksumFlag, 1)] {
       let status = unsafe ZSTD_CCtx_setParameter(context, parameter, value)

@@ -32,9 +32,7 @@ extension CheckpointReader {
         let place = places.data(chunk)
         try unsafe self.readPayload(ofChunk: place, into: payload)
         do throws(QCodecError) {
-          let bytes = UnsafeRawBufferPointer(payload)
-          try unsafe decoder.check(chunk: chunk, payload: bytes)
-          try unsafe decoder.checkBlocks(bytes, elements: layout.elements(ofChunk: chunk).count)
+          try unsafe decoder.check(chunk: chunk, payload: UnsafeRawBufferPointer(payload))
         } catch {
           var located = error
           located.offset = self.chunk(place).offset

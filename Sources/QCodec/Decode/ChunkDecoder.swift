@@ -138,11 +138,6 @@ public struct ChunkDecoder: Sendable {
     return (range.lowerBound, total)
   }
 
-  /// Throws what `decode` throws for the blocks of a payload, without decoding.
-  package func checkBlocks(_ payload: UnsafeRawBufferPointer, elements: Int) throws(QCodecError) {
-    _ = try unsafe checkedBlocks(payload, elements: elements)
-  }
-
   /// Refuses scales that no rule makes; the offset of the error is that within the scales.
   package func checkScales(_ scales: [Float]) throws(QCodecError) {
     let magnitudes = layout.scheme.scaleRule == .absmax || layout.scheme.scaling == .rank1

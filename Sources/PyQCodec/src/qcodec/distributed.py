@@ -57,7 +57,9 @@ from ._remote import is_url
 from ._replacing import SUFFIX, flush_folder, remove_if_left, replacing
 from ._schemes import Policy
 from ._trees import MEMBER, VERSION as TREE_VERSION, PathKey
-from .torch import DTYPES, TORCH, _is_stateful, _TorchReader, _TorchWriter
+from .torch._reader import TorchReader
+from .torch._tensors import DTYPES, TORCH
+from .torch._writer import TorchWriter, is_stateful
 
 __all__ = ["INDEX", "QCodecStorageReader", "QCodecStorageWriter"]
 
@@ -309,7 +311,7 @@ _Shard = tuple[str, int]
 # Writing a shard
 
 
-class _ShardWriter(_TorchWriter):
+class _ShardWriter(TorchWriter):
     """The tree of a shard: {"tensors": {name: tensor}, "values": {fqn: value}}."""
 
     def __init__(self) -> None:
@@ -317,7 +319,7 @@ class _ShardWriter(_TorchWriter):
 
     def special(self, value: Any, path: PathKey, shown: PathKey) -> Any:
         # DCP has called state_dict where it does: what is left would come back as a dictionary.
-        return None if _is_stateful(value) else super().special(value, path, shown)
+        return None if is_stateful(value) else super().special(value, path, shown)
 
     def tensor(self, item: WriteItem, value: Any) -> dict[str, Any]:
         """The node of one item's tensor."""
@@ -409,7 +411,7 @@ def _bytes(item: WriteItem) -> int:
 # Reading a shard
 
 
-class _ShardReader(_TorchReader):
+class _ShardReader(TorchReader):
     def values(self, fqns: list[str]) -> dict[str, Any]:
         """Values that are no tensors, by name."""
         try:

@@ -26,6 +26,7 @@ from . import torch as _torch
 from ._errors import FormatError
 from ._schemes import Policy
 from ._trees import PathKey, path_text
+from .torch._writer import TorchWriter, is_stateful
 
 __all__ = ["QCodecCheckpointIO", "load_from_checkpoint"]
 
@@ -117,11 +118,11 @@ class QCodecCheckpointIO(*_BASES):
             filesystem.rm(inner, recursive=True)
 
 
-class _Writer(_torch._TorchWriter):
+class _Writer(TorchWriter):
     """Checkpoints of Lightning, in which every object has been asked for its state already."""
 
     def special(self, value: Any, path: PathKey, shown: PathKey) -> Any:
-        if _torch._is_stateful(value):
+        if is_stateful(value):
             raise TypeError(
                 f"{path_text(path)}: {type(value).__module__}.{type(value).__qualname__} cannot be stored, only its state;"
                 " leave it out by save_hyperparameters(ignore=[…])"

@@ -40,3 +40,10 @@ def decoded(state: Mapping[str, Any], shape: torch.Size, threads: int = 0) -> di
             lib.decode(handle(document), 1, lengths, len(shape), *stream, *target, threads)
         result[key] = values
     return result
+
+
+def are_streams(value: Mapping, schemes: Mapping) -> bool:
+    """Whether a state has the streams that its schemes tell of."""
+    return bool(schemes) and all(
+        isinstance(value.get(key), torch.Tensor) and value[key].dtype == torch.uint8 and value[key].dim() == 1
+        for key in schemes)
