@@ -166,3 +166,10 @@ void qcodec_lamb_squares(
 ) {
   kernels(level)->lamb_squares(step, tensor, start, count, scratch, sums);
 }
+
+void qcodec_factor_squares(
+  int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t rows, size_t columns,
+  double *row_sums, double *column_sums
+) {
+  kernels(level)->factor_squares(step, tensor, start, rows, columns, row_sums, column_sums);
+}

@@ -39,6 +39,7 @@ typedef struct {
   int (*optimizer_step)(const qcodec_step *, const qcodec_tensor_step *, size_t, size_t, float *);
   void (*squares)(const void *, int, size_t, double *);
   void (*lamb_squares)(const qcodec_step *, const qcodec_tensor_step *, size_t, size_t, float *, double *);
+  void (*factor_squares)(const qcodec_step *, const qcodec_tensor_step *, size_t, size_t, size_t, double *, double *);
 } qcodec_kernels;
 
 // As in CQCodecKernels.h: they share a prefix with what libcqcodec shows.

@@ -26,6 +26,10 @@
 
 #include "update.h"
 
+#include "step.h"
+
+#include "coded.h"
+
 #include "optimizer.h"
 
 const qcodec_kernels KERNEL(qcodec_kernels) = {
@@ -33,4 +37,5 @@ const qcodec_kernels KERNEL(qcodec_kernels) = {
   KERNEL(decode_scaled), KERNEL(encode_log), KERNEL(decode_log), KERNEL(encode_pair), KERNEL(decode_pair),
   KERNEL(update_error), KERNEL(extremes), KERNEL(scan), KERNEL(divisors), KERNEL(multiply), KERNEL(widen),
   KERNEL(narrow), KERNEL(split_planes), KERNEL(join_planes), KERNEL(optimizer_step), KERNEL(squares), KERNEL(lamb_squares),
+  KERNEL(factor_squares),
 };

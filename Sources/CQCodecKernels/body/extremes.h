@@ -19,17 +19,6 @@ INLINE f32x16 load_some_as(const uint8_t *x, size_t i, size_t count, int dtype) 
   return load_as(bytes, 0, dtype);
 }
 
-/// What tells sorts of values apart: the greatest patterns as signed and as unsigned integers.
-typedef struct {
-  i32x16 above;
-  u32x16 below;
-} KERNEL(sorts);
-
-INLINE void take_sorts(KERNEL(sorts) *sorts, f32x16 x) {
-  sorts->above = __builtin_elementwise_max(sorts->above, (i32x16)x);
-  sorts->below = max16(sorts->below, bits16(x));
-}
-
 INLINE int found_sorts(const KERNEL(sorts) *sorts) {
   int32_t above = __builtin_reduce_max(sorts->above);
   uint32_t below = greatest16(sorts->below);
@@ -76,7 +65,7 @@ INLINE void take_rows(
 
 /// One row without columns: the element of largest magnitude with its sign, the first among equals.
 INLINE void take_row(const uint8_t *x, int dtype, size_t count, f32u *row) {
-  KERNEL(sorts) sorts = {(i32x16)INT32_MIN, (u32x16)0u};
+  KERNEL(sorts) sorts = no_sorts();
   size_t i = 0;
   for (; i + 16 <= count; i += 16) take_sorts(&sorts, load_as(x, i, dtype));
   if (i < count) take_sorts(&sorts, load_some_as(x, i, count - i, dtype));
@@ -140,7 +129,7 @@ static void KERNEL(extremes)(
 
 /// float32 patterns. A zero's magnitude, less one, is the greatest there is, and so never the least.
 INLINE int scan_wide(const uint8_t *x, size_t count, qcodec_range *range) {
-  KERNEL(sorts) sorts = {(i32x16)INT32_MIN, (u32x16)0u};
+  KERNEL(sorts) sorts = no_sorts();
   u32x16 least = (u32x16)UINT32_MAX;
   for (size_t i = 0; i < count; i += 16) {
     size_t rest = count - i;

@@ -66,19 +66,28 @@ INLINE f32x16 log_places(const log_block_t *b, int zeros, f32x16 x) {
   return nearest;
 }
 
-/// The ends of a block: its least non-zero value, the sign telling of zeros, and its greatest. Returns what was found.
-INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
-  // Zero, less one, wraps round and is never the least.
-  u32x16 least = (u32x16)0xFFFFFFFFu, lowest = (u32x16)0xFFFFFFFFu, greatest = (u32x16)0u;
-  size_t i = 0;
-  for (; i + 16 <= size; i += 16) {
-    u32x16 pattern = bits16(load16(x + i));
-    greatest = max16(greatest, pattern);
-    lowest = min16(lowest, pattern);
-    least = min16(least, pattern - 1);
-  }
-  uint32_t top = greatest16(greatest), floor = least16(lowest), bottom = least16(least);
-  for (; i < size; i++) {
+/// The ends of patterns. Zero, less one, wraps round and is never the least.
+typedef struct {
+  u32x16 least, lowest, greatest;
+} KERNEL(log_range);
+
+INLINE KERNEL(log_range) no_range(void) {
+  return (KERNEL(log_range)){(u32x16)0xFFFFFFFFu, (u32x16)0xFFFFFFFFu, (u32x16)0u};
+}
+
+INLINE void take_range(KERNEL(log_range) *range, f32x16 x) {
+  u32x16 pattern = bits16(x);
+  range->greatest = max16(range->greatest, pattern);
+  range->lowest = min16(range->lowest, pattern);
+  range->least = min16(range->least, pattern - 1);
+}
+
+/// The ends of a block of which a range has been taken, and the elements from `rest` on have not. Returns what was found.
+INLINE int log_ends_of(
+  const KERNEL(log_range) *range, const f32u *x, size_t rest, size_t size, uint32_t *low, uint32_t *high
+) {
+  uint32_t top = greatest16(range->greatest), floor = least16(range->lowest), bottom = least16(range->least);
+  for (size_t i = rest; i < size; i++) {
     uint32_t pattern;
     memcpy(&pattern, x + i, 4);
     top = pattern > top ? pattern : top, floor = pattern < floor ? pattern : floor;
@@ -89,7 +98,7 @@ INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
     // Rare: negative zeros, which count as zeros, or what is to be refused.
     int negative = top > 0x80000000u, nonfinite = 0;
     top = 0, bottom = 0xFFFFFFFFu;
-    for (i = 0; i < size; i++) {
+    for (size_t i = 0; i < size; i++) {
       uint32_t pattern;
       memcpy(&pattern, x + i, 4);
       uint32_t magnitude = pattern & 0x7FFFFFFFu;
@@ -100,6 +109,14 @@ INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
   }
   *low = (bottom + 1) | (uint32_t)zeros << 31, *high = top;
   return top >= 0x7F800000u ? qcodec_found_nonfinite : 0;
+}
+
+/// The ends of a block: its least non-zero value, the sign telling of zeros, and its greatest. Returns what was found.
+INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
+  KERNEL(log_range) range = no_range();
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) take_range(&range, load16(x + i));
+  return log_ends_of(&range, x, i, size, low, high);
 }
 
 /// Elements of a block that are encoded before they are measured.
@@ -195,13 +212,11 @@ static void KERNEL(measure_log)(
   if (exact) raise_to(&s->max_abs_error, (double)((f32x16)(u32x16)greatest16(farthest))[0]);
 }
 
-/// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
-INLINE int log_encode_block(
-  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s
+/// Encodes a block between its ends: these and its codes, and the rest as log_tiles.
+INLINE void log_encode_between(
+  uint32_t low, uint32_t high, const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes,
+  f32u *divisors, qcodec_statistics *s
 ) {
-  uint32_t low, high;
-  int found = log_ends(x, size, &low, &high);
-  if (__builtin_expect(found, 0)) return found;
   memcpy(ends, &low, 4), memcpy(ends + 1, &high, 4);
   log_block_t b = log_block(low, high, bits);
   // Patterns that differ by at most 2^23 differ by an exact float32: one is at most twice the other, or both are below
@@ -218,6 +233,16 @@ INLINE int log_encode_block(
     else log_tiles(&b, 0, x + i, piece, bits, target, roots, room, exact);
     if (s) KERNEL(measure_log)(x + i, measured, piece, dtype, exact, s);
   }
+}
+
+/// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
+INLINE int log_encode_block(
+  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s
+) {
+  uint32_t low, high;
+  int found = log_ends(x, size, &low, &high);
+  if (__builtin_expect(found, 0)) return found;
+  log_encode_between(low, high, x, size, bits, dtype, ends, codes, divisors, s);
   return 0;
 }
 

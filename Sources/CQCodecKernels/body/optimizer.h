@@ -1,81 +1,10 @@
 // Steps of optimizers whose moments are coded: each tile of moments is decoded, moved on and encoded while it lies in the
-// nearest cache.
-
-/// Sixteen elements: a parameter, its gradient and its moments.
-typedef struct {
-  f32x16 parameter, gradient, first, second, greatest;
-} KERNEL(lanes);
-
-/// m = β · m + (1 − β) · g.
-INLINE f32x16 average16(f32x16 average, float beta, float rest, f32x16 value) {
-  return average * beta + value * rest;
-}
-
-/// √v · factor + ε.
-INLINE f32x16 denominator16(f32x16 second, const qcodec_step *s) {
-  return __builtin_elementwise_sqrt(second) * s->root_factor + s->epsilon;
-}
-
-/// The gradient as the rule sees it: scaled, and with the weight decay that is coupled.
-INLINE f32x16 decayed16(const qcodec_step *s, f32x16 gradient, f32x16 parameter) {
-  return gradient * s->gradient_factor + parameter * s->coupled_decay;
-}
-
-/// The direction of LAMB, before its length is set.
-INLINE f32x16 lamb_direction16(const qcodec_step *s, const KERNEL(lanes) *e) {
-  return e->first * s->first_factor / denominator16(e->second, s) + e->parameter * s->decay;
-}
-
-/// Moves moments on; those that a rule does not have are as they were.
-INLINE void move_moments16(int rule, int keeps_greatest, const qcodec_step *s, KERNEL(lanes) *e) {
-  e->gradient = decayed16(s, e->gradient, e->parameter);
-  if (rule == qcodec_optimizer_adam || rule == qcodec_optimizer_lamb) {
-    e->first = average16(e->first, s->beta1, s->rest1, e->gradient);
-    if (!s->second_is_given) e->second = e->second * s->beta2 + e->gradient * e->gradient * s->rest2;
-    if (keeps_greatest) e->greatest = greater16(e->greatest, e->second);
-  } else if (rule == qcodec_optimizer_rmsprop) {
-    e->second = e->second * s->beta2 + e->gradient * e->gradient * s->rest2;
-    e->gradient = e->gradient / denominator16(e->second, s);
-    e->first = e->first * s->beta1 + e->gradient;
-  } else if (rule == qcodec_optimizer_adagrad) {
-    e->second = e->second + e->gradient * e->gradient;
-  } else if (rule == qcodec_optimizer_sgd) {
-    e->gradient = e->gradient * s->trust;
-    e->first = average16(e->first, s->beta1, s->rest1, e->gradient);
-  }
-}
-
-/// Moves parameters on, and the moment of Lion, whose parameters go by the one before.
-INLINE void move_parameters16(int rule, int keeps_greatest, const qcodec_step *s, KERNEL(lanes) *e) {
-  f32x16 p = e->parameter * s->kept;
-  if (rule == qcodec_optimizer_adam) {
-    f32x16 denominator = denominator16(keeps_greatest ? e->greatest : e->second, s);
-    e->parameter = p - e->first * s->rate / denominator;
-  } else if (rule == qcodec_optimizer_lamb) {
-    e->parameter = p - lamb_direction16(s, e) * s->rate;
-  } else if (rule == qcodec_optimizer_rmsprop) {
-    e->parameter = p - e->first * s->rate;
-  } else if (rule == qcodec_optimizer_adagrad) {
-    e->parameter = p - e->gradient * s->rate / denominator16(e->second, s);
-  } else if (rule == qcodec_optimizer_sgd) {
-    e->parameter = p - (e->first * s->first_factor + e->gradient * s->gradient_share) * s->rate;
-  } else if (rule == qcodec_optimizer_lion) {
-    f32x16 direction = average16(e->first, s->beta1, s->rest1, e->gradient);
-    // The sign of a direction, of zero none.
-    u32x16 sign = bits16(direction) & 0x80000000u;
-    f32x16 unit = (f32x16)(sign | bits16((f32x16)1.0f));
-    e->parameter = p - selectf16(direction == 0, (f32x16)0.0f, unit) * s->rate;
-    e->first = average16(e->first, s->beta2, s->rest2, e->gradient);
-  }
-}
+// nearest cache. step.h has the rules, coded.h the usual schemes in fewer passes.
 
 /// Elements of a tile, tile by tile in scratch.
 typedef struct {
   f32u *first, *second, *greatest;
 } KERNEL(moments);
-
-/// Elements by which memory is asked for ahead.
-#define AHEAD 1024
 
 /// Moves `count` elements of a tile on.
 INLINE void move_tile(
@@ -164,12 +93,25 @@ INLINE KERNEL(tile_mover) mover_of(int rule, int keeps_greatest) {
 
 // MARK: Coded moments
 
+/// A second moment from its factors.
+INLINE void multiply_factors(const qcodec_moment *m, size_t at, size_t count, f32u *values) {
+  size_t row = (m->place + at) / m->column_count, column = (m->place + at) % m->column_count;
+  for (size_t done = 0, run; done < count; done += run, row++, column = 0) {
+    run = m->column_count - column < count - done ? m->column_count - column : count - done;
+    const float factor = m->rows[row];
+    size_t i = 0;
+    for (; i + 16 <= run; i += 16) store16(values + done + i, load16(m->columns + column + i) * factor);
+    for (; i < run; i++) values[done + i] = m->columns[column + i] * factor;
+  }
+}
+
 /// Decodes elements of a moment, or gives where its floats lie.
 INLINE f32u *moment_values(const qcodec_moment *m, size_t at, size_t count, f32u *room) {
   switch (m->kind) {
     case qcodec_moment_floats: return m->floats + at;
     case qcodec_moment_log: KERNEL(decode_log)(m->codes, m->scales, at, count, m->block, m->bits, room); return room;
     case qcodec_moment_table: KERNEL(decode_blocks)(m->table, m->codes, m->scales, at, count, m->block, room); return room;
+    case qcodec_moment_factored: multiply_factors(m, at, count, room); return room;
     default: return NULL;
   }
 }
@@ -199,6 +141,13 @@ static int KERNEL(optimizer_step)(
 ) {
   const qcodec_moment *first = &t->moments[0], *second = &t->moments[1], *greatest = &t->moments[2];
   const size_t tile = t->tile;
+  const KERNEL(coded_stepper) coded = coded_stepper_of(s, t);
+  if (coded) {
+    const size_t whole = count / tile * tile;
+    int found = coded(s, t, start, whole, scratch);
+    if (found) return found;
+    start += whole, count -= whole;
+  }
   const int keeps_greatest = greatest->kind != qcodec_moment_none, is_pair = first->kind == qcodec_moment_update;
   const KERNEL(tile_mover) move = mover_of(s->rule, keeps_greatest);
   f32u *room[3] = {scratch, scratch + tile, scratch + 2 * tile}, *work = scratch + 3 * tile;
@@ -282,4 +231,34 @@ static void KERNEL(lamb_squares)(
     }
   }
   memcpy(sums, &own, sizeof own);
+}
+
+// MARK: Factored second moments
+
+static void KERNEL(factor_squares)(
+  const qcodec_step *s, const qcodec_tensor_step *t, size_t start, size_t rows, size_t columns, double *row_sums,
+  double *column_sums
+) {
+  for (size_t r = 0; r < rows; r++) {
+    const size_t at = start + r * columns;
+    f64x16 row = (f64x16)0.0;
+    for (size_t c = 0; c < columns; c += 16) {
+      const size_t lanes = columns - c < 16 ? columns - c : 16;
+      f32x16 gradient, parameter;
+      if (lanes == 16) {
+        gradient = load_as(t->gradients, at + c, t->gradient_dtype);
+        parameter = load_as(t->parameters, at + c, t->parameter_dtype);
+      } else {
+        gradient = load_some_as(t->gradients, at + c, lanes, t->gradient_dtype);
+        parameter = load_some_as(t->parameters, at + c, lanes, t->parameter_dtype);
+      }
+      f64x16 wide = widen16(decayed16(s, gradient, parameter)), column;
+      wide *= wide;
+      row += wide;
+      memcpy(&column, column_sums + c, 8 * lanes);
+      column += wide;
+      memcpy(column_sums + c, &column, 8 * lanes);
+    }
+    for (int i = 0; i < 16; i++) row_sums[r] += row[i];
+  }
 }

@@ -34,9 +34,9 @@ INLINE u8x64 search_uniform(
   i32x16 least[4], greatest[4];
 #pragma clang loop unroll(full)
   for (int v = 0; v < 4; v++) {
-    f32x16 place = x[v] * factor;
-    least[v] = rint16(place + (offset - DOUBT));
-    greatest[v] = rint16(place + (offset + DOUBT));
+    // Fused or not: the doubt is greater than what they differ by.
+    least[v] = rint16(MULTIPLY_ADD(x[v], (f32x16)factor, (f32x16)(offset - DOUBT)));
+    greatest[v] = rint16(MULTIPLY_ADD(x[v], (f32x16)factor, (f32x16)(offset + DOUBT)));
   }
   const u8x64 last = (u8x64)(uint8_t)(table->distinct - 1);
   u8x64 code = __builtin_elementwise_min(narrow64(least), last);

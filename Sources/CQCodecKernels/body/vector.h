@@ -56,9 +56,14 @@ INLINE int any16(i32x16 mask) {
 #endif
 }
 
-// The nearest integer of a float of magnitude below 2^22, ties to even: the sum with 1.5 · 2^23 has no bits below one.
+// The nearest integer of a float of magnitude below 2^22, ties to even.
 INLINE i32x16 rint16(f32x16 v) {
+#if defined(LEVEL_AVX512)
+  return (i32x16)_mm512_cvtps_epi32((__m512)v);
+#else
+  // The sum with 1.5 · 2^23 has no bits below one.
   return (i32x16)(v + 12582912.0f) - 0x4B400000;
+#endif
 }
 
 

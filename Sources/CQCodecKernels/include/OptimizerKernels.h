@@ -47,6 +47,8 @@ enum {
   qcodec_moment_log = 3,
   /// A first moment of the update domain; the second is one under the log map.
   qcodec_moment_update = 4,
+  /// A second moment that is the product of its row's and its column's factor, already what it is to be.
+  qcodec_moment_factored = 5,
 };
 
 /// A moment of a chunk: its codes and scales from the chunk's first element on.
@@ -58,6 +60,9 @@ typedef struct {
   float *scales;
   uint8_t *codes;
   float *floats;
+  /// Factored: the factors, and the chunk's first element in the tensor.
+  const float *rows, *columns;
+  size_t column_count, place;
 } qcodec_moment;
 
 /// A chunk of a tensor that takes a step: first moment, second moment, and the greatest second moment.
@@ -82,6 +87,12 @@ void qcodec_squares(int level, const void *x, int dtype, size_t count, double su
 void qcodec_lamb_squares(
   int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch,
   double sums[16]);
+
+/// Adds the squares of gradients, as the rule sees them, of whole rows from element `start` on: row r's to row_sums[r] by
+/// sixteen sums, of which column c enters sum c % 16, and column c's to column_sums[c], rows in order.
+void qcodec_factor_squares(
+  int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t rows, size_t columns,
+  double *row_sums, double *column_sums);
 
 #pragma GCC visibility pop
 
