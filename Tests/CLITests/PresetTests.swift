@@ -62,7 +62,12 @@ import Testing
   @Test func schemesAreThoseOfThePresets() throws {
     let first8 = "first_moment dynamic 8 true block 256", second8 = "second_moment dynamic 8 false block 256"
     let first4 = "first_moment dynamic 4 true block 128", second4 = "second_moment linear-nozero 4 false rank1 null"
-    for (policy, wanted) in [("paper8", [first8, second8]), ("paper4", [first4, second4]), ("lossless", [])] {
+    let live8 = [first8, "second_moment log 8 false block 512"],
+      live4 = [first4, "second_moment log 4 false block 256"]
+    for (policy, wanted) in [
+      ("paper8", [first8, second8]), ("paper4", [first4, second4]), ("live8", live8), ("live4", live4),
+      ("lossless", []),
+    ] {
       let work = try encoded(policy)
       let document = try work.succeed(["inspect", "s.qckpt", "--json"]).json()
       #expect(document["policy"]?["name"]?.stringValue == policy)

@@ -17,7 +17,8 @@ extension Policy {
   /// - `keep_lossless`, `drop`: globs for whole names, one or an array, that come before all rules: embeddings for instance.
   /// - `rules` (required without `extends`), in order; the first that matches decides, and a tensor that none matches is lossless:
   ///   - `match`: `name` (a glob for the whole name), `role`, `dtype` (one or an array), `min_dims`, `max_dims`,
-  ///     `min_elements`, `max_elements`, bounds included. All that are given must hold; without `match` all tensors do.
+  ///     `min_elements`, `max_elements`, bounds included, and `embedding` (true or false: whether the name is that of one).
+  ///     All that are given must hold; without `match` all tensors do.
   ///   - `action` (required): `quantize`, `lossless` or `drop`.
   ///   - `scheme` (for `quantize`, required there): as `Scheme.init(json:place:)` reads it.
   ///   - `fallback` (for `quantize` in the update domain): the scheme of the value domain for first moments that cannot
@@ -161,6 +162,7 @@ extension Policy.Match {
     maxDims = try fields.count("max_dims").map { Int(clamping: $0) }
     minElements = try fields.count("min_elements")
     maxElements = try fields.count("max_elements")
+    isEmbedding = try fields.bool("embedding")
     guard minDims ?? 0 <= maxDims ?? .max else { throw fields.refuse("min_dims", "is above max_dims") }
     guard minElements ?? 0 <= maxElements ?? .max else { throw fields.refuse("min_elements", "is above max_elements") }
     try fields.finish()
@@ -175,6 +177,7 @@ extension Policy.Match {
     if let maxDims { members["max_dims"] = .integer(Int64(maxDims)) }
     if let minElements { members["min_elements"] = .integer(Int64(clamping: minElements)) }
     if let maxElements { members["max_elements"] = .integer(Int64(clamping: maxElements)) }
+    if let isEmbedding { members["embedding"] = .bool(isEmbedding) }
     return .object(members)
   }
 }

@@ -2,7 +2,7 @@ import QCodec
 
 extension Policy {
   /// The names of the presets.
-  public static let presetNames = ["adam8", "adam4", "paper8", "paper4", "lossless"]
+  public static let presetNames = ["adam8", "adam4", "paper8", "paper4", "live8", "live4", "lossless"]
   /// The preset that is used where none is named.
   public static let defaultName = "adam8"
 
@@ -12,6 +12,9 @@ extension Policy {
   /// - `adam4`: the same with 4 bits.
   /// - `paper8`: *8-bit Optimizers via Block-wise Quantization* (dynamic maps) with blocks of 256.
   /// - `paper4`: *Memory Efficient Optimizers with 4-bit States* (dynamic and linear-nozero maps, rank1 scales).
+  /// - `live8`: what optimizers keep between steps, where moments are coded anew in each: the signed dynamic map and `log`,
+  ///   embeddings in 32 bits. Streams of optimizers are stored under it as they are.
+  /// - `live4`: the same with 4 bits.
   /// - `lossless`: every tensor bit for bit.
   public static func preset(_ name: String) -> Policy? {
     switch name {
@@ -33,6 +36,16 @@ extension Policy {
       moments(
         name, first: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)),
         second: Scheme(map: .linearNoZero, bits: 4, signed: false, scaling: .rank1))
+    case "live8":
+      moments(
+        name, first: Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
+        second: Scheme(map: .log, bits: 8, signed: false, scaling: .block(512))
+      ).keepingEmbeddings()
+    case "live4":
+      moments(
+        name, first: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)),
+        second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256))
+      ).keepingEmbeddings()
     case "lossless": Policy(name: name, rules: [])
     default: nil
     }

@@ -29,11 +29,13 @@ public struct Policy: Sendable, Hashable {
     public var minElements: UInt64?
     /// The most elements.
     public var maxElements: UInt64?
+    /// Whether the name is that of an embedding (`isEmbedding(_:)`).
+    public var isEmbedding: Bool?
 
     /// Creates conditions; without arguments they hold for every tensor.
     public init(
       name: Glob? = nil, roles: Set<Role>? = nil, dtypes: Set<DType>? = nil, minDims: Int? = nil,
-      maxDims: Int? = nil, minElements: UInt64? = nil, maxElements: UInt64? = nil
+      maxDims: Int? = nil, minElements: UInt64? = nil, maxElements: UInt64? = nil, isEmbedding: Bool? = nil
     ) {
       self.name = name
       self.roles = roles
@@ -42,12 +44,14 @@ public struct Policy: Sendable, Hashable {
       self.maxDims = maxDims
       self.minElements = minElements
       self.maxElements = maxElements
+      self.isEmbedding = isEmbedding
     }
 
     func holds(name: String, role: Role, dtype: DType, dims: Int, elements: UInt64) -> Bool {
       if let glob = self.name, !glob.matches(name) { return false }
       if let roles, !roles.contains(role) { return false }
       if let dtypes, !dtypes.contains(dtype) { return false }
+      if let isEmbedding, isEmbedding != Policy.isEmbedding(name) { return false }
       return dims >= minDims ?? 0 && dims <= maxDims ?? .max && elements >= minElements ?? 0
         && elements <= maxElements ?? .max
     }

@@ -86,7 +86,7 @@ public struct RoleRecognizer: Sendable {
   }
 
   /// A part of a name between separators.
-  private struct Component {
+  struct Component {
     let part: Substring
     let text: String
   }
@@ -138,7 +138,7 @@ public struct RoleRecognizer: Sendable {
   }
 
   /// The components of a name. By bytes: by characters it took half the time of encoding many small tensors.
-  private static func components(of name: String) -> [Component] {
+  static func components(of name: String) -> [Component] {
     name.utf8.split(whereSeparator: isSeparator).map { bytes in
       let part = Substring(bytes)
       return Component(part: part, text: String(part))
