@@ -43,7 +43,8 @@ let package = Package(
     .target(
       name: "QCheckpoint", dependencies: ["QCodec", "CQCodecKernels", "CLZ4", "CXXHash", "CZstd", "CZlib"],
       swiftSettings: strict),
-    .target(name: "QOptimizers", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
+    .target(
+      name: "QOptimizers", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
@@ -73,7 +74,7 @@ let package = Package(
       name: "QCheckpointTests", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "QOptimizersTests", dependencies: ["QCodec", "QOptimizers", "TestSupport"],
+      name: "QOptimizersTests", dependencies: ["QCodec", "QCheckpoint", "QOptimizers", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict),

@@ -113,7 +113,7 @@ extension qcodec_optimizer_tensor {
       rule: rule, shape: QCodecABI.shape(shape, dims),
       schemes: .init(
         first: first_scheme == nil ? nil : scheme(first_scheme),
-        second: second_scheme == nil ? nil : scheme(second_scheme)))
+        second: second_scheme == nil ? nil : scheme(second_scheme), isSecondFactored: second_is_factored != 0))
   }
 
   fileprivate func moments() throws(QCodecError) -> [UnsafeMutableRawBufferPointer] {
@@ -150,6 +150,25 @@ private func tensor(
     guard let sizes = unsafe sizes else { throw invalid("sizes is NULL") }
     let counts = try unsafe tensor(place).layout(options(choice).rule).byteCounts
     for index in 0..<3 { unsafe sizes[index] = counts[index] }
+  }
+}
+
+@c @implementation public func qcodec_policy_moment_schemes(
+  _ policy: OpaquePointer?, _ choice: UnsafePointer<qcodec_step_options>?,
+  _ place: UnsafePointer<qcodec_optimizer_tensor>?, _ first: UnsafeMutablePointer<OpaquePointer?>?,
+  _ second: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    guard let second = unsafe second else { throw invalid("the place for a handle is NULL") }
+    unsafe second.pointee = nil
+    try unsafe give(first) { () throws(QCodecError) in
+      let tensor = try unsafe tensor(place)
+      let schemes = try unsafe object(policy, PolicyBox.self, "policy").policy.momentSchemes(
+        of: tensor.name == nil ? "" : text(tensor.name, "a tensor's name"), shape: shape(tensor.shape, tensor.dims),
+        under: options(choice).rule)
+      try unsafe give(second) { schemes.second.map(SchemeBox.init) }
+      return schemes.first.map(SchemeBox.init)
+    }
   }
 }
 

@@ -8,6 +8,8 @@ struct GeneralPlan: Sendable {
   private let level: KernelLevel
   /// Whether a moment has a scale vector, which takes a pass over the tensor before any of it can be encoded.
   let hasVectors: Bool
+  /// Of a factored second moment.
+  var factors: Factors?
 
   init(_ tensor: OptimizerTensor, stepNumber: UInt64, level: KernelLevel) {
     self.tensor = tensor
@@ -70,6 +72,7 @@ struct GeneralPlan: Sendable {
     var moments = try tensor.layout.storages.indices.map { moment throws(QCodecError) -> [Float] in
       switch tensor.layout.storages[moment] {
       case .none: return []
+      case .factored: return factors?.values(elements) ?? []
       case .float32:
         return unsafe DType.f32.floats(UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)))
       case .stream(let layout):
@@ -118,7 +121,7 @@ struct GeneralPlan: Sendable {
   ) throws(QCodecError) {
     let target = unsafe tensor.payload(moment, chunk: chunk)
     switch tensor.layout.storages[moment] {
-    case .none: return
+    case .none, .factored: return
     case .float32: unsafe values.moment(moment).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
     case .stream(let layout):
       let encoder = try ChunkEncoder(

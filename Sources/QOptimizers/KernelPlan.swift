@@ -21,6 +21,7 @@ struct KernelPlan: Sendable {
       switch storage {
       case .none: moments.append((Int32(qcodec_moment_none), nil, nil))
       case .float32: moments.append((Int32(qcodec_moment_floats), nil, nil))
+      case .factored: moments.append((Int32(qcodec_moment_factored), nil, nil))
       case .stream(let layout):
         let table = layout.table?.kernelTable
         guard layout.scheme.isServedByKernels, table?.encodes ?? true, case .block(let size) = layout.scheme.scaling
@@ -42,10 +43,10 @@ struct KernelPlan: Sendable {
   }
 
   func run(
-    _ tensor: OptimizerTensor, chunk: Int, elements: Range<Int>, _ step: qcodec_step
+    _ tensor: OptimizerTensor, chunk: Int, elements: Range<Int>, _ step: qcodec_step, _ factors: Factors?
   ) throws(QCodecError) {
     var step = step
-    let found = unsafe with(tensor, chunk: chunk) { tensorStep, scratch in
+    let found = unsafe with(tensor, chunk: chunk, factors) { tensorStep, scratch in
       unsafe qcodec_step_chunk(level, &step, tensorStep, elements.lowerBound, elements.count, scratch)
     }
     guard found == 0 else {
@@ -55,7 +56,7 @@ struct KernelPlan: Sendable {
 
   func squaredDirection(_ tensor: OptimizerTensor, chunk: Int, _ step: qcodec_step) -> Double {
     var (step, sums) = (step, SquareSums())
-    unsafe with(tensor, chunk: chunk) { tensorStep, scratch in
+    unsafe with(tensor, chunk: chunk, nil) { tensorStep, scratch in
       unsafe sums.with { sums in
         unsafe qcodec_lamb_squares(
           level, &step, tensorStep, 0, tensor.elements(ofChunk: chunk).count, scratch, sums)
@@ -66,7 +67,7 @@ struct KernelPlan: Sendable {
 
   /// Calls `body` with a chunk as kernels want it, and room to work in.
   private func with<Result>(
-    _ tensor: OptimizerTensor, chunk: Int,
+    _ tensor: OptimizerTensor, chunk: Int, _ factors: Factors?,
     _ body: (UnsafePointer<qcodec_tensor_step>, UnsafeMutablePointer<Float>) -> Result
   ) -> Result {
     let elements = tensor.elements(ofChunk: chunk)
@@ -81,7 +82,17 @@ struct KernelPlan: Sendable {
       moment(2, tensor, chunk, elements.count)
     )
     return unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: 5 * tile) { scratch in
-      unsafe body(&own, scratch.baseAddress.unsafelyUnwrapped)
+      let scratch = unsafe scratch.baseAddress.unsafelyUnwrapped
+      guard let factors else { return unsafe body(&own, scratch) }
+      return unsafe factors.rows.withUnsafeBufferPointer { rows in
+        unsafe factors.columns.withUnsafeBufferPointer { columns in
+          unsafe own.moments.1.rows = rows.baseAddress
+          unsafe own.moments.1.columns = columns.baseAddress
+          unsafe own.moments.1.column_count = columns.count
+          unsafe own.moments.1.place = elements.lowerBound
+          return unsafe body(&own, scratch)
+        }
+      }
     }
   }
 
@@ -89,7 +100,7 @@ struct KernelPlan: Sendable {
     let (kind, layout, table) = moments[index]
     var moment = unsafe qcodec_moment()
     unsafe moment.kind = kind
-    guard kind != Int32(qcodec_moment_none) else { return unsafe moment }
+    guard kind != Int32(qcodec_moment_none), kind != Int32(qcodec_moment_factored) else { return unsafe moment }
     let payload = unsafe tensor.payload(index, chunk: chunk)
     let start = unsafe payload.baseAddress.unsafelyUnwrapped
     guard let layout, case .block(let size) = layout.scheme.scaling else {

@@ -20,14 +20,16 @@ extension OptimizerRule {
   ) throws(QCodecError) {
     let step = try factors(settings)
     let threads = threads ?? availableThreads()
-    let plans = tensors.map { TensorPlan($0, stepNumber: settings.number, level: level) }
+    var plans = tensors.map { TensorPlan($0, stepNumber: settings.number, level: level) }
     let chunks = Piece.chunks(of: tensors)
     if !settings.isChecked { try Self.check(plans, chunks, step, threads: threads) }
-    let steps = try needsNorms ? scaledSteps(step, plans, chunks, threads: threads) : plans.map { _ in step }
+    var steps = try needsNorms ? scaledSteps(step, plans, chunks, threads: threads) : plans.map { _ in step }
+    for index in plans.indices { steps[index] = try plans[index].moveFactors(steps[index], threads: threads) }
+    let (ready, ownSteps) = (plans, steps)
     let pieces = plans.indices.flatMap { plans[$0].pieces(tensor: $0) }
     try parallelFor(count: pieces.count, threads: threads) { index throws(QCodecError) in
       let piece = pieces[index]
-      try plans[piece.tensor].run(piece, steps[piece.tensor])
+      try ready[piece.tensor].run(piece, ownSteps[piece.tensor])
     }
   }
 

@@ -76,7 +76,8 @@ import QCodec
     let bytes = unsafe moments[moment]
     let range: Range<Int>
     switch layout.storages[moment] {
-    case .none: range = 0..<0
+    // The factors of a second moment belong to no chunk.
+    case .none, .factored: range = 0..<0
     case .float32:
       let elements = elements(ofChunk: chunk)
       range = elements.lowerBound * 4..<elements.upperBound * 4
@@ -95,6 +96,14 @@ import QCodec
         from: UnsafeRawBufferPointer(rebasing: moments[moment][..<(layout.scaleCount * 4)]))
       count = layout.scaleCount
     }
+  }
+
+  /// All of a moment that is float32.
+  func floats(ofMoment moment: Int) -> [Float] { unsafe DType.f32.floats(UnsafeRawBufferPointer(moments[moment])) }
+
+  /// Puts all of a moment that is float32 in place.
+  func store(floats: [Float], ofMoment moment: Int) {
+    unsafe floats.withUnsafeBytes { bytes in unsafe moments[moment].copyMemory(from: bytes) }
   }
 
   /// Puts a scale vector in place.

@@ -13,6 +13,8 @@ public struct StateLayout: Sendable {
     case float32
     /// A stream.
     case stream(TensorLayout)
+    /// A second moment's factors of rows and columns, float32.
+    case factored(FactoredShape)
   }
 
   /// The schemes of a tensor's moments; nil for float32.
@@ -21,11 +23,14 @@ public struct StateLayout: Sendable {
     public var first: Scheme?
     /// Of the second moment, and of the greatest: unsigned, or the `log` map.
     public var second: Scheme?
+    /// Whether the second moment is factored, whatever its scheme.
+    public var isSecondFactored: Bool
 
     /// Schemes of both moments, float32 where there is none.
-    public init(first: Scheme? = nil, second: Scheme? = nil) {
+    public init(first: Scheme? = nil, second: Scheme? = nil, isSecondFactored: Bool = false) {
       self.first = first
       self.second = second
+      self.isSecondFactored = isSecondFactored
     }
   }
 
@@ -43,15 +48,15 @@ public struct StateLayout: Sendable {
   /// Lays out the state of a tensor under a rule.
   ///
   /// Throws `unsupportedScheme` for a first moment that is not signed, a second moment that is, an import, a first moment
-  /// in the update domain whose second moment is no stream in blocks or that is not in blocks itself, and as `TensorLayout`
-  /// does.
+  /// in the update domain whose second moment is no stream in blocks or that is not in blocks itself, a factored second
+  /// moment of another rule than Adam or of a shape that is no matrix, and as `TensorLayout` does.
   public init(rule: OptimizerRule, shape: [UInt64], schemes: Schemes) throws(QCodecError) {
     let has = rule.moments
     self.shape = shape
     elementCount = Int(clamping: try TensorLayout.elementCount(of: shape))
     guard elementCount < 1 << 60 else { throw QCodecError(.limitExceeded, "the shape \(shape) exceeds 2^63 bytes") }
     first = try has.first ? Self.storage(schemes.first, shape: shape, isFirst: true) : .none
-    second = try has.second ? Self.storage(schemes.second, shape: shape, isFirst: false) : .none
+    second = try has.second ? Self.second(rule, shape, schemes) : .none
     greatest = try has.greatest ? Self.storage(schemes.second, shape: shape, isFirst: false) : .none
     if case .stream(let layout) = first, layout.scheme.domain == .update {
       guard case .block = layout.scheme.scaling, case .stream(let other) = second, case .block = other.scheme.scaling
@@ -60,6 +65,17 @@ public struct StateLayout: Sendable {
           .unsupportedScheme, "an optimizer has first moments in the update domain where both moments are in blocks")
       }
     }
+  }
+
+  private static func second(
+    _ rule: OptimizerRule, _ shape: [UInt64], _ schemes: Schemes
+  ) throws(QCodecError) -> Storage {
+    guard schemes.isSecondFactored else { return try storage(schemes.second, shape: shape, isFirst: false) }
+    guard case .adam = rule, !rule.moments.greatest, let matrix = FactoredShape(shape: shape) else {
+      throw QCodecError(
+        .unsupportedScheme, "second moments are factored under Adam without AMSGrad, of matrices, not of \(shape)")
+    }
+    return .factored(matrix)
   }
 
   private static func storage(_ scheme: Scheme?, shape: [UInt64], isFirst: Bool) throws(QCodecError) -> Storage {
@@ -80,6 +96,7 @@ public struct StateLayout: Sendable {
     case .none: 0
     case .float32: elementCount * 4
     case .stream(let layout): layout.streamByteCount
+    case .factored(let shape): shape.byteCount
     }
   }
 
@@ -92,6 +109,8 @@ public struct StateLayout: Sendable {
 
 extension StateLayout.Storage {
   var layout: TensorLayout? { if case .stream(let layout) = self { layout } else { nil } }
+
+  var factoredShape: FactoredShape? { if case .factored(let shape) = self { shape } else { nil } }
 
   var isNone: Bool { if case .none = self { true } else { false } }
 }

@@ -7,7 +7,9 @@ struct TensorPlan: Sendable {
   let level: KernelLevel
   /// nil where kernels do not serve a scheme.
   private let kernels: KernelPlan?
-  private let general: GeneralPlan
+  private var general: GeneralPlan
+  /// Of a factored second moment, once they have been moved on.
+  private var factors: Factors? { didSet { general.factors = factors } }
 
   init(_ tensor: OptimizerTensor, stepNumber: UInt64, level: KernelLevel) {
     self.tensor = tensor
@@ -36,7 +38,7 @@ struct TensorPlan: Sendable {
   func run(_ piece: Piece, _ step: qcodec_step) throws(QCodecError) {
     do throws(QCodecError) {
       if let kernels {
-        try kernels.run(tensor, chunk: piece.chunk, elements: piece.elements, step)
+        try kernels.run(tensor, chunk: piece.chunk, elements: piece.elements, step, factors)
       } else if general.hasVectors {
         try general.runWhole(step)
       } else {
@@ -45,6 +47,18 @@ struct TensorPlan: Sendable {
     } catch {
       throw error.named(tensor.name)
     }
+  }
+
+  // MARK: Factors
+
+  /// Moves the factors of the second moment on, where it has such; returns the step of the tensor, whose second moment is
+  /// then given.
+  mutating func moveFactors(_ step: qcodec_step, threads: Int) throws(QCodecError) -> qcodec_step {
+    guard let shape = tensor.layout.second.factoredShape else { return step }
+    factors = try tensor.movedFactors(shape, step, level: level, threads: threads)
+    var given = step
+    given.second_is_given = 1
+    return given
   }
 
   // MARK: Checks
@@ -67,6 +81,7 @@ struct TensorPlan: Sendable {
         throw QCodecError(.nonFiniteValue, "a gradient of \(scan.greatestMagnitude), whose square no moment holds")
       }
       for moment in tensor.layout.storages.indices { try checkMoment(moment, chunk: chunk) }
+      if chunk == 0, tensor.layout.second.factoredShape != nil { try tensor.checkFactors() }
     } catch {
       throw error.named(tensor.name)
     }

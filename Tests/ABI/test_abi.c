@@ -654,10 +654,10 @@ static void test_moments(void) {
 // MARK: Policies
 
 static void test_policies(void) {
-  static const char *const names[] = {"adam8", "adam4", "paper8", "paper4", "lossless"};
+  static const char *const names[] = {"adam8", "adam4", "paper8", "paper4", "live8", "live4", "lossless"};
   qcodec_policy *policy = NULL;
   char *text = NULL, *again = NULL;
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < 7; i++) {
     OK(qcodec_policy_preset, names[i], &policy);
     OK(qcodec_policy_text, policy, &text);
     qcodec_policy_free(policy);
@@ -1955,6 +1955,82 @@ static void test_streams(const qcodec_scheme *first, const qcodec_scheme *second
   free_trained(&t);
 }
 
+/// The schemes that a policy has for moments serve a step; names and sizes keep 32-bit state.
+static void test_moment_schemes(void) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  qcodec_policy *policy = NULL;
+  OK(qcodec_policy_preset, "live4", &policy);
+  qcodec_optimizer_tensor tensor = {.name = "layers.0.weight", .shape = TRAINED_SHAPE, .dims = 2};
+  qcodec_scheme *first = NULL, *second = NULL;
+  OK(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  CHECK(first != NULL && second != NULL);
+  Trained t = trained(&options, first, second);
+  OK(qcodec_optimizer_step, &options, &t.tensor, 1, 0);
+  free_trained(&t);
+  qcodec_scheme_free(first);
+  qcodec_scheme_free(second);
+  tensor.name = "tok_embeddings.weight";
+  OK(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  CHECK(first == NULL && second == NULL);
+  tensor.name = NULL;
+  tensor.dims = 1;
+  OK(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  CHECK(first == NULL && second == NULL);
+  tensor.dims = 2;
+  options.rule = QCODEC_LION;
+  OK(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  CHECK(first != NULL && second == NULL);
+  qcodec_scheme_free(first);
+  REFUSED(qcodec_policy_moment_schemes, NULL, &options, &tensor, &first, &second);
+  REFUSED(qcodec_policy_moment_schemes, policy, NULL, &tensor, &first, &second);
+  REFUSED(qcodec_policy_moment_schemes, policy, &options, NULL, &first, &second);
+  REFUSED(qcodec_policy_moment_schemes, policy, &options, &tensor, NULL, &second);
+  REFUSED(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, NULL);
+  tensor.name = BAD_TEXT;
+  REFUSED(qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  tensor.name = "w";
+  qcodec_policy_free(policy);
+  static const char dropping[] = "{\"extends\": \"live8\", \"drop\": \"*\"}";
+  OK(qcodec_policy_parse, dropping, strlen(dropping), &policy);
+  EXPECT(QCODEC_INVALID_POLICY, qcodec_policy_moment_schemes, policy, &options, &tensor, &first, &second);
+  qcodec_policy_free(policy);
+}
+
+/// A second moment that is a factor of each row and column.
+static void test_factored(const qcodec_scheme *first, const qcodec_scheme *of_value) {
+  qcodec_step_options options;
+  qcodec_step_options_init(&options, QCODEC_ADAM);
+  float *parameters = memory(4 * TRAINED), *gradients = memory(4 * TRAINED);
+  for (int i = 0; i < TRAINED; i++) parameters[i] = 1, gradients[i] = (float)(1 + i / 70) / 100;
+  qcodec_optimizer_tensor tensor = {
+    .name = "w", .shape = TRAINED_SHAPE, .dims = 2, .parameter_dtype = QCODEC_F32, .gradient_dtype = QCODEC_F32,
+    .parameters = parameters, .gradients = gradients, .first_scheme = of_value, .second_is_factored = 1};
+  size_t sizes[3];
+  OK(qcodec_moment_sizes, &options, &tensor, sizes);
+  CHECK(sizes[1] == 4 * 170 && sizes[2] == 0);
+  tensor.first = memory(sizes[0]), tensor.first_size = sizes[0];
+  tensor.second = memory(sizes[1]), tensor.second_size = sizes[1];
+  OK(qcodec_moments_clear, &options, &tensor);
+  OK(qcodec_optimizer_step, &options, &tensor, 1, 0);
+  // Of rank one, the squares are the product of their factors: the first step of AdamW moves by its rate.
+  for (int i = 0; i < TRAINED; i++) CHECK(fabs((double)parameters[i] - (1 - 1e-5 - 1e-3)) < 1e-6);
+  const float *factors = tensor.second;
+  for (int row = 0; row < 100; row++) {
+    const double square = (1 + row) / 100.0 * ((1 + row) / 100.0);
+    CHECK(fabs((double)factors[row] - 0.001 * square) < 1e-8);
+  }
+  ((float *)tensor.second)[3] = -1;
+  EXPECT(QCODEC_INVALID_SCALE, qcodec_optimizer_check, &options, &tensor, 1, 0);
+  options.is_amsgrad = 1;
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_moment_sizes, &options, &tensor, sizes);
+  options.is_amsgrad = 0, tensor.first_scheme = first;
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_moment_sizes, &options, &tensor, sizes);
+  tensor.first_scheme = NULL, tensor.dims = 1;
+  EXPECT(QCODEC_UNSUPPORTED_SCHEME, qcodec_moment_sizes, &options, &tensor, sizes);
+  free(tensor.first), free(tensor.second), free(parameters), free(gradients);
+}
+
 static void test_norms(void) {
   const float values[] = {3, -4, 12};
   double squared = 0;
@@ -1977,6 +2053,11 @@ static void test_optimizers(void) {
   test_named_steps(first, second);
   test_refused_steps(first, second);
   test_streams(first, second);
+  test_moment_schemes();
+  qcodec_scheme *of_value = NULL;
+  OK(qcodec_scheme_parse, "{\"map\": \"dynamic\", \"bits\": 8, \"signed\": true}", &of_value);
+  test_factored(first, of_value);
+  qcodec_scheme_free(of_value);
   test_norms();
   qcodec_scheme_free(first);
   qcodec_scheme_free(second);

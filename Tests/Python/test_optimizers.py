@@ -28,7 +28,7 @@ ALL = [
     (optim.AdamW8bit, {}), (optim.AdamW8bit, {"amsgrad": True}), (optim.AdamW4bit, {}), (optim.Adam8bit, {}), (optim.Adam4bit, {}),
     (optim.SGD8bit, {"momentum": 0.9}), (optim.SGD4bit, {"momentum": 0.9, "nesterov": True}), (optim.Lion8bit, {}),
     (optim.Lion4bit, {}), (optim.Adagrad8bit, {}), (optim.RMSprop8bit, {"lr": 1e-3, "momentum": 0.5}), (optim.LAMB8bit, {}),
-    (optim.LARS8bit, {}),
+    (optim.LARS8bit, {}), (optim.AdamW8bit, {"factored": True}), (optim.AdamW4bit, {"factored": True}),
 ]
 
 
@@ -279,6 +279,29 @@ class TestStability:
         coded = {name for name, p in model.named_parameters() if optimizer.state[p]["exp_avg"].dtype == torch.uint8}
         assert coded == {"head.weight"}
 
+    def test_factored_second_moments(self):
+        layer = torch.nn.Conv2d(64, 32, 3)
+        optimizer = optim.AdamW4bit(layer.parameters(), factored=True)
+        r, c = torch.zeros(32), torch.zeros(576)
+        for step in range(3):
+            torch.manual_seed(step)
+            layer.weight.grad, layer.bias.grad = torch.randn_like(layer.weight), torch.randn_like(layer.bias)
+            squares = layer.weight.grad.view(32, 576).square()
+            r, c = 0.999 * r + 0.001 * squares.mean(1), 0.999 * c + 0.001 * squares.mean(0)
+            optimizer.step()
+        state = optimizer.state[layer.weight]
+        assert torch.allclose(state["exp_avg_sq_factors"], torch.cat([r, c]), rtol=1e-5)
+        assert torch.allclose(
+            optimizer.decoded_state(layer.weight)["exp_avg_sq"].view(32, 576), torch.outer(r, c / r.mean()), rtol=1e-5)
+        assert state["exp_avg"].numel() == 32 * 576 // 2 + 4 * 32 * 576 // 128
+        # A vector has nothing to factor, and small state stays what it is.
+        assert optimizer.state[layer.bias]["exp_avg_sq"].shape == (32,)
+        for options in ({"amsgrad": True},):
+            with pytest.raises(ValueError, match="factored"):
+                optim.AdamW8bit(layer.parameters(), factored=True, **options)
+        with pytest.raises(ValueError, match="factored"):
+            optim.LAMB8bit(layer.parameters(), factored=True)
+
     def test_stable_embedding(self):
         torch.manual_seed(0)
         layer = StableEmbedding(1000, 64, padding_idx=3)
@@ -335,6 +358,8 @@ class TestStability:
             train(net, optimizer, 1)
         for key, value in coded_optimizer.decoded_state(coded[0].weight).items():
             wanted = exact_optimizer.state[exact[0].weight][key]
+            if "factored" in options and key == "exp_avg_sq":
+                wanted = torch.outer(wanted.mean(1), wanted.mean(0)) / wanted.mean()
             assert (value - wanted).norm() < (0.5 if "4" in kind.__name__ else 0.2) * wanted.norm(), key
 
 
@@ -365,6 +390,14 @@ class TestRefusals:
         net[2].weight.grad[3, 3] = 0
         optimizer.step()
         assert not torch.equal(parameters(net), before)
+
+    def test_without_a_check_it_is_found_on_the_way(self):
+        net = network()
+        optimizer = optim.AdamW8bit(net.parameters(), check=False)
+        train(net, optimizer, 2)
+        net[0].weight.grad[5, 5] = float("nan")
+        with pytest.raises(qcodec.QCodecError, match="not finite"):
+            optimizer.step()
 
     @pytest.mark.parametrize(
         "options", [{"bits": 5}, {"percentile_clipping": 0}, {"max_grad_norm": 0}, {"betas": (0.9, 1.0)}, {"lr": -1.0}])

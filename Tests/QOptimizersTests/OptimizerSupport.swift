@@ -172,4 +172,28 @@ let everyScheme: [StateLayout.Schemes] = [
     first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256), rounding: .stochastic, seed: 5),
     second: .init(map: .log, bits: 8, signed: false, scaling: .block(256), rounding: .stochastic, seed: 6)),
   .init(first: nil, second: .init(map: .log, bits: 8, signed: false, scaling: .block(512))),
+  // Moved on and measured in one loop, by blocks of either order; blocks of 32 are not.
+  .init(
+    first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
+    second: .init(map: .log, bits: 8, signed: false, scaling: .block(512))),
+  .init(
+    first: .init(map: .linear, bits: 8, signed: true, scaling: .block(2048)),
+    second: .init(map: .log, bits: 8, signed: false, scaling: .block(64))),
+  .init(
+    first: .init(map: .dynamic, bits: 4, signed: true, scaling: .block(128)),
+    second: .init(map: .log, bits: 4, signed: false, scaling: .block(256))),
+  .init(
+    first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(32)),
+    second: .init(map: .log, bits: 8, signed: false, scaling: .block(512))),
+]
+
+/// Schemes with a factored second moment, which Adam takes alone.
+let factoredSchemes: [StateLayout.Schemes] = [
+  .init(isSecondFactored: true),
+  .init(first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256)), isSecondFactored: true),
+  .init(first: .init(map: .dynamic, bits: 4, signed: true, scaling: .block(128)), isSecondFactored: true),
+  .init(first: .init(map: .normal, bits: 4, signed: true, scaling: .rank1), isSecondFactored: true),
+  .init(
+    first: .init(map: .dynamic, bits: 4, signed: true, scaling: .block(128), rounding: .stochastic, seed: 3),
+    isSecondFactored: true),
 ]

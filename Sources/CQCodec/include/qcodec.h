@@ -387,6 +387,9 @@ typedef struct {
   const qcodec_scheme *first_scheme;
   /// Unsigned; the greatest second moment's too.
   const qcodec_scheme *second_scheme;
+  /// Not 0: the second moment, of Adam without AMSGrad, is kept as a float32 factor of each row and then of each column,
+  /// whatever its scheme. Rows are the leading axes, cut where there are fewest of both.
+  int32_t second_is_factored;
   /// The moments that the rule has, exactly qcodec_moment_sizes bytes each; NULL and 0 for the others.
   void *first, *second, *greatest;
   size_t first_size, second_size, greatest_size;
@@ -464,7 +467,7 @@ void qcodec_cancellation_free(qcodec_cancellation *cancellation);
 /// Rules that choose a scheme for each tensor by name, role, dtype and shape.
 typedef struct qcodec_policy qcodec_policy;
 
-/// A preset: "adam8", "adam4", "paper8", "paper4" or "lossless"; NULL is "adam8". Gives QCODEC_INVALID_POLICY.
+/// A preset: "adam8", "adam4", "paper8", "paper4", "live8", "live4" or "lossless"; NULL is "adam8". Gives QCODEC_INVALID_POLICY.
 qcodec_status qcodec_policy_preset(const char *name, qcodec_policy **policy, qcodec_error **error);
 
 /// A policy document in JSON; README.md describes it. Gives QCODEC_INVALID_JSON and QCODEC_INVALID_POLICY with the member.
@@ -474,6 +477,13 @@ qcodec_status qcodec_policy_parse(const char *json, size_t length, qcodec_policy
 qcodec_status qcodec_policy_text(const qcodec_policy *policy, char **json, qcodec_error **error);
 
 void qcodec_policy_free(qcodec_policy *policy);
+
+/// The schemes under which a policy has an optimizer keep a parameter's moments, by the tensor's name and shape alone; NULL for
+/// float32 and for moments that the rule does not have. "live8" and "live4" are made for it: embeddings, by name, and tensors
+/// under 4,096 elements keep 32-bit state. Gives QCODEC_INVALID_POLICY where the policy drops a moment.
+qcodec_status qcodec_policy_moment_schemes(
+  const qcodec_policy *policy, const qcodec_step_options *options, const qcodec_optimizer_tensor *tensor,
+  qcodec_scheme **first, qcodec_scheme **second, qcodec_error **error);
 
 // MARK: Writing checkpoints
 

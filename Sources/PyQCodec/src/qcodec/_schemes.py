@@ -15,7 +15,7 @@ from ._errors import ArgumentError
 from ._library import Handle, lib
 
 Policy = str | Mapping[str, Any] | os.PathLike
-"""A preset's name ("adam8", "adam4", "paper8", "paper4", "lossless"), a policy document, or the path of one in JSON."""
+"""A preset's name ("adam8", "adam4", "paper8", "paper4", "live8", "live4", "lossless"), a policy document, or the path of one in JSON."""
 
 _SCALINGS = {"tensor": 1, "block": 2, "row": 3, "column": 4, "rank1": 5}
 

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import copy
 import ctypes as c
+import functools
 import json
-import re
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from .._library import OptimizerTensor, StepOptions, lib, shape_argument
+from .._library import Handle, OptimizerTensor, StepOptions, lib, shape_argument
 from .._schemes import Scheme
 from ._streams import buffer, decoded, handle
 
 _DTYPES = {torch.float32: 1, torch.float16: 3, torch.bfloat16: 4}
 ADAM, SGD, LION, ADAGRAD, RMSPROP, LAMB, LARS = range(7)
-_EMBEDDING = re.compile(r"(^|[._/])(embed[a-z_]*|[a-z_]*_embedding[s]?|wte|wpe)([._/]|$)")
 _MARK = "_qcodec_bits"
 
 
-def _scheme(map: str, bits: int, block: int, signed: bool, domain: str = "value") -> str:
-    return json.dumps(
-        {"map": map, "bits": bits, "signed": signed, "scaling": "block", "block": block, "domain": domain})
+@functools.cache
+def _policy(bits: int, min_size: int) -> Any:
+    """The policy of moments of so many bits, for as long as the process lives."""
+    document = json.dumps({"extends": f"live{bits}", "min_elements": min_size}).encode()
+    return lib.handle(lib.policy_parse, document, len(document))
 
 
-# By bits: the first moment beside a second one, the first moment alone, the second moment.
-_PAIRED = {8: _scheme("cubic", 8, 256, True, "update"), 4: _scheme("cubic", 4, 128, True, "update")}
-_ALONE = {8: _scheme("dynamic", 8, 256, True), 4: _scheme("dynamic", 4, 128, True)}
-_SECOND = {8: _scheme("log", 8, 512, False), 4: _scheme("log", 4, 256, False)}
+def _policy_schemes(policy: Any, options: StepOptions, tensor: OptimizerTensor) -> tuple[str | None, str | None]:
+    """The schemes, as documents, that a policy has for a tensor's moments; None is float32."""
+    handles = Handle(), Handle()
+    lib.policy_moment_schemes(policy, options, tensor, c.byref(handles[0]), c.byref(handles[1]))
+    try:
+        first, second = (lib.text(lib.scheme_text, handle) if handle else None for handle in handles)
+        return first, second
+    finally:
+        for handle in handles:
+            lib.scheme_free(handle)
 
 
 def keep_32bit(*modules: torch.nn.Module) -> None:
@@ -37,6 +45,17 @@ def keep_32bit(*modules: torch.nn.Module) -> None:
     for module in modules:
         for parameter in module.parameters():
             setattr(parameter, _MARK, 32)
+
+
+_FACTORS = "_factors"
+
+
+def _product(factors: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A second moment from its factors: those of rows, then those of columns."""
+    cuts = [(math.prod(shape[:cut]), math.prod(shape[cut:])) for cut in range(1, len(shape))]
+    rows, columns = factors.split(min(cuts, key=sum))
+    mean = rows.mean(dtype=torch.float64).float()
+    return (torch.outer(rows, columns / mean) if mean > 0 else rows.new_zeros(len(rows), len(columns))).view(shape)
 
 
 class _Held:
@@ -57,7 +76,7 @@ class CodedOptimizer(torch.optim.Optimizer):
     def __init__(
         self, params: Iterable, defaults: dict[str, Any], *, min_size: int = 4096, bits: int | None = None,
         schemes: tuple[Scheme | None, Scheme | None] | None = None, max_grad_norm: float | None = None,
-        percentile_clipping: int = 100, threads: int = 0,
+        percentile_clipping: int = 100, factored: bool = False, check: bool = True, threads: int = 0,
     ) -> None:
         bits = self._bits if bits is None else bits
         if bits not in (4, 8, 32):
@@ -66,11 +85,15 @@ class CodedOptimizer(torch.optim.Optimizer):
             raise ValueError(f"a percentile is 1 to 100, not {percentile_clipping}")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise ValueError(f"a greatest norm of {max_grad_norm}")
+        if factored and (self._rule != ADAM or defaults["amsgrad"]):
+            raise ValueError("second moments are factored under Adam without AMSGrad")
         self.threads = threads
         self.max_grad_norm = max_grad_norm
+        self.check = check
         super().__init__(
             params, {
                 **defaults, "bits": bits, "min_size": min_size, "percentile_clipping": percentile_clipping,
+                "factored": factored,
                 "schemes": schemes and tuple(scheme and json.dumps(scheme.document()) for scheme in schemes),
             })
         # First of all hooks: others see the state as it is.
@@ -80,25 +103,20 @@ class CodedOptimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.setdefault("threads", 0)
         self.__dict__.setdefault("max_grad_norm", None)
+        self.__dict__.setdefault("check", True)
         # Neither settings of its own nor hooks are part of what PyTorch pickles.
         self.register_load_state_dict_post_hook(_unwrap)
 
     # MARK: State
 
-    def _bits_of(self, parameter: torch.Tensor, group: dict[str, Any], name: str | None) -> int:
-        if hasattr(parameter, _MARK):
-            return getattr(parameter, _MARK)
-        small = parameter.numel() < group["min_size"]
-        return 32 if small or (name is not None and _EMBEDDING.search(name)) else group["bits"]
-
-    def _schemes(self, bits: int, group: dict[str, Any]) -> tuple[str | None, str | None]:
+    def _schemes(
+        self, parameter: torch.Tensor, group: dict[str, Any], tensor: OptimizerTensor, options: StepOptions
+    ) -> tuple[str | None, str | None]:
         """The schemes of both moments; None is float32."""
-        if bits == 32:
+        if group["bits"] == 32 or getattr(parameter, _MARK, None) == 32:
             return None, None
-        if group["schemes"]:
-            return group["schemes"]
-        # The momentum of RMSprop has been divided by the root of its second moment already.
-        return (_PAIRED if self._rule in (ADAM, LAMB) else _ALONE)[bits], _SECOND[bits]
+        found = _policy_schemes(_policy(group["bits"], group["min_size"]), options, tensor)
+        return group["schemes"] or found if any(found) else (None, None)
 
     def _initialize(
         self, parameter: torch.Tensor, group: dict[str, Any], name: str | None, options: StepOptions
@@ -106,15 +124,23 @@ class CodedOptimizer(torch.optim.Optimizer):
         """The state of a parameter that has taken no step."""
         state = self.state[parameter]
         state["step"] = torch.tensor(0.0, dtype=torch.float32)
-        bits = self._bits_of(parameter, group, name)
         tensor = OptimizerTensor()
         shape = shape_argument(parameter.shape)
-        schemes = self._schemes(bits, group)
+        tensor.name = None if name is None else name.encode()
         tensor.shape, tensor.dims = shape, len(parameter.shape)
+        schemes = self._schemes(parameter, group, tensor, options)
+        # What keeps 32-bit state keeps all of it, and vectors have nothing to factor.
+        if group["factored"] and schemes[0] is not None and sum(length > 1 for length in parameter.shape) > 1:
+            tensor.second_is_factored = 1
+            schemes = schemes[0], None
         tensor.first_scheme, tensor.second_scheme = map(handle, schemes)
         sizes = (c.c_size_t * 3)()
         lib.moment_sizes(options, tensor, sizes)
         for place, size, key in zip(("first", "second", "greatest"), sizes, self._names):
+            if tensor.second_is_factored and place == "second":
+                state[key + _FACTORS] = factors = torch.zeros(size // 4)
+                tensor.second, tensor.second_size = buffer(factors)
+                continue
             if not size and not self._has(place, options):
                 continue
             moment = torch.empty(size, dtype=torch.uint8)
@@ -148,7 +174,11 @@ class CodedOptimizer(torch.optim.Optimizer):
     def decoded_state(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
         """The moments of a parameter as float32, for a look at them or for another optimizer."""
         state = self.state[parameter]
-        return {key: state[key].clone() for key in self._names if key in state} | decoded(state, parameter.shape, self.threads)
+        result = {key: state[key].clone() for key in self._names if key in state}
+        result |= decoded(state, parameter.shape, self.threads)
+        if (key := self._names[1]) + _FACTORS in state:
+            result[key] = _product(state[key + _FACTORS], parameter.shape)
+        return result
 
     # MARK: The step
 
@@ -168,7 +198,8 @@ class CodedOptimizer(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> Any:
         """Takes a step; returns what `closure` returns, which is called first where it is given.
 
-        Raises before anything moves, in any group, where a gradient is not finite.
+        Raises before anything moves, in any group, where a gradient is not finite; with `check=False`, which saves reading
+        gradients twice, as soon as one is met.
         """
         loss = None
         if closure is not None:
@@ -177,7 +208,8 @@ class CodedOptimizer(torch.optim.Optimizer):
         groups = [(group, *self._tensors(group)) for group in self.param_groups]
         # All of it is looked over before the first call moves anything.
         for _, options, entries in groups:
-            self._call(lib.optimizer_check, options, entries)
+            if self.check:
+                self._call(lib.optimizer_check, options, entries)
             options.is_checked = True
         for group, _, entries in groups:
             for entry in entries:
@@ -243,6 +275,8 @@ class _Entry:
         documents = state.get("schemes", {})
         tensor.first_scheme, tensor.second_scheme = (handle(documents.get(key)) for key in names[:2])
         for place, key in zip(("first", "second", "greatest"), names):
+            if place == "second" and key + _FACTORS in state:
+                tensor.second_is_factored, key = 1, key + _FACTORS
             if key in state:
                 moment = state[key]
                 if moment.device.type != "cpu" or not moment.is_contiguous():

@@ -10,6 +10,9 @@ on other devices are moved on the host and copied back, so that their state lies
 
 Small tensors (`min_size`, 4,096 elements) and embeddings keep 32-bit state: what `keep_32bit` marks, and parameters that are
 named `embed…`, `wte` or `wpe` where names are given (`named_parameters()`). A group may have `bits` of its own.
+
+Adam's second moments of matrices may be `factored` instead, into one float32 for each row and each column: Adafactor's, and
+with 4 bits the 4-bit Factor of *Memory Efficient Optimizers with 4-bit States*.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ def _document(bits: int, like: str, decay: str) -> str:
         f"{like} whose moments are {bits}-bit streams. {decay}\n\n"
         "    `min_size`: tensors of fewer elements keep 32-bit state. `bits`: 4, 8 or 32, also of a group. `max_grad_norm`: the\n"
         "    greatest norm of all gradients together. `percentile_clipping`: a gradient longer than that percentile of its last\n"
-        "    hundred is shortened to it; 100 for none. `threads`: 0 for as many as the process may run on.\n"
+        "    hundred is shortened to it; 100 for none. `check`: whether gradients are looked over before anything moves, so that a\n"
+        "    step is taken whole or not at all. `threads`: 0 for as many as the process may run on.\n"
     )
 
 
