@@ -14,7 +14,7 @@ let package = Package(
       dependencies: [
         "CLibFuzzer", .product(name: "QCodec", package: "qcodec"), .product(name: "QCheckpoint", package: "qcodec"),
         .product(name: "QVerify", package: "qcodec"), .product(name: "QCodecABI", package: "qcodec"),
-        .product(name: "QPolicyText", package: "qcodec"),
+        .product(name: "QPolicyText", package: "qcodec"), .product(name: "QOptimizers", package: "qcodec"),
       ],
       swiftSettings: [
         .swiftLanguageMode(.v6), .enableUpcomingFeature("ExistentialAny"),

@@ -157,6 +157,15 @@ def pairs():
         yield f"{map_}-{flags}-{layout}", head + struct.pack("<HH", 3, 50) + bytes([1, 7]) + body
 
 
+def optimizers():
+    """A rule, both schemes and a step as OptimizerTarget.swift reads them."""
+    for rule, (map_, flags, layout), how in itertools.product(
+            range(10), ((0, 2, 4 | 3 << 3), (1, 2, 4 | 1 << 3), (0, 3, 4 | 2 << 3), (4, 2, 3)), (0, 1, 0x18, 0x80)):
+        second = bytes([6, flags & 1, 4 | 1 << 3])
+        head = bytes([rule, how, rule % 3, 2]) + struct.pack("<2H", 24, 33) + bytes([map_, flags, layout]) + second
+        yield f"{rule}-{map_}-{flags}-{how}", head + bytes([1, rule % 2]) + bytes((i * i * 31 + i * 5) % 256 for i in range(120))
+
+
 def interfaces():
     """Calls as InterfaceTarget.swift reads them: a scheme, a policy, a writer, tensors, the end, reading."""
     scheme, policy, writer = bytes([0, 0, 1, 0, 1, 2, 0, 0]), bytes([9, 0, 2]), bytes([11, 0, 0, 1])
@@ -179,7 +188,7 @@ def committed(target):
 
 TARGETS = {"checkpoint": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
            "npy": arrays, "policy": policies, "policy-text": policy_texts, "kernels": kernels, "pairs": pairs,
-           "interface": interfaces, "reference": checkpoints}
+           "optimizers": optimizers, "interface": interfaces, "reference": checkpoints}
 
 
 def main(root):
