@@ -81,9 +81,6 @@ package struct PartialSums {
 
   package init() {}
 
-  /// The sums of sixteen lanes.
-  package init(_ lanes: SIMD16<Double>) { for lane in 0..<16 { sums[lane] = lanes[lane] } }
-
   /// The sums that a kernel took.
   init(
     _ lanes: (

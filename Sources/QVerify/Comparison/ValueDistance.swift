@@ -47,54 +47,25 @@ public struct ValueDistance: Sendable, Equatable {
 
   /// The distance of one chunk; `areSame` is asked only of elements that are not finite.
   init(_ a: [Double], _ b: [Double], areSame: (Int) -> Bool) {
-    var sums = Sums()
-    let count = min(a.count, b.count)
-    let whole = count / 16 * 16
-    // Sixteen at a time, a lane for each partial sum; no operation is fused.
-    for start in stride(from: 0, to: whole, by: 16) {
-      sums.add(Self.lanes(a, start), Self.lanes(b, start)) { areSame(start + $0) }
-    }
-    if whole < count {
-      // Zeros add nothing.
-      var (x, y) = (SIMD16<Double>.zero, SIMD16<Double>.zero)
-      for lane in 0..<count - whole { (x[lane], y[lane]) = (a[whole + lane], b[whole + lane]) }
-      sums.add(x, y) { areSame(whole + $0) }
-    }
-    (squaredDifference, squaredA) = (PartialSums(sums.differences).total, PartialSums(sums.ownSquares).total)
-    (squaredB, product) = (PartialSums(sums.otherSquares).total, PartialSums(sums.products).total)
-    maxAbs = sums.greatest.max()
-  }
-
-  private static func lanes(_ values: [Double], _ start: Int) -> SIMD16<Double> {
-    precondition(start >= 0 && start + 16 <= values.count)
-    // Safe: checked right before.
-    return unsafe values.withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: start * 8, as: SIMD16<Double>.self) }
-  }
-
-  /// The partial sums of a chunk, a lane each.
-  private struct Sums {
-    var (differences, ownSquares) = (SIMD16<Double>.zero, SIMD16<Double>.zero)
-    var (otherSquares, products) = (SIMD16<Double>.zero, SIMD16<Double>.zero)
-    var greatest = SIMD16<Double>.zero
-
-    mutating func add(_ a: SIMD16<Double>, _ b: SIMD16<Double>, areSame: (Int) -> Bool) {
-      var (x, y) = (a, b)
-      // x − x is 0 of what is finite, NaN of all else.
-      if any((x - x) .!= 0 .| (y - y) .!= 0) { takeOut(&x, &y, areSame: areSame) }
-      let difference = x - y
-      differences += difference * difference
-      ownSquares += x * x
-      otherSquares += y * y
-      products += x * y
-      greatest = pointwiseMax(greatest, difference.replacing(with: -difference, where: difference .< 0))
-    }
-
-    /// Accounts for elements that are not finite, and puts zeros in their place.
-    private mutating func takeOut(_ x: inout SIMD16<Double>, _ y: inout SIMD16<Double>, areSame: (Int) -> Bool) {
-      for lane in 0..<16 where !x[lane].isFinite || !y[lane].isFinite {
-        if !areSame(lane) { (differences[lane], greatest[lane]) = (.infinity, .infinity) }
-        (x[lane], y[lane]) = (0, 0)
+    var (differences, ownSquares, otherSquares) = (PartialSums(), PartialSums(), PartialSums())
+    var products = PartialSums()
+    for index in 0..<min(a.count, b.count) {
+      let (x, y) = (a[index], b[index])
+      guard x.isFinite, y.isFinite else {
+        if !areSame(index) {
+          maxAbs = .infinity
+          differences.add(.infinity, at: index)
+        }
+        continue
       }
+      let difference = x - y
+      maxAbs = max(maxAbs, difference.magnitude)
+      differences.add(difference * difference, at: index)
+      ownSquares.add(x * x, at: index)
+      otherSquares.add(y * y, at: index)
+      products.add(x * y, at: index)
     }
+    (squaredDifference, squaredA, squaredB) = (differences.total, ownSquares.total, otherSquares.total)
+    product = products.total
   }
 }
