@@ -39,6 +39,11 @@ struct Failure: Error {
   }
 }
 
+/// What ends the command with a status that needs no word on standard error: the answer was printed.
+struct Verdict: Error {
+  let status: ExitStatus
+}
+
 /// Runs `body`; errors of the library become failures of `file`.
 func concerning<Result>(_ file: String, _ body: () throws -> Result) throws -> Result {
   do { return try body() } catch let error as QCodecError { throw Failure(error, file: file) }

@@ -56,10 +56,17 @@ struct TensorFilter {
   func indices(in reader: CheckpointReader, file: String) throws -> [Int] {
     guard !globs.isEmpty else { return Array(0..<reader.tensorCount) }
     let result = (0..<reader.tensorCount).filter { holds(reader.tensor($0).name) }
-    guard !result.isEmpty else {
-      let patterns = globs.map(\.pattern).joined(separator: ", ")
-      throw Failure(QCodecError(.tensorNotFound, "no tensor matches \(patterns)"), file: file)
-    }
+    guard !result.isEmpty else { throw noMatch(in: file) }
     return result
+  }
+
+  /// Throws where globs chose none of a file's tensors.
+  func requireMatch(_ tensors: [InputTensor], file: String) throws {
+    if tensors.isEmpty, !globs.isEmpty { throw noMatch(in: file) }
+  }
+
+  private func noMatch(in file: String) -> Failure {
+    let patterns = globs.map(\.pattern).joined(separator: ", ")
+    return Failure(QCodecError(.tensorNotFound, "no tensor matches \(patterns)"), file: file)
   }
 }

@@ -17,12 +17,14 @@ struct QCodecCommand: ParsableCommand {
     commandName: "qcodec",
     abstract: "Compressed optimizer checkpoints with checkable error bounds.",
     discussion: """
-      Exit status: 0 done; 1 a verification, bound or budget failed; 2 usage; 3 the input is not valid or is corrupt; \
+      Exit status: 0 done; 1 a verification, bound or budget failed, or files differ; 2 usage; 3 the input is not valid or is corrupt; \
       4 the system failed.
       """,
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
-      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, BenchCommand.self,
+      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self,
+      HashCommand.self,
+      BenchCommand.self,
     ])
 
   static func main() {
@@ -36,6 +38,8 @@ struct QCodecCommand: ParsableCommand {
     } catch let failure as Failure {
       Terminal.error(failure.line)
       leave(failure.status)
+    } catch let verdict as Verdict {
+      leave(verdict.status)
     } catch {
       guard exitCode(for: error) != .success else {
         Terminal.print(fullMessage(for: error))

@@ -44,6 +44,6 @@ extension InputDocument {
         name: tensor.name, dtype: tensor.dtype, shape: tensor.shape,
         source: NamedSource(source: tensor.source, file: file, faults: faults))
     }
-    return InputDocument(tensors: tensors, metadata: metadata, kind: kind, files: files)
+    return InputDocument(tensors: tensors, metadata: metadata, kind: kind, files: files, checkpoint: checkpoint)
   }
 }

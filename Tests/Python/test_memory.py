@@ -56,3 +56,15 @@ def test_256_mib_pass_through_128(binary, state, tmp_path, policy):
     decoded.unlink()
     print(f"{policy}: {encoding / MIB:.1f} MiB to encode, {decoding / MIB:.1f} MiB to decode")
     assert encoding < 128 * MIB and decoding < 128 * MIB
+
+
+def test_comparing_and_hashing_256_mib_take_64(binary, state, tmp_path):
+    coded = tmp_path / "state.qckpt"
+    peak_memory([binary, "encode", state, "-o", coded, "--policy", "lossless", "--compression", "none", "--quiet"])
+    manifest = tmp_path / "manifest"
+    manifest.write_bytes(subprocess.run([binary, "hash", state, coded], capture_output=True, check=True).stdout)
+    commands = {"diff": ["diff", state, coded, "--quiet"], "hash": ["hash", "--check", manifest, "--quiet"]}
+    for name, command in commands.items():
+        peak = peak_memory([binary, *command, "--threads", "2"])
+        print(f"{name}: {peak / MIB:.1f} MiB")
+        assert peak < 64 * MIB, name

@@ -87,6 +87,11 @@ extension CheckpointReader {
     return payload
   }
 
+  /// The bytes of a chunk as they lie in the file, after the lossless stage; throws as `payload(ofChunk:)`.
+  public func storedBytes(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
+    try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { bytes in unsafe [UInt8](bytes) }
+  }
+
   func tensorName(ofChunk index: Int) -> String {
     String(decoding: directory.name(Int(directory.chunk(index).tensor)), as: UTF8.self)
   }

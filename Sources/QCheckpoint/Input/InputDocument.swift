@@ -33,13 +33,19 @@ public struct InputDocument: Sendable {
   public let kind: String
   /// Every file that is read, by which writing onto an input is noticed.
   public let files: Set<FileIdentity>
+  /// The checkpoint whose tensors these are, or some of them; nil for other formats.
+  public let checkpoint: CheckpointReader?
 
   /// Describes a document, of tensors in memory for instance.
-  public init(tensors: [InputTensor], metadata: [String: String], kind: String, files: Set<FileIdentity>) {
+  public init(
+    tensors: [InputTensor], metadata: [String: String], kind: String, files: Set<FileIdentity>,
+    checkpoint: CheckpointReader? = nil
+  ) {
     self.tensors = tensors
     self.metadata = metadata
     self.kind = kind
     self.files = files
+    self.checkpoint = checkpoint
   }
 }
 
@@ -124,7 +130,7 @@ extension InputDocument {
     let metadata = try reader.metadata()["metadata"]?.objectValue ?? [:]
     self.init(
       tensors: tensors, metadata: metadata.compactMapValues(\.stringValue), kind: "qcodec checkpoint",
-      files: [file.identity])
+      files: [file.identity], checkpoint: reader)
   }
 }
 

@@ -76,10 +76,10 @@ extension UpdateError {
 }
 
 /// Sixteen float64 sums, each in order, added as a balanced tree of neighbours: equal however many lanes add at a time.
-struct PartialSums {
+package struct PartialSums {
   private var sums = InlineArray<16, Double>(repeating: 0)
 
-  init() {}
+  package init() {}
 
   /// The sums that a kernel took.
   init(
@@ -94,9 +94,9 @@ struct PartialSums {
     ]
   }
 
-  mutating func add(_ term: Double, at index: Int) { sums[index & 15] += term }
+  package mutating func add(_ term: Double, at index: Int) { sums[index & 15] += term }
 
-  var total: Double {
+  package var total: Double {
     var sums = sums
     var count = 16
     while count > 1 {
