@@ -43,7 +43,9 @@ def ways(threads: int, missing: list[str]) -> dict:
         FLOAT32: lambda p: torch.optim.AdamW(p, fused=True),
         "torch.optim.AdamW(foreach=True)": lambda p: torch.optim.AdamW(p, foreach=True),
         "qcodec AdamW8bit": lambda p: coded.AdamW8bit(p, threads=threads),
+        "qcodec AdamW8bit(check=False)": lambda p: coded.AdamW8bit(p, check=False, threads=threads),
         "qcodec AdamW4bit": lambda p: coded.AdamW4bit(p, threads=threads),
+        "qcodec AdamW4bit(check=False)": lambda p: coded.AdamW4bit(p, check=False, threads=threads),
         "qcodec AdamW8bit(bits=32)": lambda p: coded.AdamW8bit(p, bits=32, threads=threads),
     }
     for name, find in (("bitsandbytes AdamW8bit", bitsandbytes), ("torchao AdamW8bit", lambda: torchao(8)),
