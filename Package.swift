@@ -22,6 +22,7 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "QPlanner", targets: ["QPlanner"]),
     .library(name: "QOptimizers", targets: ["QOptimizers"]),
     .library(name: "QPolicyText", targets: ["QPolicyText"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
@@ -45,6 +46,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "QOptimizers", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"], swiftSettings: strict),
+    .target(name: "QPlanner", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
@@ -57,7 +59,7 @@ let package = Package(
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
-        "QCodec", "QCheckpoint", "QVerify", "QPolicyText",
+        "QCodec", "QCheckpoint", "QVerify", "QPlanner", "QPolicyText",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .target(name: "CCampaign"),
@@ -78,6 +80,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "QPlannerTests", dependencies: ["QCodec", "QCheckpoint", "QPlanner", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict
     ),

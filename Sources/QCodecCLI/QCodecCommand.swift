@@ -23,6 +23,7 @@ struct QCodecCommand: ParsableCommand {
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
       EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self,
+      PlanCommand.self,
       HashCommand.self,
       BenchCommand.self,
     ])
