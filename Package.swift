@@ -22,6 +22,7 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "QReport", targets: ["QReport"]),
     .library(name: "QOptimizers", targets: ["QOptimizers"]),
     .library(name: "QPolicyText", targets: ["QPolicyText"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
@@ -45,6 +46,7 @@ let package = Package(
       swiftSettings: strict),
     .target(name: "QOptimizers", dependencies: ["QCodec", "CQCodecKernels"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
+    .target(name: "QReport", dependencies: ["QVerify", "QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
       name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
@@ -56,7 +58,7 @@ let package = Package(
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
-        "QCodec", "QCheckpoint", "QVerify", "QPolicyText",
+        "QCodec", "QCheckpoint", "QVerify", "QReport", "QPolicyText",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .target(name: "CCampaign"),
@@ -77,6 +79,9 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "QReportTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "QReport", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict
     ),
