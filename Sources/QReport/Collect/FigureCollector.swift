@@ -10,6 +10,8 @@ public struct FigureCollector: Sendable {
   let isCompared: Bool
   let epsilon: Double
   let threads: Int
+  /// At most so many parameters of the original are held to compare the presets.
+  var sampleLimit = 1 << 21
 
   /// A collector for an open checkpoint.
   ///

@@ -4,10 +4,8 @@ import QVerify
 
 /// A part of the original's pairs of moments, held in memory: of pairs spaced evenly through the file the leading rows.
 struct PairSample {
-  /// At most so many parameters of all pairs.
-  static let ofAll = 1 << 21
   /// Of fewer parameters of a pair little could be said; rather some pairs are left out.
-  static let fewestOfPair = 1 << 14
+  private static let fewestOfPair = 1 << 14
 
   /// The part of one pair, as the original has it and as the file decodes.
   struct Part {
@@ -42,21 +40,22 @@ struct PairSample {
 
   init(_ collector: FigureCollector, order: [Int]) throws(QCodecError) {
     let pairs = Self.pairs(of: collector, order: order)
+    let limit = collector.sampleLimit
     let all = pairs.reduce(0) { $0 + collector.reader.tensor($1.first).elementCount }
     size = TradeOff.Sample(pairs: 0, allPairs: pairs.count, parameters: 0, allParameters: all)
     func wanted(_ most: Int) -> Int {
       pairs.reduce(0) { $0 + Int(min(collector.reader.tensor($1.first).elementCount, UInt64(most))) }
     }
-    var most = Self.ofAll
-    while most > Self.fewestOfPair, wanted(most) > Self.ofAll { most /= 2 }
+    var most = limit
+    while most > Self.fewestOfPair, wanted(most) > limit { most /= 2 }
     // Odd, for weights and biases often alternate.
-    let step = max(1, (wanted(most) + Self.ofAll - 1) / Self.ofAll) | 1
+    let step = max(1, (wanted(most) + limit - 1) / limit) | 1
     var tensors: [InputTensor] = []
     for index in stride(from: 0, to: pairs.count, by: step) {
       let (m, v) = (collector.reader.tensor(pairs[index].first), collector.reader.tensor(pairs[index].second))
       let shape = Self.leading(of: m.shape, elements: m.elementCount, most: UInt64(most))
       let count = Int(try TensorLayout.elementCount(of: shape))
-      guard count > 0, Int(size.parameters) + count <= Self.ofAll else { continue }
+      guard count > 0, Int(size.parameters) + count <= limit else { continue }
       guard let sources = Self.sources(m, v, collector) else { continue }
       let exact = (m: try sources.m.leading(count, of: m.dtype), v: try sources.v.leading(count, of: v.dtype))
       let decoded = (

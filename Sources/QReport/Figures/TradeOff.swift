@@ -32,11 +32,13 @@ public struct TradeOff: Sendable, Equatable {
 
   /// What the figures were measured on.
   public struct Sample: Sendable, Equatable {
-    /// Pairs that were measured, of all that could be.
+    /// Pairs that were measured.
     public var pairs: Int
+    /// Pairs that could be.
     public var allPairs: Int
-    /// Parameters that were measured, of those of all pairs.
+    /// Parameters that were measured.
     public var parameters: UInt64
+    /// Those of all pairs.
     public var allParameters: UInt64
 
     /// A part of a state, or the whole.

@@ -3,7 +3,8 @@ extension String {
   /// stands as `\u{…}`; a long one loses its middle.
   ///
   /// That is controls, line separators, characters of format (bidirectional controls, zero-width ones, tags) and what is
-  /// no character. Cut by scalars, for one character may be of thousands.
+  /// no character; and of marks upon one character, which would reach over lines, all but two. Cut by scalars, for one
+  /// character may be of thousands.
   func visible(limit: Int) -> String {
     let all = unicodeScalars
     let head = Self.visible(all.prefix(limit + 1))
@@ -17,13 +18,16 @@ extension String {
   }
 
   private static func visible(_ scalars: some Sequence<Unicode.Scalar>) -> [Unicode.Scalar] {
-    scalars.flatMap { scalar -> [Unicode.Scalar] in
+    var marks = 0
+    return scalars.flatMap { scalar -> [Unicode.Scalar] in
+      marks = scalar.isStacked ? marks + 1 : 0
       switch scalar {
-      case "\n": ["\\", "n"]
-      case "\r": ["\\", "r"]
-      case "\t": ["\\", "t"]
-      case _ where scalar.isInvisible: Array("\\u{\(Swift.String(scalar.value, radix: 16))}".unicodeScalars)
-      default: [scalar]
+      case "\n": return ["\\", "n"]
+      case "\r": return ["\\", "r"]
+      case "\t": return ["\\", "t"]
+      case _ where scalar.isInvisible || marks > 2:
+        return Array("\\u{\(Swift.String(scalar.value, radix: 16))}".unicodeScalars)
+      default: return [scalar]
       }
     }
   }
@@ -35,5 +39,10 @@ extension Unicode.Scalar {
     case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: true
     default: false
     }
+  }
+
+  /// Whether it is drawn upon what stands before it.
+  fileprivate var isStacked: Bool {
+    [.nonspacingMark, .enclosingMark].contains(properties.generalCategory)
   }
 }

@@ -11,30 +11,6 @@ extension ReportPage {
   private var sizes: Section? {
     guard !figures.tensors.isEmpty else { return nil }
     let roles = figures.roles
-    var byRole = DataTable("bytes by role", ["role", "tensors", "in the file", "as given", "bits a value"])
-    for role in roles {
-      byRole.add([
-        .text(role.role.label), .number(NumberText.grouped(UInt64(role.tensors)), Double(role.tensors)),
-        .number(NumberText.bytes(role.storedBytes), Double(role.storedBytes)),
-        .number(NumberText.bytes(role.sourceBytes), Double(role.sourceBytes)),
-        .number(NumberText.fixed(role.bitsPerValue, digits: 3), role.bitsPerValue),
-      ])
-    }
-    let largest = figures.tensors.enumerated().sorted {
-      ($1.element.storedBytes, $0.offset) < ($0.element.storedBytes, $1.offset)
-    }.prefix(Self.rows).map(\.element)
-    var byTensor = DataTable(
-      Self.of(largest.count, figures.tensors.count, "largest tensors"),
-      ["tensor", "role", "in the file", "as given", "bits a value"],
-      textColumns: [1])
-    for tensor in largest {
-      byTensor.add([
-        .name(tensor.name), .text(tensor.role.label),
-        .number(NumberText.bytes(tensor.storedBytes), Double(tensor.storedBytes)),
-        .number(NumberText.bytes(tensor.sourceBytes), Double(tensor.sourceBytes)),
-        .number(NumberText.fixed(tensor.bitsPerValue, digits: 3), tensor.bitsPerValue),
-      ])
-    }
     let rest = figures.fileBytes - min(figures.fileBytes, figures.storedBytes)
     return Section(
       id: "sizes", title: "Where the bytes are",
@@ -49,6 +25,38 @@ extension ReportPage {
           hint: "Point at any mark to read it here, or reach it by Tab and the arrow keys."),
         Section.figure(Treemap(tensors: figures.tensors), id: "areas", legend: legend, table: byTensor),
       ])
+  }
+
+  private var byRole: DataTable {
+    var table = DataTable("bytes by role", ["role", "tensors", "in the file", "as given", "bits a value"])
+    for role in figures.roles {
+      table.add([
+        .text(role.role.label), .number(NumberText.grouped(UInt64(role.tensors)), Double(role.tensors)),
+        .number(NumberText.bytes(role.storedBytes), Double(role.storedBytes)),
+        .number(NumberText.bytes(role.sourceBytes), Double(role.sourceBytes)),
+        .number(NumberText.fixed(role.bitsPerValue, digits: 3), role.bitsPerValue),
+      ])
+    }
+    return table
+  }
+
+  private var byTensor: DataTable {
+    let largest = figures.tensors.enumerated().sorted {
+      ($1.element.storedBytes, $0.offset) < ($0.element.storedBytes, $1.offset)
+    }.prefix(Self.rows).map(\.element)
+    var table = DataTable(
+      Self.of(largest.count, figures.tensors.count, "largest tensors"),
+      ["tensor", "role", "in the file", "as given", "bits a value"],
+      textColumns: [1])
+    for tensor in largest {
+      table.add([
+        .name(tensor.name), .text(tensor.role.label),
+        .number(NumberText.bytes(tensor.storedBytes), Double(tensor.storedBytes)),
+        .number(NumberText.bytes(tensor.sourceBytes), Double(tensor.sourceBytes)),
+        .number(NumberText.fixed(tensor.bitsPerValue, digits: 3), tensor.bitsPerValue),
+      ])
+    }
+    return table
   }
 
   /// Colours of the roles that occur.

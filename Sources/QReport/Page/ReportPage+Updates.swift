@@ -46,7 +46,7 @@ extension ReportPage {
     if let sample = tradeOff.sample {
       let pairs =
         sample.pairs == sample.allPairs
-        ? "all \(NumberText.count(sample.pairs, "pair"))"
+        ? sample.pairs == 1 ? "the one pair" : "all \(sample.pairs) pairs"
         : "\(NumberText.grouped(UInt64(sample.pairs))) of \(NumberText.count(sample.allPairs, "pair")), spaced evenly through the file"
       words.append(
         "All points are of the same sample of the original: \(NumberText.grouped(sample.parameters)) of "
@@ -65,22 +65,6 @@ extension ReportPage {
     guard !measured.isEmpty else { return nil }
     let chart = UpdateChart(figures.pairs)
     let exact = measured.filter { $0.error?.maxAbsError == 0 }.count
-    let worst = measured.enumerated().sorted {
-      ($1.element.error?.relativeL2Error ?? 0, $0.offset) < ($0.element.error?.relativeL2Error ?? 0, $1.offset)
-    }.prefix(Self.rows).map(\.element)
-    var table = DataTable(
-      Self.of(worst.count, measured.count, "pairs of the largest error"),
-      ["first moment", "bits a parameter", "relative L2", "largest error", "second moments zeroed", "signs changed"])
-    for pair in worst {
-      guard let error = pair.error else { continue }
-      table.add([
-        .name(pair.first), .number(NumberText.fixed(pair.bitsPerParameter, digits: 2), pair.bitsPerParameter),
-        .number(NumberText.error(error.relativeL2Error), error.relativeL2Error),
-        .number(NumberText.error(error.maxAbsError), error.maxAbsError),
-        .number(NumberText.grouped(error.zeroedSecondMoments), Double(error.zeroedSecondMoments)),
-        .number(NumberText.grouped(error.signChanges), Double(error.signChanges)),
-      ])
-    }
     var words = [
       "Pairs of moments in the order of the file; ε is \(measured[0].error?.epsilon ?? 0), the errors are "
         + (isMeasured ? "measured against the original." : "those that the encoder recorded.")
@@ -99,7 +83,28 @@ extension ReportPage {
       content: [
         Section.figure(
           chart, id: "layers",
-          legend: [("solid", "relative L2 error"), ("ring", "largest error of a single update")], table: table)
+          legend: [("solid", "relative L2 error"), ("ring", "largest error of a single update")],
+          table: table(of: measured))
       ])
+  }
+
+  private func table(of measured: [PairFigures]) -> DataTable {
+    let worst = measured.enumerated().sorted {
+      ($1.element.error?.relativeL2Error ?? 0, $0.offset) < ($0.element.error?.relativeL2Error ?? 0, $1.offset)
+    }.prefix(Self.rows).map(\.element)
+    var table = DataTable(
+      Self.of(worst.count, measured.count, "pairs of the largest error"),
+      ["first moment", "bits a parameter", "relative L2", "largest error", "second moments zeroed", "signs changed"])
+    for pair in worst {
+      guard let error = pair.error else { continue }
+      table.add([
+        .name(pair.first), .number(NumberText.fixed(pair.bitsPerParameter, digits: 2), pair.bitsPerParameter),
+        .number(NumberText.error(error.relativeL2Error), error.relativeL2Error),
+        .number(NumberText.error(error.maxAbsError), error.maxAbsError),
+        .number(NumberText.grouped(error.zeroedSecondMoments), Double(error.zeroedSecondMoments)),
+        .number(NumberText.grouped(error.signChanges), Double(error.signChanges)),
+      ])
+    }
+    return table
   }
 }
