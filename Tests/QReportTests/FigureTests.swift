@@ -32,8 +32,8 @@ import Testing
     let all = try figures(reader, against: samples)
     let first = try #require(all.schemes.first { $0.scheme.signed }?.magnitudes)
     let bytes = try reader.bytes(ofTensor: try #require(reader.find("b.weight/exp_avg")))
-    let decoded = bytes.withUnsafeBytes { buffer in
-      (0..<8192).map { Double(buffer.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self)) }
+    let decoded = unsafe bytes.withUnsafeBytes { buffer in
+      (0..<8192).map { Double(unsafe buffer.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self)) }
     }
     for (decade, found) in first.occupied {
       let (low, high) = (power(ofTen: decade), power(ofTen: decade + 1))

@@ -57,7 +57,7 @@ func checkpoint(
     return .pair(first: new(index), second: new(partner), shape: tensors[index].shape, fallback: nil)
   }
   var bytes: [UInt8] = []
-  let writer = try CheckpointWriter(
+  let writer = try unsafe CheckpointWriter(
     writing: { part throws(QCodecError) in unsafe bytes.append(contentsOf: part) }, options: .init(threads: 1))
   try writer.add(additions)
   try writer.setMetadata(

@@ -40,7 +40,8 @@ struct Canvas {
     return width(of: result) > room ? "" : result
   }
 
-  /// A name from a file in lines that are broken between its parts: all of it, or the end of it, or a line that is cut.
+  /// A name from a file in lines that are broken between its parts: all of it, or the end of it, or a line that is cut
+  /// where there is room for one.
   static func wrapped(_ name: String, _ room: Double, lines most: Int) -> [String] {
     let parts = NameParts.split(name).map { $0.visible(limit: 400) }
     for start in parts.indices {
@@ -54,7 +55,8 @@ struct Canvas {
       }
       if lines.count <= most, lines.allSatisfy({ width(of: $0) <= room }) { return lines }
     }
-    return [fitted(name, room)]
+    // Of fewer characters nothing would be recognised.
+    return room < 64 ? [] : [fitted(name, room)]
   }
 
   // MARK: Shapes
