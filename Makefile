@@ -10,8 +10,8 @@ SHELL := /bin/bash
 .ONESHELL:
 
 PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv
-# valgrind for the C tests, an emulated aarch64 for those of the kernels.
-TEST_PACKAGES := $(PACKAGES) valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# valgrind for the C tests, an emulated aarch64 for those of the kernels, a browser for the report's pages.
+TEST_PACKAGES := $(PACKAGES) valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross chromium
 BUILD := .build
 VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench

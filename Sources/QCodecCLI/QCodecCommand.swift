@@ -22,10 +22,8 @@ struct QCodecCommand: ParsableCommand {
       """,
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
-      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self,
-      PlanCommand.self,
-      HashCommand.self,
-      BenchCommand.self,
+      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self, PlanCommand.self,
+      ReportCommand.self, HashCommand.self, BenchCommand.self,
     ])
 
   static func main() {

@@ -80,7 +80,7 @@ struct VerifyCommand: ParsableCommand {
       }
     }
     if let first = report.firstViolation {
-      throw Failure(Self.text(first, of: report.violations), file: file, status: .failed)
+      throw Failure(Describe.violations(first, of: report.violations), file: file, status: .failed)
     }
   }
 
@@ -105,14 +105,5 @@ struct VerifyCommand: ParsableCommand {
     let how = compared ? "every element within its bound" : "every byte and guarantee checked"
     return "\(file): ok, \(report.tensors.count) tensors, \(how), largest relative L2 error "
       + Decimal.scientific(worst)
-  }
-
-  private static func text(_ violation: VerificationReport.Violation, of count: UInt64) -> String {
-    var text = "\(count) violation\(count == 1 ? "" : "s"); the first: \(violation.reason)"
-    if let expected = violation.expected { text += ", expected \(expected)" }
-    if let got = violation.got { text += ", got \(got)" }
-    if let bound = violation.bound { text += ", bound \(bound)" }
-    let place = violation.index.map { ", element \($0)" } ?? ""
-    return violation.tensor.map { "\(text) (tensor '\($0)'\(place))" } ?? text
   }
 }
