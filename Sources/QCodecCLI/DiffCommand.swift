@@ -73,7 +73,7 @@ struct DiffCommand: ParsableCommand {
     } else if !quiet {
       Terminal.print(lines: DiffTable(report, kinds: (one.kind, other.kind)).lines(files: (a, b), all: all))
     }
-    if !report.isWithinLimits { throw Verdict(status: .failed) }
+    if !report.isWithinLimits { throw Ending(status: .failed) }
   }
 
   private func compare(_ one: InputDocument, _ other: InputDocument) throws -> ComparisonReport {

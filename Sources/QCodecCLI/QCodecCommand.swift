@@ -22,7 +22,8 @@ struct QCodecCommand: ParsableCommand {
       """,
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
-      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self, PlanCommand.self,
+      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self,
+      PlanCommand.self,
       ReportCommand.self, HashCommand.self, BenchCommand.self,
     ])
 
@@ -37,8 +38,8 @@ struct QCodecCommand: ParsableCommand {
     } catch let failure as Failure {
       Terminal.error(failure.line)
       leave(failure.status)
-    } catch let verdict as Verdict {
-      leave(verdict.status)
+    } catch let ending as Ending {
+      leave(ending.status)
     } catch {
       guard exitCode(for: error) != .success else {
         Terminal.print(fullMessage(for: error))

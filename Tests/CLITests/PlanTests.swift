@@ -4,7 +4,7 @@ import Testing
 
 /// `qcodec plan`.
 @Suite struct PlanTests {
-  private func plan(_ work: Workspace, _ arguments: [String]) throws -> JSONValue {
+  @discardableResult private func plan(_ work: Workspace, _ arguments: [String]) throws -> JSONValue {
     try work.succeed(["plan", Fixture.real] + arguments + ["--json"]).json()
   }
 
@@ -57,12 +57,12 @@ import Testing
   @Test func filesFitTheirSize() throws {
     let work = try Workspace()
     try work.succeed(["encode", Fixture.real, "-o", "least.qckpt", "--policy", "adam4", "--compression", "zstd"])
-    let least = try work.bytes("least.qckpt").count
+    let least = try Fixture.bytes(work.path("least.qckpt")).count
     let limit = least * 3 / 2
     let arguments = ["--target-size", "\(limit)", "--compression", "zstd", "-o", "p.json"]
     let document = try plan(work, arguments)
     try work.succeed(["encode", Fixture.real, "-o", "s.qckpt", "--policy", "p.json", "--compression", "zstd"])
-    let bytes = try work.bytes("s.qckpt").count
+    let bytes = try Fixture.bytes(work.path("s.qckpt")).count
     #expect(bytes <= limit && bytes > limit * 9 / 10)
     // The stored policy's name is part of the file.
     #expect(abs(Double(bytes) - (document["file_bytes"]?.doubleValue ?? 0)) < 64)

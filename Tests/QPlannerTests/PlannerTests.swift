@@ -59,7 +59,8 @@ struct PlannerTests {
     #expect(plan.bitsPerParameter <= budget)
     let error = { (plan: Plan) in plan.choices.reduce(0) { $0 + $1.chosen.squaredError } }
     for name in ["adam8", "adam4", "live8", "live4"] {
-      let preset = try #require(try planner.plan(of: #require(Policy.preset(name))))
+      let policy = try #require(Policy.preset(name))
+      let preset = try #require(try planner.plan(of: policy))
       if preset.bitsPerParameter <= budget { #expect(error(plan) <= error(preset), "\(name)") }
     }
     if budget == 64 { #expect(error(plan) == 0) }
