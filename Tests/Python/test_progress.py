@@ -159,3 +159,14 @@ def test_standard_input_is_counted_while_it_is_spooled(binary, files, tmp_path):
     assert shown.status == 0
     assert re.fullmatch(r"(976\.6 KiB|[0-9.]+ MiB)(  [0-9.]+ [KMG]?iB/s)?  0:0\d", shown.frames[0])
     assert "out: 2 tensors" in shown.rest
+
+
+def test_a_benchmark_counts_measurements(binary, files):
+    shown = run(binary, files, "bench {state} --elements 2097152 --runs 1", columns=100)
+    assert shown.status == 0 and "of memcpy" in shown.rest
+    matches = [re.fullmatch(r"[ 0-9]{3} %  \[[^]]+\]  (\d+)(?: measurements)? / 20 measurements(  \d+:\d\d left)?", frame)
+               for frame in shown.frames]
+    assert all(matches), shown.frames
+    assert [int(match[1]) for match in matches] == sorted(int(match[1]) for match in matches)
+    assert matches[-1][1] == "20"
+    assert run(binary, files, "bench {state} --elements 2097152 --runs 1 --quiet").frames == []
