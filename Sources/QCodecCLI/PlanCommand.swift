@@ -4,7 +4,7 @@ import QCodec
 import QPlanner
 
 /// `qcodec plan`: the schemes that a budget of bits, or of errors, is best spent on.
-struct PlanCommand: ParsableCommand {
+struct PlanCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan", abstract: "Find the schemes that a budget of bits or of errors is best spent on.",
     discussion: """
@@ -14,19 +14,23 @@ struct PlanCommand: ParsableCommand {
 
       Exit status: 0 if the budget is met, 1 if it cannot be; the message says how near a plan comes, and nothing is written.
 
-      Examples:
+      EXAMPLES:
         qcodec plan optimizer.safetensors --target-bits 8.5 -o policy.json
         qcodec plan optimizer.safetensors --max-update-error 0.01
-        qcodec plan optimizer.safetensors --target-size 12MiB --compression zstd -o policy.json
-        qcodec encode optimizer.safetensors -o optimizer.qckpt --policy policy.json
+        qcodec plan optimizer.safetensors --target-size 12MiB --compression zstd
+        qcodec plan optimizer.safetensors --target-bits 12 --json --sample 0.1
       """)
 
-  @Argument(help: "What encode would be given: safetensors, an index of shards, .npy, .npz or .qckpt.")
+  @Argument(
+    help: "What encode would be given: safetensors, an index of shards, .npy, .npz or .qckpt.",
+    completion: Completions.documents)
   var inputs: [String]
 
   @OptionGroup var budget: BudgetOptions
 
-  @Option(name: .shortAndLong, help: "Write the plan as a policy, in JSON, to this file.")
+  @Option(
+    name: .shortAndLong, help: "Write the plan as a policy, in JSON, to this file.",
+    completion: .file(extensions: ["json"]))
   var output: String?
 
   @Option(help: "Try this share of the chunks of each tensor; by default all, of more than 16 million elements fewer.")
@@ -88,7 +92,7 @@ struct PlanCommand: ParsableCommand {
     options.compression = budget.countsStoredBytes ? compression.compression : .none
     options.sample = sample ?? (budget.isOfEach ? 1 : min(1, 16_777_216 / Double(max(elements, 1))))
     let total = units.flatMap(\.tensors).reduce(0) { $0 + $1.source.byteCount }
-    var progress = Progress(total: total, quiet: quiet || json)
+    let progress = Progress(total: total)
     defer { progress.finish() }
     do throws(QCodecError) { return try Planner(document, options) { progress.advance($0) } } catch {
       throw Failure(error, file: faults.file ?? inputs[0])

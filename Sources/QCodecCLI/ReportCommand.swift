@@ -15,7 +15,7 @@ import QVerify
 /// `qcodec report`: a page on what a checkpoint holds and how far it is off.
 ///
 /// Of a file that does not verify the page says so, and the command fails as `verify` does.
-struct ReportCommand: ParsableCommand {
+struct ReportCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "report", abstract: "Verify a checkpoint and write an HTML page of its sizes and errors.",
     discussion: """
@@ -25,19 +25,22 @@ struct ReportCommand: ParsableCommand {
 
       A file that fails to verify gets a page that says so; the exit status is that of verify.
 
-      Examples:
+      EXAMPLES:
         qcodec report optimizer.qckpt -o report.html
-        qcodec report optimizer.qckpt --against optimizer.safetensors -o report.html
-        qcodec report optimizer.qckpt -o - --title "run 12, step 40,000" > report.html
+        qcodec report o.qckpt --against o.safetensors -o report.html
+        qcodec report optimizer.qckpt -o - --title "run 12" > report.html
       """)
 
-  @Argument(help: "The checkpoint; '-' is standard input.")
+  @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)
   var file: String
 
-  @Option(help: "The original: safetensors, an index of shards, .npy, .npz or .qckpt.")
+  @Option(
+    help: ArgumentHelp("The original: safetensors, an index of shards, .npy, .npz or .qckpt.", valueName: "original"),
+    completion: Completions.documents)
   var against: String?
 
-  @Option(name: .shortAndLong, help: "The page to write; '-' is standard output.")
+  @Option(
+    name: .shortAndLong, help: "The page to write; '-' is standard output.", completion: .file(extensions: ["html"]))
   var output: String
 
   @Option(help: "The page's heading; the file's name without it.")
@@ -66,10 +69,11 @@ struct ReportCommand: ParsableCommand {
     let original = against.flatMap { name in document?.noting(name, in: faults) }
     let page = try opened()
     let source = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
-    // Tensors are gone through twice.
-    var progress = Progress(total: 2 * source, quiet: quiet)
+    let verifier = Verifier(reader, epsilon: eps, threads: threads.count)
+    // Tensors are gone through once more for the figures.
+    let progress = Progress(total: verifier.workBytes(against: original) + source)
     defer { progress.finish() }
-    let (verdict, failures) = try verify(reader, original, faults: faults, progress: &progress)
+    let (verdict, failures) = try verify(verifier, reader, original, faults: faults, progress: progress)
     let collector = FigureCollector(reader, original: original, epsilon: eps, threads: threads.count)
     let figures: CheckpointFigures
     do {
@@ -101,11 +105,10 @@ struct ReportCommand: ParsableCommand {
 
   /// Verifies as `verify` does; with what the command ends with after the page is written.
   private func verify(
-    _ reader: CheckpointReader, _ original: InputDocument?, faults: ReadFaults, progress: inout Progress
+    _ verifier: Verifier, _ reader: CheckpointReader, _ original: InputDocument?, faults: ReadFaults, progress: Progress
   ) throws -> (Verdict, [Failure]) {
     let report: VerificationReport
     do {
-      let verifier = Verifier(reader, epsilon: eps, threads: threads.count)
       report = try verifier.verify(against: original) { progress.advance($0) }
     } catch {
       progress.finish()

@@ -12,7 +12,7 @@ import QCodec
 /// How often each code of a quantized tensor occurs.
 public struct CodeHistogram: Sendable {
   /// One count a code, 16 or 256.
-  public private(set) var counts: [UInt64]
+  public internal(set) var counts: [UInt64]
 
   /// Of no codes, of 4 or 8 bits each.
   public init(bits: Int) {
@@ -22,31 +22,32 @@ public struct CodeHistogram: Sendable {
 
   /// Counts the codes of a tensor; throws as reading it does, `invalidArgument` for a lossless one.
   public init(_ reader: CheckpointReader, tensor index: Int) throws(QCodecError) {
-    guard let layout = try reader.layout(of: index) else {
-      throw QCodecError(.invalidArgument, "a lossless tensor has no codes", tensor: reader.tensor(index).name)
-    }
-    self.init(bits: layout.scheme.bits)
-    let places = reader.tensor(index).chunks
-    for chunk in 0..<layout.codeChunkCount {
-      add(try reader.payload(ofChunk: places.data(chunk)), ofChunk: chunk, layout: layout)
-    }
+    self = try TensorProfile(reader, tensor: index).codes
   }
 
   /// Counts the codes of one chunk of a tensor by its payload; the layout has as many bits a code.
   public mutating func add(_ payload: [UInt8], ofChunk chunk: Int, layout: TensorLayout) {
-    let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
-    for i in 0..<plain.count { counts[plain.code(i)] += 1 }
+    append(CodeHistogram(PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)))
   }
 
-  /// Folds in the codes of another tensor, or of another chunk, of the same width.
-  public mutating func append(_ other: CodeHistogram) {
-    precondition(counts.count == other.counts.count, "histograms of codes of different widths")
-    for (code, count) in other.counts.enumerated() { counts[code] += count }
+  /// The codes of a chunk.
+  init(_ chunk: PlainChunk) {
+    self.init(bits: chunk.layout.scheme.bits)
+    for i in 0..<chunk.count { counts[chunk.code(i)] += 1 }
   }
+
+  /// Adds the counts of codes of the same width.
+  public mutating func append(_ other: CodeHistogram) {
+    precondition(counts.count == other.counts.count, "codes of one width")
+    for code in counts.indices { counts[code] += other.counts[code] }
+  }
+
+  /// How many codes were counted.
+  public var total: UInt64 { counts.reduce(0, +) }
 
   /// Bits a code that an ideal entropy coder of single codes would need: −Σ p log₂ p.
   public var entropy: Double {
-    let total = Double(counts.reduce(0, +))
+    let total = Double(self.total)
     return counts.reduce(0.0) { sum, count in
       guard count > 0 else { return sum }
       let share = Double(count) / total
