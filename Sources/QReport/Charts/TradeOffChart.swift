@@ -45,7 +45,7 @@ struct TradeOffChart: Chart {
     _ points: [TradeOff.Point], at place: (TradeOff.Point) -> (x: Double, y: Double), frame: Box,
     on canvas: inout Canvas
   ) {
-    // This file lies on top of what it equals; names of points at one place stand together.
+    // This file lies on top of what it is near; names of points at one place stand together.
     var places: [(x: Double, y: Double, names: [String])] = []
     for point in points.reversed() {
       let (x, y) = place(point)
@@ -61,7 +61,7 @@ struct TradeOffChart: Chart {
     }
     var taken = places.map { Box(x: $0.x - 8, y: $0.y - 8, width: 16, height: 16) }
     for (x, y, names) in places {
-      let text = names.map { $0.visible(limit: 24) }.joined(separator: " = ")
+      let text = names.map { $0.visible(limit: 24) }.joined(separator: ", ")
       guard let spot = Self.spot(text, x, y, frame: frame, taken: taken) else { continue }
       taken.append(spot)
       canvas.text(text, spot.x + 2, spot.y + 13, styleClass: names[0] == points[0].name ? "strong" : "soft")
