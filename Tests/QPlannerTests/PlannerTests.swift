@@ -58,7 +58,7 @@ struct PlannerTests {
     let plan = try met(planner.plan(.bitsPerParameter(budget)))
     #expect(plan.bitsPerParameter <= budget)
     let error = { (plan: Plan) in plan.choices.reduce(0) { $0 + $1.chosen.squaredError } }
-    for name in ["adam8", "adam4", "live8", "live4"] {
+    for name in ["adam8", "adam4", "live8"] {
       let policy = try #require(Policy.preset(name))
       let preset = try #require(try planner.plan(of: policy))
       if preset.bitsPerParameter <= budget { #expect(error(plan) <= error(preset), "\(name)") }

@@ -60,7 +60,7 @@ extension Policy {
     var rules = [
       Rule(
         match: Match(roles: momentum == nil ? [.firstMoment, .momentum] : [.firstMoment]), action: .quantize(first),
-        negativeFallsBack: true, fallback: momentum),
+        negativeFallsBack: true, fallback: first.domain == .update ? momentum : nil),
       Rule(match: Match(roles: [.secondMoment]), action: .quantize(second), negativeFallsBack: true),
     ]
     if let momentum {
