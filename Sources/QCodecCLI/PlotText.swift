@@ -67,10 +67,10 @@ struct PlotText {
     let scales = profile.scales
     guard scales.total > 0 else { return ["scales: none"] }
     var rows: [(label: String, count: UInt64)] = []
-    if let least = scales.counts.keys.min(), let greatest = scales.counts.keys.max() {
-      let group = (greatest - least) / Self.scaleRows + 1
-      for first in stride(from: least, through: greatest, by: group) {
-        let count = (first..<first + group).reduce(0) { $0 + (scales.counts[$1] ?? 0) }
+    if let exponents = scales.exponents {
+      let group = (exponents.count - 1) / Self.scaleRows + 1
+      for first in stride(from: exponents.lowerBound, through: exponents.upperBound, by: group) {
+        let count = (first..<first + group).reduce(0) { $0 + scales.count(exponent: $1) }
         rows.append((group == 1 ? "2^\(first)" : "2^\(first)…", count))
       }
     }

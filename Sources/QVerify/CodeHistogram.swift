@@ -25,11 +25,6 @@ public struct CodeHistogram: Sendable {
     self = try TensorProfile(reader, tensor: index).codes
   }
 
-  /// Counts the codes of one chunk of a tensor by its payload; the layout has as many bits a code.
-  public mutating func add(_ payload: [UInt8], ofChunk chunk: Int, layout: TensorLayout) {
-    append(CodeHistogram(PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)))
-  }
-
   /// The codes of a chunk.
   init(_ chunk: PlainChunk) {
     self.init(bits: chunk.layout.scheme.bits)

@@ -10,6 +10,9 @@ public struct ScaleHistogram: Sendable, Equatable {
   /// Scales that are NaN or infinite, which files of other writers may hold.
   public private(set) var nonFinite: UInt64 = 0
 
+  /// The exponent of the least subnormal float32.
+  public static let leastExponent = -149
+
   /// No scales.
   public init() {}
 
@@ -31,6 +34,15 @@ public struct ScaleHistogram: Sendable, Equatable {
     zeros += other.zeros
     nonFinite += other.nonFinite
   }
+
+  /// The exponents from the least to the greatest that occurs; nil where none does.
+  public var exponents: ClosedRange<Int>? {
+    guard let least = counts.keys.min(), let greatest = counts.keys.max() else { return nil }
+    return least...greatest
+  }
+
+  /// Scales of an exponent.
+  public func count(exponent: Int) -> UInt64 { counts[exponent] ?? 0 }
 
   /// How many scales were counted.
   public var total: UInt64 { counts.values.reduce(zeros + nonFinite, +) }

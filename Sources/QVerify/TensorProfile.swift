@@ -21,21 +21,30 @@ public struct TensorProfile: Sendable {
       throw QCodecError(.invalidArgument, "a lossless tensor has no codes", tensor: reader.tensor(index).name)
     }
     let places = reader.tensor(index).chunks
-    var codes = CodeHistogram(bits: layout.scheme.bits)
-    var scales = ScaleHistogram(try reader.scales(of: index))
+    var total = TensorProfile(bits: layout.scheme.bits, scales: try reader.scales(of: index))
     try orderedPipeline(count: layout.codeChunkCount, threads: threads) { chunk throws(QCodecError) in
       let payload = try reader.payload(ofChunk: places.data(chunk))
-      let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
       return (
-        codes: CodeHistogram(plain), scales: ScaleHistogram(plain.blockScales),
-        bytes: layout.sourceByteCount(ofChunk: chunk)
+        profile: TensorProfile(payload, ofChunk: chunk, layout: layout), bytes: layout.sourceByteCount(ofChunk: chunk)
       )
-    } consume: { (next: (codes: CodeHistogram, scales: ScaleHistogram, bytes: Int)) in
-      codes.append(next.codes)
-      scales.append(next.scales)
+    } consume: { (next: (profile: TensorProfile, bytes: Int)) in
+      total.append(next.profile)
       progress(UInt64(next.bytes))
     }
-    (self.codes, self.scales) = (codes, scales)
+    self = total
+  }
+
+  /// A scale vector, empty under block scaling, and no codes of a width.
+  package init(bits: Int, scales: [Float] = []) {
+    codes = CodeHistogram(bits: bits)
+    self.scales = ScaleHistogram(scales)
+  }
+
+  /// One chunk of a tensor by its payload.
+  package init(_ payload: [UInt8], ofChunk chunk: Int, layout: TensorLayout) {
+    let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
+    codes = CodeHistogram(plain)
+    scales = ScaleHistogram(plain.blockScales)
   }
 
   /// Adds the counts of another tensor of codes of the same width.

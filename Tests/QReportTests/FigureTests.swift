@@ -26,6 +26,30 @@ import Testing
     #expect(all.storedBytes == all.roles.reduce(0) { $0 + $1.storedBytes })
   }
 
+  /// Schemes that differ in their tables alone have one label, and here as many elements.
+  @Test func schemesOfOneLabelStandInTheOrderOfTheDirectory() throws {
+    func table(_ width: Float) throws -> MapTable {
+      let entries = (0..<15).map { Float($0 - 8) / (8 + width) } + [1]
+      return try MapTable(custom: entries, signed: true, scaleRule: .signedExtreme)
+    }
+    let tables = try (1...24).map { try table(Float($0)) }
+    var bytes: [UInt8] = []
+    let writer = try unsafe CheckpointWriter(
+      writing: { part throws(QCodecError) in unsafe bytes.append(contentsOf: part) }, options: .init(threads: 1))
+    for (number, table) in tables.enumerated() {
+      let values = (0..<128).map { Float($0 - 64) }
+      let scheme = Scheme(map: .custom, bits: 4, signed: true, scaling: .block(128), customTable: table)
+      let tensor = NewTensor(
+        name: String(UnicodeScalar(UInt8(97 + number))), dtype: .f32, encoding: .quantized(scheme),
+        source: MemorySource(values))
+      try writer.add([.tensor(tensor, shape: [128])])
+    }
+    _ = try writer.finish()
+    let all = try figures(CheckpointReader(source: MemorySource(bytes: bytes)))
+    #expect(Set(all.schemes.map(\.scheme.label)).count == 1)
+    #expect(all.schemes.map(\.scheme.customTable) == tables)
+  }
+
   @Test func magnitudesAreThoseOfThePlainDefinition() throws {
     let samples = Array(Self.samples[..<2])
     let reader = try checkpoint(samples, policy: "paper8")

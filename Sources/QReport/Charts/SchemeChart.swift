@@ -1,3 +1,5 @@
+import QVerify
+
 /// How often codes occur and how large scales are, under one scheme: two histograms side by side, or one above the other.
 struct SchemeChart: Chart {
   private struct Bar {

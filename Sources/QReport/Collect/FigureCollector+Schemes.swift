@@ -5,33 +5,37 @@ import QVerify
 extension FigureCollector {
   /// What one chunk, or some, of a quantized tensor hold.
   private struct ChunkFigures: Sendable {
-    var codes: CodeHistogram
-    var scales = ScaleHistogram()
+    let profile: TensorProfile
     var magnitudes: MagnitudeHistogram?
   }
 
-  /// Quantized tensors by scheme, those with the most elements first.
+  /// Quantized tensors by scheme, those with the most elements first, among equals in the order of the directory.
   func schemes(progress: (UInt64) -> Void) throws(QCodecError) -> [SchemeFigures] {
-    var result: [Scheme: SchemeFigures] = [:]
+    var result: [SchemeFigures] = []
+    var places: [Scheme: Int] = [:]
     for index in 0..<reader.tensorCount {
       let info = reader.tensor(index)
       if var scheme = info.scheme {
         // Seeds may differ from tensor to tensor, and say nothing.
         scheme.seed = 0
-        var figures = result[scheme] ?? SchemeFigures(scheme: scheme)
-        try add(index, info, to: &figures)
-        result[scheme] = figures
+        let place = places[scheme] ?? result.count
+        if place == result.count {
+          places[scheme] = place
+          result.append(SchemeFigures(scheme: scheme))
+        }
+        try add(index, info, to: &result[place])
       }
       progress(info.sourceBytes)
     }
-    return result.values.sorted { ($1.elements, $0.scheme.label) < ($0.elements, $1.scheme.label) }
+    return result.enumerated().sorted { ($1.element.elements, $0.offset) < ($0.element.elements, $1.offset) }
+      .map(\.element)
   }
 
   private func add(_ index: Int, _ info: TensorInfo, to figures: inout SchemeFigures) throws(QCodecError) {
     guard let layout = try reader.layout(of: index) else { return }
     figures.tensors += 1
     figures.elements += info.elementCount
-    for scale in try reader.scales(of: index) { figures.scales.add(scale) }
+    figures.profile.append(TensorProfile(bits: layout.scheme.bits, scales: try reader.scales(of: index)))
     let source = source(of: info)?.source
     let contents = try source.map { source throws(QCodecError) in (source, try reader.contents(of: index)) }
     let group = 2 * threads
@@ -40,7 +44,8 @@ extension FigureCollector {
       let results = ResultSlots<ChunkFigures>(count: size)
       try parallelFor(count: size, threads: threads) { number throws(QCodecError) in
         let chunk = start + number
-        var found = try self.codes(ofChunk: chunk, places: info.chunks, layout: layout)
+        let payload = try reader.payload(ofChunk: info.chunks.data(chunk))
+        var found = ChunkFigures(profile: TensorProfile(payload, ofChunk: chunk, layout: layout))
         if let (source, contents) = contents {
           found.magnitudes = try Self.magnitudes(ofChunk: chunk, layout: layout, source, contents)
         }
@@ -48,29 +53,10 @@ extension FigureCollector {
       }
       // In order: sums of float64 depend on it.
       for result in results.inOrder {
-        figures.codes.append(result.codes)
-        figures.scales.append(result.scales)
+        figures.profile.append(result.profile)
         if let found = result.magnitudes { figures.magnitudes = figures.magnitudes.appending(found) }
       }
     }
-  }
-
-  /// Codes and block scales.
-  private func codes(ofChunk chunk: Int, places: ChunkPlaces, layout: TensorLayout) throws(QCodecError) -> ChunkFigures
-  {
-    let payload = try reader.payload(ofChunk: places.data(chunk))
-    var found = ChunkFigures(codes: CodeHistogram(bits: layout.scheme.bits))
-    found.codes.add(payload, ofChunk: chunk, layout: layout)
-    let isLog = layout.scheme.map == .log
-    let end = layout.blockByteCount(elements: layout.elements(ofChunk: chunk).count)
-    // Of the two ends of a `log` block the greater is its scale.
-    for offset in stride(from: isLog ? 4 : 0, to: end, by: isLog ? 8 : 4) {
-      found.scales.add(
-        Float(
-          bitPattern: UInt32(payload[offset]) | UInt32(payload[offset + 1]) << 8
-            | UInt32(payload[offset + 2]) << 16 | UInt32(payload[offset + 3]) << 24))
-    }
-    return found
   }
 
   private static func magnitudes(
@@ -79,8 +65,8 @@ extension FigureCollector {
     let range = layout.elements(ofChunk: chunk)
     let size = UInt64(layout.dtype.bitWidth / 8)
     let (offset, count) = (range.lowerBound * size, range.count * Int(size))
-    let exact = try source.array(at: offset, count: count)
-    let decoded = try contents.array(at: offset, count: count)
+    let exact = try source.bytes(at: offset, count: count)
+    let decoded = try contents.bytes(at: offset, count: count)
     var result = MagnitudeHistogram()
     for index in 0..<range.count {
       let value = PlainFloat.value(exact, index, dtype: layout.dtype)
@@ -97,14 +83,5 @@ extension MagnitudeHistogram? {
     var result = self ?? MagnitudeHistogram()
     result.append(other)
     return result
-  }
-}
-
-extension TensorSource {
-  /// The bytes of a range.
-  func array(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: count)
-    try unsafe bytes.withMutableBytes { target throws(QCodecError) in try unsafe read(at: offset, into: target) }
-    return bytes
   }
 }

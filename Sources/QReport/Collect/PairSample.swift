@@ -111,6 +111,6 @@ struct PairSample {
 extension TensorSource {
   /// The bytes of the first elements.
   fileprivate func leading(_ count: Int, of dtype: DType) throws(QCodecError) -> [UInt8] {
-    try array(at: 0, count: count * dtype.bitWidth / 8)
+    try bytes(at: 0, count: count * dtype.bitWidth / 8)
   }
 }

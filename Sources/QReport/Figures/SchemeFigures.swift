@@ -9,16 +9,20 @@ public struct SchemeFigures: Sendable {
   public var tensors = 0
   /// Their elements.
   public var elements: UInt64 = 0
-  /// How often each code occurs.
-  public var codes: CodeHistogram
-  /// How large the scales are; under `log` the greatest value of each block.
-  public var scales = ScaleHistogram()
+  /// How often codes occur, and scales of each size.
+  var profile: TensorProfile
   /// The error by the magnitude of the original; nil without an original.
   public var magnitudes: MagnitudeHistogram?
 
   /// A scheme without tensors.
   public init(scheme: Scheme) {
     self.scheme = scheme
-    codes = CodeHistogram(bits: scheme.bits)
+    profile = TensorProfile(bits: scheme.bits)
   }
+
+  /// How often each code occurs.
+  public var codes: CodeHistogram { profile.codes }
+
+  /// How large the scales are; under `log` the greatest value of each block.
+  public var scales: ScaleHistogram { profile.scales }
 }
