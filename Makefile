@@ -29,7 +29,7 @@ SEED ?= 1
 
 .PHONY: build man library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
   optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
-  sanitize corpus faults
+  sanitize corpus faults docs
 
 build: deps
 	mkdir -p $(BUILD)
@@ -210,6 +210,15 @@ lint: deps
 # Optimized, for what tests compute many times over; checks of overflow and of bounds stay.
 TEST_BUILD := --scratch-path $(BUILD)/tests -Xswiftc -O -Xcc -O2
 
+# The pages of the libraries and the tutorials, in $(BUILD)/documentation; a warning is an error. It shares the tests' build.
+LIBRARIES := QCodec QCheckpoint QVerify QPlanner QReport QOptimizers QPolicyText
+docs: deps
+	@mkdir -p $(BUILD)
+	swift package $(TEST_BUILD) --allow-writing-to-directory $(BUILD)/documentation generate-documentation \
+	  $(addprefix --target ,$(LIBRARIES)) --enable-experimental-combined-documentation --warnings-as-errors \
+	  --output-path $(BUILD)/documentation >$(BUILD)/docs.log 2>&1 || { cat $(BUILD)/docs.log; exit 1; }
+	echo "documentation: $(BUILD)/documentation"
+
 # The Swift tests start the reference reader with this interpreter.
 test: test-deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
@@ -223,6 +232,7 @@ test: test-deps $(VENV)/.complete lint build package
 	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
 	swift build --build-tests $(TEST_BUILD) 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
+	$(MAKE) --no-print-directory docs
 	swift test --skip-build $(TEST_BUILD)
 
 # Every test with PyTorch Lightning, Hugging Face Trainer, torch.distributed, JAX and optax, fsspec; `make test` runs one of

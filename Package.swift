@@ -34,6 +34,8 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    // No target uses it, so no package that depends on this one takes it along.
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
     system("CLZ4", pkgConfig: "liblz4", apt: "liblz4-dev", brew: "lz4"),

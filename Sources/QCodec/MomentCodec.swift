@@ -34,10 +34,12 @@ public struct MomentCodec: Sendable {
   /// Encodes both moments; returns what encoding did to each.
   ///
   /// - Parameters:
-  ///   - first: the first moment in C order, exactly its bytes; `second` likewise.
+  ///   - source: the first moment in C order, exactly its bytes.
+  ///   - secondSource: the second moment, exactly its bytes.
   ///   - names: their names, for errors and as keys of stochastic rounding.
   ///   - firstStream: exactly `first.streamByteCount` bytes.
   ///   - secondStream: exactly `second.encodedByteCount` bytes.
+  ///   - threads: threads to use; they do not change the result.
   ///
   /// Throws as `TensorCodec.encode` does, and `updateNotFinite` where a quotient, a scale or a decoded value overflows:
   /// such a first moment is to be stored in the value domain. O(elements).

@@ -9,8 +9,10 @@ extension OptimizerRule {
   /// the error of a moment is that of one encoding, whatever the number of steps was before.
   ///
   /// - Parameters:
+  ///   - tensors: parameters with their gradients and moments.
+  ///   - settings: the number of the step, its rate, and what else a step has.
   ///   - threads: threads to use, `availableThreads()` by default; they do not change the result.
-  ///   - kernels: the instruction set to use; it does not change the result.
+  ///   - level: the instruction set to use; it does not change the result.
   ///
   /// Throws, before anything moves, `nonFiniteValue` for a gradient that is not finite or whose square is not,
   /// `invalidScale` and `invalidCode` for moments that no encoder writes, and `invalidArgument` for settings of the rule.

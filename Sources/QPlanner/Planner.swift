@@ -28,7 +28,10 @@ public struct Planner: Sendable {
 
   /// Measures a document's moments.
   ///
-  /// - Parameter progress: told bytes that have been dealt with, those of the whole document in the end.
+  /// - Parameters:
+  ///   - document: what is to be encoded.
+  ///   - options: what is tried, on how large a sample.
+  ///   - progress: told bytes that have been dealt with, those of the whole document in the end.
   ///
   /// Throws as sources do. O(elements · ways · sample).
   public init(

@@ -10,7 +10,11 @@ public struct TensorProfile: Sendable {
 
   /// Counts the codes and scales of a tensor, chunk by chunk on several threads; O(elements).
   ///
-  /// - Parameter progress: called with the decoded bytes of the chunks counted since the last call.
+  /// - Parameters:
+  ///   - reader: an open checkpoint.
+  ///   - index: the tensor's place among the tensors.
+  ///   - threads: threads to use; they do not change the result.
+  ///   - progress: called with the decoded bytes of the chunks counted since the last call.
   ///
   /// Memory: a few chunks and one scale vector. Throws as reading the tensor does, `invalidArgument` for a lossless one.
   public init(

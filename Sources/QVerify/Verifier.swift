@@ -35,7 +35,11 @@ public struct Verifier: Sendable {
 
   /// A verifier of an open checkpoint.
   ///
-  /// - Parameter epsilon: ε of the update m/(√v + ε) whose error is measured against an original.
+  /// - Parameters:
+  ///   - reader: an open checkpoint.
+  ///   - limits: errors that are not to be exceeded besides the proved bounds.
+  ///   - epsilon: ε of the update m/(√v + ε) whose error is measured against an original.
+  ///   - threads: threads to use; they do not change the result.
   public init(
     _ reader: CheckpointReader, limits: Limits = Limits(), epsilon: Double = 1e-8, threads: Int = availableThreads()
   ) {
@@ -53,8 +57,9 @@ public struct Verifier: Sendable {
   /// Memory: a few chunks and one scale vector. Throws for a defective file or an unreadable original; what the report
   /// holds is no error.
   ///
-  /// - Parameter progress: called with the bytes of work done since the last call, `workBytes(against:)` in all, from any
-  ///   thread.
+  /// - Parameters:
+  ///   - original: what the checkpoint was made of; nil verifies the file alone.
+  ///   - progress: called with the bytes of work done since the last call, `workBytes(against:)` in all, from any thread.
   public func verify(
     against original: InputDocument? = nil, progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws(QCodecError) -> VerificationReport {

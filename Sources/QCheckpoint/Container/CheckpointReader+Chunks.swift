@@ -120,7 +120,9 @@ extension CheckpointReader {
   ///
   /// Throws the error of the first defect in file order. Memory: a few chunks.
   ///
-  /// - Parameter progress: called with the bytes checked since the last call, `fileBytes` in all, from any thread.
+  /// - Parameters:
+  ///   - threads: threads to use; they do not change the result.
+  ///   - progress: called with the bytes checked since the last call, `fileBytes` in all, from any thread.
   public func checkAllBytes(
     threads: Int = availableThreads(), progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws(QCodecError) {

@@ -10,8 +10,10 @@ extension CheckpointReader {
   /// Reads a quantized tensor's scales and codes as they are stored, for systems that compute with them.
   ///
   /// - Parameters:
+  ///   - index: the tensor's place among the tensors.
   ///   - scales: float32, one for each block in C order (under `log` its two ends), or the scale vector.
   ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
+  ///   - threads: threads to use; they do not change the result.
   ///
   /// Throws `invalidArgument` for a lossless tensor, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
   /// `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as

@@ -19,7 +19,9 @@ public final class CheckpointReader: Sendable {
 
   /// Opens a checkpoint file.
   ///
-  /// - Parameter verifyChecksums: whether every chunk read is checked against its checksum.
+  /// - Parameters:
+  ///   - path: where the file is.
+  ///   - verifyChecksums: whether every chunk read is checked against its checksum.
   ///
   /// Throws `io`, `notACheckpoint` with what the file is instead, and an error with its byte offset for each defect of
   /// header, trailer and directory. As everything that reads, it can be cancelled (`Cancellation`).

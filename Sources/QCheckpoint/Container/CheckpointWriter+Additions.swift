@@ -7,9 +7,10 @@ extension CheckpointWriter {
   /// decision depends on their values; then their chunks are made and written. Memory: some chunks a thread.
   ///
   /// - Parameters:
+  ///   - additions: tensors and pairs, in the order of the file.
   ///   - nonFinite: what to do with NaN and ±∞ in a tensor to be quantized.
-  ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded for pairs in the update domain; nil
-  ///     does not measure.
+  ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded for pairs in the update domain; nil does
+  ///     not measure.
   ///   - added: called after each addition is written, with its place among `additions`.
   ///   - progress: called with the source bytes written since the last call, those of all additions in the end.
   ///

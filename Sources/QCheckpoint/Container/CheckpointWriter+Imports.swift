@@ -4,9 +4,12 @@ extension CheckpointWriter {
   /// Adds a tensor that another system quantized, its codes and scales as they are; nothing is quantized anew.
   ///
   /// - Parameters:
+  ///   - name: 1 byte to 64 KiB of UTF-8, unlike every other.
   ///   - dtype: the type that it decodes to.
-  ///   - scheme: map, bits, scaling and signedness by which codes are read; recorded with `unknown` rounding and scale
-  ///     rule, so that nothing is guaranteed. A custom table may be marked an import, of any order and range.
+  ///   - shape: up to 32 lengths.
+  ///   - role: what the tensor is to the optimizer.
+  ///   - scheme: map, bits, scaling and signedness by which codes are read; recorded with `unknown` rounding and scale rule,
+  ///     so that nothing is guaranteed. A custom table may be marked an import, of any order and range.
   ///   - scales: float32, one for each block in C order, or the scale vector of row, column and rank1 scaling.
   ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
   ///

@@ -6,8 +6,11 @@ extension CheckpointWriter {
   /// Both are looked over before their first byte is written.
   ///
   /// - Parameters:
+  ///   - first: the first moment.
+  ///   - second: the second moment.
   ///   - shape: of both, up to 32 lengths.
   ///   - fallback: as `Addition.pair` has it.
+  ///   - nonFinite: what to do with NaN and ±∞.
   ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded; nil does not measure.
   ///
   /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`, and `unsupportedScheme` for a

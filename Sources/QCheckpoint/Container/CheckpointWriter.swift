@@ -104,7 +104,10 @@ public final class CheckpointWriter {
   ///
   /// - Parameters:
   ///   - name: 1 byte to 64 KiB of UTF-8, unlike every other.
+  ///   - dtype: the type of the elements.
   ///   - shape: up to 32 lengths.
+  ///   - role: what the tensor is to the optimizer.
+  ///   - encoding: how it is to be stored.
   ///   - source: the elements in C order, exactly as many bytes as dtype and shape imply.
   ///   - nonFinite: what to do with NaN and ±∞ in a tensor to be quantized.
   ///   - negativeFallsBack: whether a negative element under an unsigned map makes the tensor lossless, not an error.

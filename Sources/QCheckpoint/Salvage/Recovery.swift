@@ -38,7 +38,10 @@ public struct Recovery: Sendable {
 
   /// Looks a file over, every element of the tensors that are wanted; O(bytes).
   ///
-  /// - Parameter isWanted: whether a tensor of a name is; the others are not listed.
+  /// - Parameters:
+  ///   - source: the damaged file.
+  ///   - threads: threads to use; they do not change the result.
+  ///   - isWanted: whether a tensor of a name is; the others are not listed.
   ///
   /// Throws as opening does for a file of another kind, version or with unknown features, for a directory that is wrong
   /// under a right checksum, where nothing at all is found, and `cancelled`.
@@ -50,7 +53,11 @@ public struct Recovery: Sendable {
 
   /// Looks an open file over; throws as `init(source:threads:isWanted:)`.
   ///
-  /// - Parameter progress: called with the bytes of every read of the file, from any thread; some are read twice.
+  /// - Parameters:
+  ///   - file: the damaged file.
+  ///   - threads: threads to use; they do not change the result.
+  ///   - progress: called with the bytes of every read of the file, from any thread; some are read twice.
+  ///   - isWanted: whether a tensor of a name is wanted; the others are not listed.
   public init(
     file: InputFile, threads: Int = availableThreads(), progress: @escaping @Sendable (UInt64) -> Void = { _ in },
     isWanted: (String) -> Bool = { _ in true }

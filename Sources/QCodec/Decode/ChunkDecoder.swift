@@ -17,7 +17,10 @@ public struct ChunkDecoder: Sendable {
 
   /// A decoder under a layout and its scale vector (empty for blocks).
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - layout: how the tensor lies in chunks.
+  ///   - scales: the scale vector; empty under block scaling.
+  ///   - kernels: the instruction set to use; it does not change the result.
   ///
   /// Throws `shapeMismatch` for a scale vector of another length, `invalidScale` for a scale that is not finite, or
   /// negative where the scale rule makes magnitudes.
@@ -40,10 +43,11 @@ public struct ChunkDecoder: Sendable {
   /// Decodes elements of one chunk from its payload.
   ///
   /// - Parameters:
+  ///   - index: the chunk, counted from 0 within the tensor.
   ///   - payload: exactly `payloadByteCount(ofChunk:)` bytes.
   ///   - elements: which elements, counted from the chunk's first; nil for all.
-  ///   - divisors: in the update domain `divisors(chunk:payload:elements:)` of the second moment for these elements;
-  ///     empty in the value domain.
+  ///   - divisors: in the update domain `divisors(chunk:payload:elements:)` of the second moment for these elements; empty
+  ///     in the value domain.
   ///   - target: exactly the bytes of those elements in the tensor's dtype.
   ///
   /// Throws `invalidChunkLength` or `shapeMismatch` for a buffer of another size, `invalidScale` and `invalidCode` for

@@ -32,7 +32,9 @@ public struct PairDecoder: Sendable {
   /// Decodes elements of chunk `index` of both moments, or of the first alone.
   ///
   /// - Parameters:
+  ///   - index: the chunk, counted from 0 within the tensor.
   ///   - payload: exactly `first.layout.payloadByteCount(ofChunk:)` bytes; `secondPayload` likewise.
+  ///   - secondPayload: the second moment's, exactly `second.layout.payloadByteCount(ofChunk:)` bytes.
   ///   - elements: which elements, counted from the chunk's first; nil for all.
   ///   - target: exactly the bytes of those elements in the first moment's dtype.
   ///   - secondTarget: likewise for the second moment; nil where only the first is wanted.

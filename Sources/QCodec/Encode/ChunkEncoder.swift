@@ -14,7 +14,11 @@ public struct ChunkEncoder: Sendable {
 
   /// An encoder of the tensor `name`, under a layout and the scale vector that `ScalePass` found (empty for blocks).
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - layout: how the tensor lies in chunks.
+  ///   - name: the tensor's name, for errors and as the key of stochastic rounding.
+  ///   - scales: the scale vector; empty under block scaling.
+  ///   - kernels: the instruction set to use; it does not change the result.
   ///
   /// Throws `unsupportedScheme` for an import table or `unknown` rounding, `shapeMismatch` for a scale vector of another
   /// length.
@@ -40,8 +44,13 @@ public struct ChunkEncoder: Sendable {
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.
   ///
-  /// - Parameter divisors: in the update domain what each element is divided by, `ChunkDecoder.divisors` of the second
-  ///   moment's chunk; empty in the value domain.
+  /// - Parameters:
+  ///   - index: the chunk, counted from 0 within the tensor.
+  ///   - source: the chunk's elements in the tensor's dtype.
+  ///   - divisors: in the update domain what each element is divided by, `ChunkDecoder.divisors` of the second moment's
+  ///     chunk; empty in the value domain.
+  ///   - payload: room for exactly `payloadByteCount(ofChunk:)` bytes.
+  ///   - measures: whether to measure; without it the statistics are zeros.
   ///
   /// Throws `nonFiniteValue` or `negativeValue` with the element, `shapeMismatch` where a buffer's size is not the
   /// chunk's, `updateNotFinite` where a quotient, a scale or a decoded value of the update domain is not finite.

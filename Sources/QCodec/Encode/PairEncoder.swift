@@ -34,8 +34,11 @@ public struct PairEncoder: Sendable {
   /// Encodes chunk `index` of both moments; the second moment's payload is what it would be alone.
   ///
   /// - Parameters:
+  ///   - index: the chunk, counted from 0 within the tensor.
   ///   - source: the first moment's elements of the chunk, exactly their bytes in its dtype; `secondSource` likewise.
+  ///   - secondSource: the second moment, exactly its bytes.
   ///   - payload: exactly `first.layout.payloadByteCount(ofChunk:)` bytes; `secondPayload` likewise.
+  ///   - secondPayload: the second moment's.
   ///   - measures: whether to measure what encoding did to each moment.
   ///   - epsilon: ε of the update m/(√v + ε) whose error is measured; nil does not measure it.
   ///

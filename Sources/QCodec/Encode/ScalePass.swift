@@ -21,7 +21,9 @@ public final class ScalePass: @unchecked Sendable {
 
   /// A pass over a tensor of this layout.
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - layout: how the tensor lies in chunks.
+  ///   - kernels: the instruction set to use; it does not change the result.
   public init(layout: TensorLayout, kernels: KernelLevel = .selected) {
     self.layout = layout
     field = ScaleField(layout: layout)
@@ -36,7 +38,10 @@ public final class ScalePass: @unchecked Sendable {
 
   /// Takes in one chunk; throws `shapeMismatch` where `source` is not exactly the chunk's elements.
   ///
-  /// - Parameter divisors: in the update domain what each element is divided by; empty in the value domain.
+  /// - Parameters:
+  ///   - index: the chunk, counted from 0 within the tensor.
+  ///   - source: the chunk's elements in the tensor's dtype.
+  ///   - divisors: in the update domain what each element is divided by; empty in the value domain.
   public func accumulate(
     chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float] = []
   ) throws(QCodecError) {

@@ -24,7 +24,11 @@ public struct ValueScan: Sendable {
 
   /// Scans the elements that begin at `index` of the tensor; pieces are given in order.
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - source: the chunk's elements in the tensor's dtype.
+  ///   - dtype: the type of the elements.
+  ///   - index: the number of the first element within the tensor.
+  ///   - kernels: the instruction set to use; it does not change the result.
   public mutating func scan(
     source: UnsafeRawBufferPointer, dtype: DType, startingAt index: UInt64, kernels: KernelLevel = .selected
   ) {

@@ -16,8 +16,10 @@ public struct FigureCollector: Sendable {
   /// A collector for an open checkpoint.
   ///
   /// - Parameters:
+  ///   - reader: an open checkpoint.
   ///   - original: what the checkpoint was made of; with it errors are measured, not only told as they are recorded.
   ///   - epsilon: ε of the update m/(√v + ε) for which presets are compared.
+  ///   - threads: threads to use; they do not change the result.
   public init(
     _ reader: CheckpointReader, original: InputDocument? = nil, epsilon: Double = 1e-8,
     threads: Int = availableThreads()

@@ -30,8 +30,11 @@ public struct CheckpointComparison: Sendable {
   /// A comparison of two open documents; relative distances are relative to `a`.
   ///
   /// - Parameters:
+  ///   - a: what is compared with.
+  ///   - b: what is compared.
   ///   - limits: what values may differ by; nil to ask for equal bits.
   ///   - epsilon: ε of the update m/(√v + ε).
+  ///   - threads: threads to use; they do not change the result.
   public init(
     _ a: InputDocument, _ b: InputDocument, limits: Limits? = nil, epsilon: Double = 1e-8,
     threads: Int = availableThreads()

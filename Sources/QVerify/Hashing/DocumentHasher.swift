@@ -12,7 +12,10 @@ public struct DocumentHasher: Sendable {
 
   /// A hasher of an open document.
   ///
-  /// - Parameter stored: whether the chunks of a checkpoint are hashed as they lie in the file, too.
+  /// - Parameters:
+  ///   - document: a checkpoint or another file of tensors.
+  ///   - stored: whether the chunks of a checkpoint are hashed as they lie in the file, too.
+  ///   - threads: threads to use; they do not change the result.
   public init(_ document: InputDocument, stored: Bool = true, threads: Int = availableThreads()) {
     self.document = document
     hashesStored = stored && document.checkpoint != nil

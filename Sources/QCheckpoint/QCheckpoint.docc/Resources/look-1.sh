@@ -1,0 +1,1 @@
+qcodec encode optimizer.safetensors -o optimizer.qckpt --measure-update

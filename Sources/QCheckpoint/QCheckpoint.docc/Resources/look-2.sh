@@ -1,0 +1,2 @@
+qcodec inspect optimizer.qckpt
+qcodec inspect optimizer.qckpt --plot

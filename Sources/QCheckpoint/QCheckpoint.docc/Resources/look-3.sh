@@ -1,0 +1,2 @@
+qcodec verify optimizer.qckpt
+qcodec verify optimizer.qckpt --against optimizer.safetensors --max-update-error 0.02

@@ -1,0 +1,1 @@
+qcodec report optimizer.qckpt --against optimizer.safetensors -o report.html

@@ -1,0 +1,2 @@
+qcodec decode optimizer.qckpt -o restored.safetensors
+qcodec diff optimizer.qckpt restored.safetensors
