@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -67,3 +68,13 @@ def installed(root, tmp_path_factory):
     prefix = tmp_path_factory.mktemp("prefix")
     run(["make", "-C", root, "install", f"PREFIX={prefix}"])
     return Installed(prefix)
+
+
+@pytest.fixture(scope="session")
+def swift_examples(root):
+    """The folder of the programs in Swift that use the libraries as another package does: the example, the tutorial's steps."""
+    command = [
+        "swift", "build", "-c", "release", "--package-path", root / "Sources" / "Examples" / "swift", "--scratch-path",
+        root / ".build" / "examples"]
+    assert "warning: " not in "".join(re.findall(r"Sources/Examples/.*", run(command)))
+    return pathlib.Path(run([*command, "--show-bin-path"]).strip())

@@ -1,7 +1,6 @@
 """The C interface as it is installed: what the library shows and needs, a program in C that calls every function, under
 valgrind too, and the examples in C, C++ and Swift."""
 
-import pathlib
 import re
 import struct
 import subprocess
@@ -182,13 +181,8 @@ def test_the_example_in_cpp_fails_with_a_place(installed, cpp_example, state, tm
 
 
 @pytest.fixture(scope="session")
-def swift_example(root):
-    scratch = root / ".build" / "examples"
-    command = [
-        "swift", "build", "-c", "release", "--package-path", root / "Sources" / "Examples" / "swift", "--scratch-path",
-        scratch]
-    assert "warning: " not in "".join(re.findall(r"Sources/Examples/.*", run(command)))
-    return pathlib.Path(run([*command, "--show-bin-path"]).strip()) / "Train"
+def swift_example(swift_examples):
+    return swift_examples / "Train"
 
 
 def test_training_in_swift_goes_on_as_if_nothing_had_been(swift_example, tmp_path):

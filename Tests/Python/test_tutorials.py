@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from installed import run
 
 CATALOG = pathlib.Path(__file__).resolve().parents[2] / "Sources" / "QCheckpoint" / "QCheckpoint.docc"
@@ -49,32 +50,15 @@ def test_looking_at_a_checkpoint(tmp_path, states, binary):
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-@pytest.fixture(scope="session")
-def embedding(root):
-    """The Swift programs of a tutorial, in one package."""
-    package = root / ".build" / "tutorials"
-    files = [file for file in steps("Keeping-state-in-your-trainer") if file.endswith(".swift")]
-    targets = []
-    for file in files:
-        name = "Step" + re.sub(r"\D", "", file)
-        (package / "Sources" / name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(RESOURCES / file, package / "Sources" / name / "main.swift")
-        targets.append(name)
-    products = ", ".join(f'.product(name: "{name}", package: "qcodec")' for name in ("QCodec", "QCheckpoint", "QVerify"))
-    (package / "Package.swift").write_text(
-        "// swift-tools-version: 6.2\nimport PackageDescription\n"
-        'let package = Package(name: "Tutorials", platforms: [.macOS(.v26)],\n'
-        '  dependencies: [.package(name: "qcodec", path: "../..")],\n  targets: ['
-        + ", ".join(f'.executableTarget(name: "{name}", dependencies: [{products}])' for name in targets) + "])\n")
-    command = ["swift", "build", "-c", "release", "--package-path", package]
-    assert "main.swift" not in "\n".join(line for line in run(command).splitlines() if "warning: " in line)
-    return [pathlib.Path(run([*command, "--show-bin-path"]).strip()) / name for name in targets]
-
-
-def test_keeping_state_in_a_trainer(embedding, tmp_path):
-    for program in embedding:
+def test_keeping_state_in_a_trainer(swift_examples, tmp_path, qcodec):
+    steps_in_swift = [file for file in steps("Keeping-state-in-your-trainer") if file.endswith(".swift")]
+    for number, file in enumerate(steps_in_swift, 1):
+        program = swift_examples / f"Tutorial{number}"
+        source = CATALOG.parents[1] / "Examples" / "swift" / "Sources" / program.name / "main.swift"
+        assert source.resolve() == RESOURCES / file
         assert "bytes" in run([program], cwd=tmp_path)
-    assert (tmp_path / "state.qckpt").stat().st_size > 20_000
+    listed = qcodec("inspect", tmp_path / "state.qckpt", json_output=True)
+    assert [tensor["name"] for tensor in listed["tensors"]] == ["weight.exp_avg", "weight.exp_avg_sq"]
 
 
 def test_keeping_state_in_a_trainer_in_c(installed, tmp_path):

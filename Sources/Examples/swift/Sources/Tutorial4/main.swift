@@ -1,0 +1,1 @@
+../../../../QCheckpoint/QCheckpoint.docc/Resources/embed-4.swift
