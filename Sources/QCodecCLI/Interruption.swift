@@ -6,7 +6,7 @@
   import Darwin
 #endif
 
-/// Removes the file under construction when a signal ends the command.
+/// Removes the file under construction, and the line of progress, when a signal ends the command.
 enum Interruption {
   /// The path as the handler needs it: a handler may not allocate.
   nonisolated(unsafe) private static var path: UnsafeMutablePointer<CChar>?
@@ -30,9 +30,17 @@ enum Interruption {
   static func removeWhenInterrupted(_ temporary: String?) {
     guard let temporary else { return }
     unsafe path = strdup(temporary)
+    handle()
+  }
+
+  /// Handles the signals that end a command.
+  static func handle() {
+    // Made now: a handler may not wait for what is made at its first use.
+    _ = Terminal.isLineShown.load(ordering: .relaxed)
     for number in signals {
       let previous = signal(number) { number in
         if let path = unsafe Interruption.path { unsafe unlink(path) }
+        Terminal.wipeLineInHandler()
         // Whoever waits for the command is to see what ended it.
         signal(number, SIG_DFL)
         raise(number)

@@ -41,7 +41,9 @@ final class Progress: Sendable {
     (self.total, self.unit) = (total, unit)
     _ = Self.beginning
     isShown = Self.isWanted.load(ordering: .relaxed) && Terminal.showsProgress
-    if isShown { startDrawing() }
+    guard isShown else { return }
+    Interruption.handle()
+    startDrawing()
   }
 
   /// Takes note of more work done.

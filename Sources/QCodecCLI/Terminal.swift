@@ -81,8 +81,11 @@ enum Terminal {
 
   // MARK: The line of progress
 
-  /// Whether the last line of standard error is one of progress; held while that line or others are written.
-  private static let line = Mutex(false)
+  /// Held while the line or others are written.
+  private static let line = Mutex(())
+
+  /// Whether the last line of standard error is one of progress.
+  static let isLineShown = Atomic(false)
 
   /// Whether a line can be drawn on standard error, over and over: a terminal that knows how to go back.
   static var showsProgress: Bool { errorIsTerminal && variable("TERM") != "dumb" }
@@ -92,18 +95,24 @@ enum Terminal {
   static func drawLine(_ text: (_ width: Int) -> String) {
     let owner = tcgetpgrp(STDERR_FILENO)
     guard owner < 0 || owner == getpgrp() else { return }
-    line.withLock { isShown in
-      isShown = true
+    line.withLock { _ in
+      isLineShown.store(true, ordering: .releasing)
       _ = write("\r\(text((columns(of: STDERR_FILENO) ?? 80) - 1))\u{1B}[K", to: STDERR_FILENO)
     }
   }
 
   /// Removes the line, before anything else is written.
   static func wipeLine() {
-    line.withLock { isShown in
-      if isShown { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
-      isShown = false
+    line.withLock { _ in
+      if isLineShown.exchange(false, ordering: .acquiringAndReleasing) { _ = write("\r\u{1B}[K", to: STDERR_FILENO) }
     }
+  }
+
+  /// Removes the line where a signal ends the command: without the lock, whose holder may be the one that is interrupted.
+  static func wipeLineInHandler() {
+    guard isLineShown.load(ordering: .acquiring) else { return }
+    let wipe: (UInt8, UInt8, UInt8, UInt8) = (0x0D, 0x1B, 0x5B, 0x4B)
+    unsafe withUnsafeBytes(of: wipe) { _ = unsafe systemWrite(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
   private static func write(_ text: String, to descriptor: Int32) -> Bool {

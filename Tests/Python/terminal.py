@@ -47,8 +47,11 @@ def bytes_read(child):
         return 0
 
 
-def run(command, columns=80, environment=None, stop_after=None, meanwhile=None, seconds=1.3):
-    """Runs a command; once it has read `stop_after` bytes it is stopped for some seconds, and `meanwhile(terminal)` called."""
+def run(command, columns=80, environment=None, stop_after=None, meanwhile=None, seconds=1.3, typed=None):
+    """Runs a command; once it has read `stop_after` bytes it is stopped for some seconds, and `meanwhile(terminal)` called.
+
+    `typed`: what is typed as soon as a line of progress is there.
+    """
     child, terminal = pty.fork()
     if child == 0:
         base = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "LC_ALL")}
@@ -68,6 +71,9 @@ def run(command, columns=80, environment=None, stop_after=None, meanwhile=None, 
         try:
             if select.select([terminal], [], [], 0 if stop_after is not None and not isStopped else 0.1)[0]:
                 output.append(os.read(terminal, 1 << 16))
+                if typed and any(FRAME.findall(b"".join(output).decode(errors="replace"))):
+                    os.write(terminal, typed)
+                    typed = None
         except OSError:  # how Linux says that nobody holds the other end any more
             break
     os.close(terminal)

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import struct
 import subprocess
+import sys
 import time
 
 import pytest
@@ -54,6 +56,18 @@ COMMANDS = {
     "hash": "hash {coded} --threads 1",
     "codes": "hash {coded} --json --threads 1",
 }
+
+
+# Encodes a stream that never ends, and tells which signal ended the command.
+INTERRUPTED = """
+import signal, subprocess, sys
+signal.signal(signal.SIGINT, lambda *_: None)
+command = subprocess.Popen([sys.argv[1], "encode", "-", "-o", sys.argv[3]], stdin=subprocess.PIPE)
+with open(sys.argv[2], "rb") as file:
+    command.stdin.write(file.read(1 << 20))
+    command.stdin.flush()
+print("ended by", -command.wait())
+"""
 
 
 def run(binary, files, command, **keywords):
@@ -159,6 +173,14 @@ def test_standard_input_is_counted_while_it_is_spooled(binary, files, tmp_path):
     assert shown.status == 0
     assert re.fullmatch(r"(976\.6 KiB|[0-9.]+ MiB)(  [0-9.]+ [KMG]?iB/s)?  0:0\d", shown.frames[0])
     assert "out: 2 tensors" in shown.rest
+
+
+def test_an_interrupted_command_leaves_no_line(binary, files, tmp_path):
+    shown = terminal.run(
+        [sys.executable, "-c", INTERRUPTED, binary, files["state"], tmp_path / "out"], typed=b"\x03")
+    assert shown.frames and terminal.FRAME.findall(shown.text)[-1] == ""
+    assert shown.rest.replace("^C", "").strip() == f"ended by {signal.SIGINT.value}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_benchmark_counts_measurements(binary, files):
