@@ -53,7 +53,9 @@ extension ChunkEncoder {
         if extreme.isNonFinite || extreme.isNegative { throw unsafe refusal(source: source, first: first) }
         unsafe ScalarKernels.scan(scratch.x, count: count, into: &ends)
       }
-      blocks.append(LogBlock(ends, bits: layout.scheme.bits))
+      let bits = layout.scheme.bits
+      let spaced = ends.least.flatMap { step.grid?.block(least: $0, greatest: ends.greatest, bits: bits) }
+      blocks.append(spaced ?? LogBlock(ends, bits: bits))
     }
     return blocks
   }

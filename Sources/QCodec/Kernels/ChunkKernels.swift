@@ -10,16 +10,19 @@ struct ChunkKernels: Sendable {
   let table: KernelTable?
   private let cells: KernelCells?
   private let slack: Double
+  /// nil where the extremes decide.
+  let spacing: KernelSpacing?
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
   /// nearest, and where an element's sign or place decides on its code.
-  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], level: KernelLevel) {
+  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], step: EncodingStep, level: KernelLevel) {
     let scheme = layout.scheme
     guard level != .scalar, scheme.isServedByKernels else { return nil }
     if let coder {
       let table = coder.table.kernelTable
       guard table.encodes else { return nil }
-      if scheme.domain == .update { guard case .block = scheme.scaling else { return nil } }
+      // Kernels that are given scales want no quotient beyond ±1.
+      if scheme.domain == .update || step.clamps { guard case .block = scheme.scaling else { return nil } }
       self.table = table
       cells = KernelCells(coder.radii, table: table)
       slack = coder.radii.slack
@@ -28,6 +31,7 @@ struct ChunkKernels: Sendable {
     }
     self.level = level.rawValue
     self.layout = layout
+    spacing = KernelSpacing(step)
     self.scales = KernelScales(layout, vector: scales, table: table, level: level.rawValue)
   }
 
@@ -116,16 +120,16 @@ struct ChunkKernels: Sendable {
     let (size, dtype) = (blockSize, layout.dtype.kernelCode)
     guard let table else {
       return unsafe qcodec_encode_log(
-        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, statistics)
+        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, statistics, spacing?.pointer)
     }
     guard layout.scheme.domain == .update else {
       return unsafe qcodec_encode_blocks(
-        level, table.pointer, x, count, size, rule, dtype, scales, codes, statistics)
+        level, table.pointer, x, count, size, rule, dtype, scales, codes, statistics, spacing?.pointer)
     }
     return unsafe work.divisors.withUnsafeBufferPointer { divisors in
       unsafe qcodec_encode_update(
         level, table.pointer, x, divisors.baseAddress.unsafelyUnwrapped + start, count, size, rule, dtype, scales,
-        codes, scratch.others, statistics)
+        codes, scratch.others, statistics, spacing?.pointer)
     }
   }
 

@@ -65,7 +65,8 @@ struct PairKernels: Sendable {
     unsafe qcodec_pair(
       table: table.pointer, block: first.blockSize, rule: first.rule, dtype: first.layout.dtype.kernelCode,
       second_block: second.blockSize, second_bits: Int32(second.layout.scheme.bits),
-      second_dtype: second.layout.dtype.kernelCode)
+      second_dtype: second.layout.dtype.kernelCode, spacing: first.spacing?.pointer,
+      second_spacing: second.spacing?.pointer)
   }
 }
 
