@@ -244,9 +244,10 @@ INLINE void space_log(const qcodec_spacing *spacing, int bits, uint32_t *low, ui
   if (!spacing || spacing->step == 0 || *low == 0x80000000u) return;
   const int64_t step = spacing->step, lowest = spacing->lowest, reach = ((1 << bits) - 2) * step;
   const int64_t base = *low & 0x7FFFFFFFu, top = *high, highest = spacing->highest;
-  // Steps from `lowest` to the lower end: all that hold the block and are patterns of finite values.
+  const int64_t bottom = lowest < 0x00800000 ? lowest : 0x00800000;
+  // Steps from `lowest` to the lower end: all that hold the block between 2^-126 and the greatest finite value.
   int64_t most = floor_divide((highest - reach < base ? highest - reach : base) - lowest, step);
-  int64_t least = -floor_divide(lowest - (top - reach > 1 ? top - reach : 1), step);
+  int64_t least = -floor_divide(lowest - (top - reach > bottom ? top - reach : bottom), step);
   if (least > most) return;
   int64_t start = lowest + (least > 0 ? least : most < 0 ? most : 0) * step;
   *low = (uint32_t)start | 0x80000000u, *high = (uint32_t)(start + reach);

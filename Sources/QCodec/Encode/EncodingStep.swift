@@ -37,7 +37,7 @@ public struct EncodingStep: Sendable, Hashable {
 
   /// The step of the `log` map in octaves, of a tensor whose least element that is not zero is `least`.
   ///
-  /// A step is rint(octaves · 2^23) patterns, 1 at least and (P(Ω) − 1) / (2^b − 1) at most, Ω the largest finite value of
+  /// A step is rint(octaves · 2^23) patterns, 1 at least and (P(Ω) − 2^23) / (2^b − 1) at most, Ω the largest finite value of
   /// the dtype: all codes are then finite. A tensor of
   /// zeros (`least` infinite) has no step.
   public init(octaves: Double, least: Float, scheme: Scheme, dtype: DType) {
@@ -45,11 +45,26 @@ public struct EncodingStep: Sendable, Hashable {
       guard least.isFinite, least > 0 else { return nil }
       let highest = dtype.greatestFinite.bitPattern
       // One step of room, so that a whole number of them from `least` leads to a lower end.
-      let most = (highest - 1) / UInt32((1 << scheme.bits) - 1)
+      let most = (highest - 0x0080_0000) / UInt32((1 << scheme.bits) - 1)
       let patterns = min(max(1, (octaves * 0x1p23).rounded(.toNearestOrEven)), Double(most))
       return LogGrid(step: UInt32(patterns), lowest: least.bitPattern, highest: highest)
     }
     self.init(scale: 0, excess: .widens, grid: grid)
+  }
+
+  /// The step of a tensor whose values were looked over; nil leaves the choice to the extremes.
+  ///
+  /// - Parameters:
+  ///   - squares: the sum over the tensor, or over the quotients of the update domain; for steps in units of the root mean
+  ///     square alone.
+  ///   - least: the least magnitude that is not zero, infinite where there is none; for steps in octaves alone.
+  public init(_ step: QuantizationStep?, scheme: Scheme, dtype: DType, squares: SquareSum, least: Float) {
+    switch step {
+    case nil: self = .none
+    case .absolute(let step): self.init(linear: step, scheme: scheme, dtype: dtype)
+    case .rms(let factor): self.init(linear: squares.step(factor), scheme: scheme, dtype: dtype)
+    case .octaves(let octaves): self.init(octaves: octaves, least: least, scheme: scheme, dtype: dtype)
+    }
   }
 
   /// A scale by the scheme's rule, or what the step makes of it.
@@ -74,6 +89,8 @@ struct LogGrid: Sendable, Hashable {
   let lowest: UInt32
   /// The greatest pattern that an end may have.
   let highest: UInt32
+  /// The least that one may have: below 2^-126 patterns are no logarithm.
+  private var bottom: Int64 { Int64(min(lowest, 0x0080_0000)) }
 
   /// The block of ends on the grid, with a code for zeros, that holds what lies between two patterns; nil where none does.
   ///
@@ -82,7 +99,7 @@ struct LogGrid: Sendable, Hashable {
     let (step, lowest) = (Int64(self.step), Int64(self.lowest))
     let reach = Int64((1 << bits) - 2) * step
     let most = Self.floor(min(Int64(highest) - reach, Int64(least)) - lowest, step)
-    let fewest = -Self.floor(lowest - max(1, Int64(greatest) - reach), step)
+    let fewest = -Self.floor(lowest - max(bottom, Int64(greatest) - reach), step)
     guard fewest <= most else { return nil }
     let start = UInt32(lowest + min(max(0, fewest), most) * step)
     return LogBlock(

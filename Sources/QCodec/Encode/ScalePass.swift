@@ -14,7 +14,6 @@ public final class ScalePass: @unchecked Sendable {
   /// The extreme so far for each entry of the scale vector, with its sign where the scale rule asks for it.
   private var extremes: [Float]
   private let level: KernelLevel
-  private let step: EncodingStep
   /// How kernels see the vector.
   private let rows: ScaleRows?
   /// The extreme so far of each column; without columns empty.
@@ -22,15 +21,12 @@ public final class ScalePass: @unchecked Sendable {
 
   /// A pass over a tensor of this layout.
   ///
-  /// - Parameters:
-  ///   - step: what a step makes of the scales.
-  ///   - kernels: the instruction set to use; it does not change the result.
-  public init(layout: TensorLayout, step: EncodingStep = .none, kernels: KernelLevel = .selected) {
+  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  public init(layout: TensorLayout, kernels: KernelLevel = .selected) {
     self.layout = layout
     field = ScaleField(layout: layout)
     extremes = [Float](repeating: 0, count: layout.scaleCount)
     level = kernels
-    self.step = step
     rows = layout.elementCount == 0 || kernels == .scalar ? nil : field.rows(of: layout)
     if let rows, rows.haveColumns { columns = [Float](repeating: 0, count: Int(rows.length)) }
   }
@@ -136,8 +132,8 @@ public final class ScalePass: @unchecked Sendable {
     for i in extremes.indices where later[i].magnitude > extremes[i].magnitude { extremes[i] = later[i] }
   }
 
-  /// The scale vector: each extreme under the scheme's rule.
-  public func finish() -> [Float] {
+  /// The scale vector: each extreme under the scheme's rule, and what a step makes of that.
+  public func finish(step: EncodingStep = .none) -> [Float] {
     var extremes = extremes
     rows?.take(columns: columns, into: &extremes)
     return extremes.map { step.applied(to: Self.scale($0, scheme: layout.scheme)) }

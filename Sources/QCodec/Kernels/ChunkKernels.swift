@@ -12,6 +12,8 @@ struct ChunkKernels: Sendable {
   private let slack: Double
   /// nil where the extremes decide.
   let spacing: KernelSpacing?
+  /// Whether blocks of the `log` map have their ends from a step.
+  private let isOnGrid: Bool
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
   /// nearest, and where an element's sign or place decides on its code.
@@ -32,6 +34,7 @@ struct ChunkKernels: Sendable {
     self.level = level.rawValue
     self.layout = layout
     spacing = KernelSpacing(step)
+    isOnGrid = step.grid != nil
     self.scales = KernelScales(layout, vector: scales, table: table, level: level.rawValue)
   }
 
@@ -68,7 +71,9 @@ struct ChunkKernels: Sendable {
       }
       guard found == 0 else { return nil }
     }
-    return measures ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks)) : TensorStatistics()
+    return measures
+      ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks), codes: codes, count: work.count)
+      : TensorStatistics()
   }
 
   // MARK: Statistics
@@ -83,15 +88,21 @@ struct ChunkKernels: Sendable {
   }
 
   /// What kernels measured of a chunk whose blocks these are.
-  func finish(_ statistics: qcodec_statistics, blocks: UnsafeRawBufferPointer) -> TensorStatistics {
+  func finish(
+    _ statistics: qcodec_statistics, blocks: UnsafeRawBufferPointer, codes: UnsafePointer<UInt8>, count: Int
+  ) -> TensorStatistics {
     var result = unsafe ChunkStatistics(statistics)
     if table == nil {
-      for offset in stride(from: 0, to: blocks.count, by: blockBytes) {
+      let bits = layout.scheme.bits
+      // On a grid the upper end is no element.
+      let greatest =
+        isOnGrid ? unsafe ScalarKernels.greatestCodes(codes, count: count, bits: bits, blockSize: blockSize) : []
+      for (index, offset) in stride(from: 0, to: blocks.count, by: blockBytes).enumerated() {
         let low = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: Float.self)
         let high = unsafe blocks.loadUnaligned(fromByteOffset: offset + 4, as: Float.self)
         result.bound(
-          LogBlock(low: low, high: high, bits: layout.scheme.bits), rounding: layout.scheme.rounding,
-          dtype: layout.dtype)
+          LogBlock(low: low, high: high, bits: bits), greatest: isOnGrid ? greatest[index] : nil,
+          rounding: layout.scheme.rounding, dtype: layout.dtype)
       }
     }
     return result.finish(slack: slack)

@@ -53,8 +53,10 @@ struct PairKernels: Sendable {
     }
     var outcome = PairEncoder.Outcome()
     if measures {
-      outcome.first = unsafe first.finish(statistics.first, blocks: .init(work.first.blocks))
-      outcome.second = unsafe second.finish(statistics.second, blocks: .init(work.second.blocks))
+      outcome.first = unsafe first.finish(
+        statistics.first, blocks: .init(work.first.blocks), codes: work.first.codes, count: work.count)
+      outcome.second = unsafe second.finish(
+        statistics.second, blocks: .init(work.second.blocks), codes: work.second.codes, count: work.count)
     }
     outcome.update = epsilon.map { UpdateError(epsilon: $0, updates) }
     return outcome

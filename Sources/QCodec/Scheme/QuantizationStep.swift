@@ -45,4 +45,9 @@ public enum QuantizationStep: Sendable, Hashable {
     }
     guard value <= 8 else { throw QCodecError(.unsupportedScheme, "a step of \(value) octaves, 8 at most") }
   }
+
+  /// What serves a scheme of the value domain that takes the place of one of the update domain: a step that is relative.
+  package func ofFallback(_ scheme: Scheme) -> QuantizationStep? {
+    if case .rms = self, scheme.map == .linear { self } else { nil }
+  }
 }
