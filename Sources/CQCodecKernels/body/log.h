@@ -237,9 +237,30 @@ INLINE void log_encode_between(
 
 INLINE int64_t floor_divide(int64_t n, int64_t step) { return n / step - (n % step < 0); }
 
-/// The ends of a block on the tensor's grid, the pattern `lowest` and whole steps from it, with a code for zeros; its own
-/// ends where these do not hold it. As LogGrid.block.
-INLINE void space_log(const qcodec_spacing *spacing, int bits, uint32_t *low, uint32_t *high) {
+/// The mean pattern of elements that are not zero, of which there is one, rounded down.
+INLINE int64_t mean_pattern(const f32u *x, size_t size) {
+  i64x16 sum = (i64x16)0ll;
+  uint64_t total = 0, count = 0;
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    u32x16 pattern = magnitude16(load16(x + i));
+    sum += __builtin_convertvector(pattern, i64x16);
+    count -= (uint64_t)(int64_t)__builtin_reduce_add((i32x16)(pattern != 0u));
+  }
+  for (; i < size; i++) {
+    uint32_t pattern;
+    memcpy(&pattern, x + i, 4);
+    total += pattern & 0x7FFFFFFFu, count += (pattern & 0x7FFFFFFFu) != 0;
+  }
+  for (int k = 0; k < 16; k++) total += (uint64_t)sum[k];
+  return (int64_t)(total / count);
+}
+
+/// The ends of a block on the tensor's grid, the pattern `lowest` and whole steps from it, with a code for zeros and its mean
+/// in the middle; its own ends where these do not hold it. As LogGrid.block.
+INLINE void space_log(
+  const qcodec_spacing *spacing, const f32u *x, size_t size, int bits, uint32_t *low, uint32_t *high
+) {
   // A block of zeros alone is left alone.
   if (!spacing || spacing->step == 0 || *low == 0x80000000u) return;
   const int64_t step = spacing->step, lowest = spacing->lowest, reach = ((1 << bits) - 2) * step;
@@ -249,7 +270,8 @@ INLINE void space_log(const qcodec_spacing *spacing, int bits, uint32_t *low, ui
   int64_t most = floor_divide((highest - reach < base ? highest - reach : base) - lowest, step);
   int64_t least = -floor_divide(lowest - (top - reach > bottom ? top - reach : bottom), step);
   if (least > most) return;
-  int64_t start = lowest + (least > 0 ? least : most < 0 ? most : 0) * step;
+  int64_t middle = floor_divide(mean_pattern(x, size) - lowest + step / 2, step) - ((1 << bits) - 2) / 2;
+  int64_t start = lowest + (least > middle ? least : most < middle ? most : middle) * step;
   *low = (uint32_t)start | 0x80000000u, *high = (uint32_t)(start + reach);
 }
 
@@ -261,7 +283,7 @@ INLINE int log_encode_block(
   uint32_t low, high;
   int found = log_ends(x, size, &low, &high);
   if (__builtin_expect(found, 0)) return found;
-  space_log(spacing, bits, &low, &high);
+  space_log(spacing, x, size, bits, &low, &high);
   log_encode_between(low, high, x, size, bits, dtype, ends, codes, divisors, s);
   return 0;
 }

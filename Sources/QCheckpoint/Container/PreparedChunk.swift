@@ -114,7 +114,8 @@ struct ChunkPreparation: Sendable {
     guard options.compression != .none else { return nil }
     let target = pool.buffer(options.compression.bound(source.count))
     guard
-      let count = try unsafe options.compression.compress(source, level: options.zstdLevel, into: target.bytes)
+      let count = try unsafe options.compression.compress(
+        source, level: options.zstdLevel, isCodes: plan.layout != nil, into: target.bytes)
     else { return nil }
     target.shrink(to: count)
     return (target, options.compression)

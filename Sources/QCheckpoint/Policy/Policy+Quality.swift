@@ -20,7 +20,8 @@ extension Policy {
     let (rms, octaves) = steps(for: quality)
     let momentum = Scheme(map: .linear, bits: 8, signed: true, scaling: .block(256))
     let first = Scheme(map: .linear, bits: 8, signed: true, scaling: .block(256), domain: .update)
-    let second = Scheme(map: .log, bits: 8, signed: false, scaling: .block(512))
+    // Small blocks: each has its mean at one code, and their ends repeat, which the entropy coder makes little of.
+    let second = Scheme(map: .log, bits: 8, signed: false, scaling: .block(128))
     return Policy(
       name: quality == defaultQuality ? "adamq" : "adamq:\(quality)",
       rules: [
@@ -42,6 +43,14 @@ extension Policy {
       return nil
     }
     return quality
+  }
+
+  /// What to say of a name that no preset has.
+  package static func complaint(about name: String) -> String {
+    guard name.hasPrefix("adamq:") else {
+      return "there is no policy '\(name)'; policies are \(presetNames.joined(separator: ", "))"
+    }
+    return "adamq takes an error of \(qualities.lowerBound) to \(qualities.upperBound), not '\(name.dropFirst(6))'"
   }
 
   private static func steps(for quality: Double) -> (rms: Double, octaves: Double) {

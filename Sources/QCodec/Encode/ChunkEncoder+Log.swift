@@ -65,7 +65,7 @@ extension ChunkEncoder {
         unsafe ScalarKernels.scan(scratch.x, count: count, into: &ends)
       }
       let bits = layout.scheme.bits
-      let spaced = ends.least.flatMap { step.grid?.block(least: $0, greatest: ends.greatest, bits: bits) }
+      let spaced = step.grid?.block(ends, bits: bits)
       blocks.append(spaced ?? LogBlock(ends, bits: bits))
     }
     return blocks

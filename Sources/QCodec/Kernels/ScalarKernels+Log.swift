@@ -1,16 +1,20 @@
 extension ScalarKernels {
   /// Takes values that are finite and not negative into the ends of their block.
   static func scan(_ x: UnsafePointer<Float>, count: Int, into ends: inout LogEnds) {
-    var (least, greatest, zeros) = (ends.leastLessOne, ends.greatest, false)
+    var (least, greatest, zeros) = (ends.leastLessOne, ends.greatest, 0)
+    var sum: UInt64 = 0
     for i in 0..<count {
       let pattern = unsafe x[i].bitPattern & 0x7FFF_FFFF
       least = min(least, pattern &- 1)
       greatest = max(greatest, pattern)
-      zeros = zeros || pattern == 0
+      zeros &+= pattern == 0 ? 1 : 0
+      sum &+= UInt64(pattern)
     }
     ends.leastLessOne = least
     ends.greatest = greatest
-    ends.hasZeros = ends.hasZeros || zeros
+    ends.hasZeros = ends.hasZeros || zeros > 0
+    ends.sum &+= sum
+    ends.count += count - zeros
   }
 
   /// The codes of values of one block: k = rint((P(x) − P(lo')) · (K / D)), each operation in float64.

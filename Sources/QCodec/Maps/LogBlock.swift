@@ -54,6 +54,9 @@ struct LogEnds {
   var leastLessOne = UInt32.max
   var greatest: UInt32 = 0
   var hasZeros = false
+  /// The sum of the patterns of elements that are not zero, and their number.
+  var sum: UInt64 = 0
+  var count = 0
 
   /// The least pattern of a non-zero value; nil before there is one.
   var least: UInt32? { leastLessOne == .max ? nil : leastLessOne + 1 }
