@@ -42,8 +42,8 @@ import Testing
   @Test func aQualityIsTheErrorOfTheUpdate() throws {
     let work = try realState()
     for quality in ["0.02", "0.1", "0.2"] {
-      let options = ["--policy", "adamq", "--quality", quality, "--measure-update"]
-      #expect(try encode(work, options, to: quality) == encode(work, ["--policy", "adamq:\(quality)", "--measure-update"], to: "b"))
+      let own = try encode(work, ["--policy", "adamq", "--quality", quality, "--measure-update"], to: quality)
+      #expect(try encode(work, ["--policy", "adamq:\(quality)", "--measure-update"], to: "named") == own)
       let report = try work.succeed(["verify", quality, "--against", "in.safetensors", "--json"]).json()
       let error = try #require(report["update_error"]?["rel_l2"]?.doubleValue)
       #expect((error / #require(Double(quality)) - 1).magnitude < 0.05, "\(quality): \(error)")

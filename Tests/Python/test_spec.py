@@ -369,7 +369,7 @@ def test_no_vectors_are_unchecked(spec):
     names = [name for text in spec.values() for name, _ in blocks(text, "vectors")]
     assert sorted(names) == sorted([
         "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "log-decode",
-        "log-encode", "update", "rounded-scale", "encode-update"])
+        "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps"])
 
 
 # Salvage by the reference reader
