@@ -810,20 +810,23 @@ def radii(t):
 def log_bounds(t, low, high, codes):
     """The guarantees of blocks, absolute and relative, given for each of their elements."""
     ends, delta, tau = Ends(low, high, t.bits), DELTA[t.dtype], NARROWING[t.dtype]
+    codes = codes.astype(np.int64)
     moved = ends.step + 1 if t.rounding == "stochastic" else ends.step / 2 + 0.5
     reach = np.minimum(moved + 2.0**-16, ends.span).astype(np.int64)
-    least = ends.low.astype(np.float64)
-    # No element was beyond what may have come to the greatest code.
+    # No element was beyond what may have come to the greatest code, or to the least; the code of zero apart.
     decoded = np.maximum(ends.pattern(in_blocks(t, codes, np.maximum)), ends.base)
     last = np.minimum(decoded + reach, ends.base + ends.span)
-    start = np.minimum(ends.base, 1 << 23)
+    present = in_blocks(t, np.where(codes < ends.zeros, 1 << t.bits, codes), np.minimum)
+    nearest = np.where(present == 1 << t.bits, ends.base, ends.pattern(present))
+    bottom = np.maximum(nearest - reach, ends.base)
+    start = np.minimum(bottom, 1 << 23)
     with np.errstate(all="ignore"):
         top = floats(last).astype(np.float64)
         absolute = top - floats(last - reach).astype(np.float64)
         value = floats(start).astype(np.float64)
         ratio = (floats(start + reach).astype(np.float64) - value) / value
         absolute = (absolute + delta * top + tau) * FACTOR
-        relative = (ratio + delta * (1 + ratio) + tau / least) * FACTOR
+        relative = (ratio + delta * (1 + ratio) + tau / floats(bottom).astype(np.float64)) * FACTOR
     zeros, beyond = ends.base == 0, high.astype(np.float64) > LARGEST[t.dtype]
     return tuple(np.where(zeros, 0.0, np.where(beyond, np.inf, bound)) for bound in (absolute, relative))
 

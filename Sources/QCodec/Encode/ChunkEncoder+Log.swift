@@ -30,19 +30,19 @@ extension ChunkEncoder {
       unsafe ScalarKernels.round(scratch.values, count: count, to: layout.dtype)
       unsafe statistics.measureErrors(scratch.x, values: scratch.values, count: count)
     }
-    let greatest = unsafe greatestCodes(codes, count: total)
+    let ranges = unsafe codeRanges(codes, count: total)
     for (index, block) in blocks.enumerated() {
       statistics.bound(
-        block, greatest: greatest.isEmpty ? nil : greatest[index], rounding: layout.scheme.rounding, dtype: layout.dtype
+        block, codes: ranges.isEmpty ? nil : ranges[index], rounding: layout.scheme.rounding, dtype: layout.dtype
       )
     }
     return statistics.finish(slack: 0)
   }
 
-  /// The greatest code of each block; none where the upper end of each is its greatest value.
-  private func greatestCodes(_ codes: UnsafePointer<UInt8>, count: Int) -> [UInt8] {
+  /// The least and greatest code of each block; none where the ends of each are its least and greatest value.
+  private func codeRanges(_ codes: UnsafePointer<UInt8>, count: Int) -> [ClosedRange<UInt8>?] {
     guard step.grid != nil else { return [] }
-    return unsafe ScalarKernels.greatestCodes(codes, count: count, bits: layout.scheme.bits, blockSize: blockSize)
+    return unsafe ScalarKernels.codeRanges(codes, count: count, bits: layout.scheme.bits, blockSize: blockSize)
   }
 
   private var blockSize: Int { if case .block(let size) = layout.scheme.scaling { size } else { 0 } }

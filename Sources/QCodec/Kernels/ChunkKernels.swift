@@ -94,14 +94,14 @@ struct ChunkKernels: Sendable {
     var result = unsafe ChunkStatistics(statistics)
     if table == nil {
       let bits = layout.scheme.bits
-      // On a grid the upper end is no element.
-      let greatest =
-        isOnGrid ? unsafe ScalarKernels.greatestCodes(codes, count: count, bits: bits, blockSize: blockSize) : []
+      // On a grid the ends are no elements.
+      let ranges =
+        isOnGrid ? unsafe ScalarKernels.codeRanges(codes, count: count, bits: bits, blockSize: blockSize) : []
       for (index, offset) in stride(from: 0, to: blocks.count, by: blockBytes).enumerated() {
         let low = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: Float.self)
         let high = unsafe blocks.loadUnaligned(fromByteOffset: offset + 4, as: Float.self)
         result.bound(
-          LogBlock(low: low, high: high, bits: bits), greatest: isOnGrid ? greatest[index] : nil,
+          LogBlock(low: low, high: high, bits: bits), codes: isOnGrid ? ranges[index] : nil,
           rounding: layout.scheme.rounding, dtype: layout.dtype)
       }
     }

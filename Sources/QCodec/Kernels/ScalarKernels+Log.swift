@@ -65,20 +65,27 @@ extension ScalarKernels {
     }
   }
 
-  /// The greatest code of each block of a chunk.
-  static func greatestCodes(_ codes: UnsafePointer<UInt8>, count: Int, bits: Int, blockSize: Int) -> [UInt8] {
+  /// The least and the greatest code but 0 of each block of a chunk; nil for a block of codes 0.
+  static func codeRanges(
+    _ codes: UnsafePointer<UInt8>, count: Int, bits: Int, blockSize: Int
+  ) -> [ClosedRange<UInt8>?] {
     let scratch = SegmentScratch()
-    var result = [UInt8](repeating: 0, count: (count + blockSize - 1) / blockSize)
+    // Less one: 0 wraps round and is never the least.
+    var least = [UInt8](repeating: .max, count: (count + blockSize - 1) / blockSize)
+    var greatest = [UInt8](repeating: 0, count: least.count)
     for start in stride(from: 0, to: count, by: segment) {
       let length = min(segment, count - start)
       unsafe unpack(codes, first: start, count: length, bits: bits, into: scratch.codes)
       LogBlock.forEachRun(from: start, count: length, blockSize: blockSize) { block, offset, run in
-        var greatest = result[block]
-        for i in offset..<offset + run { greatest = unsafe max(greatest, scratch.codes[i]) }
-        result[block] = greatest
+        var (down, up) = (least[block], greatest[block])
+        for i in offset..<offset + run {
+          down = unsafe min(down, scratch.codes[i] &- 1)
+          up = unsafe max(up, scratch.codes[i])
+        }
+        (least[block], greatest[block]) = (down, up)
       }
     }
-    return result
+    return zip(least, greatest).map { $1 == 0 ? nil : $0 + 1...$1 }
   }
 
   /// A float64 of 0 to 2^31 rounded to nearest even: the sum with 2^52 has no bits below one.

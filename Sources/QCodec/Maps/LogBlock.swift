@@ -82,6 +82,11 @@ extension LogBlock {
     min(pattern + reach(rounding), high.bitPattern)
   }
 
+  /// The least pattern that an element that is not zero may have had, where `pattern` is the least that one decodes to.
+  func bottom(_ pattern: UInt32, _ rounding: Scheme.Rounding) -> UInt32 {
+    pattern - min(reach(rounding), pattern - base)
+  }
+
   /// The largest |x − x̂| in the block: g(top) − g(top − e), for the pattern's value g is convex.
   func absoluteBound(top: UInt32, _ rounding: Scheme.Rounding) -> Double {
     Double(Float(bitPattern: top)) - Double(Float(bitPattern: top - reach(rounding)))
@@ -89,9 +94,9 @@ extension LogBlock {
 
   /// The largest |x − x̂| / x of a non-zero element: an upward move from the least value, or from 2^-126 where that is
   /// smaller, for there a pattern weighs most.
-  func relativeBound(_ rounding: Scheme.Rounding) -> Double {
+  func relativeBound(bottom: UInt32, _ rounding: Scheme.Rounding) -> Double {
     guard span > 0 else { return 0 }
-    let from = min(base, 0x0080_0000)
+    let from = min(bottom, 0x0080_0000)
     let value = Double(Float(bitPattern: from))
     return (Double(Float(bitPattern: from + reach(rounding))) - value) / value
   }
