@@ -27,7 +27,7 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 CASES ?= 100000
 SEED ?= 1
 
-.PHONY: build man library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
+.PHONY: build man library install wheel package demo compare bench bench-smoke quality resume-demo optimizer-bench \
   optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
   sanitize corpus faults docs
 
@@ -170,6 +170,12 @@ bench: build $(BENCH_VENV)/.complete
 bench-smoke: build $(VENV)/.complete
 	QCODEC_BINARY="$(CURDIR)/$(QCODEC)" $(VENV)/bin/python -m pytest -q -ra Tests/Python/test_bench.py \
 	  Tests/Python/test_compare.py
+
+# Bits against the error of the update, of every preset and of adamq over its range, into Tests/Benchmarks/QUALITY.md. States
+# of your own by STATE="a.safetensors b.safetensors"
+quality: build
+	python3 Tests/Benchmarks/quality.py --qcodec $(QCODEC) --json $(BUILD)/quality.json \
+	  --report Tests/Benchmarks/QUALITY.md $(STATE)
 
 # Whether training goes on from a compressed state as from the exact one, into Tests/Benchmarks/RESUME.md and the
 # README's table; more options by make resume-demo RESUME=--after=300

@@ -228,6 +228,32 @@ def updates():
     return result + update_extremes()
 
 
+def stepped(tensors, *steps):
+    """Tensors with a step each (Stream.md, *Steps*)."""
+    for t, step in zip(tensors, steps):
+        t.step = step
+    return tensors
+
+
+def with_steps():
+    result = []
+    for bits, sigma in ((8, 0.01), (4, 0.2)):
+        for scaling in ("block", "tensor"):
+            how = scheme("linear", bits, True, scaling=scaling, block=32)
+            for dtype in ("F32", "BF16", "F16"):
+                name = f"linear.{bits}.{scaling}.{dtype}"
+                result += stepped([tensor(name, (70,), how, dtype, seed=31)], ("absolute", sigma))
+    result += stepped([tensor("linear.rms", (300,), scheme("linear", 8, True), seed=32)], ("rms", 0.4))
+    for bits, octaves in ((8, 0.5), (8, 0.01), (8, 1), (4, 1.5)):
+        how = scheme("log", bits, False, block=32)
+        for dtype in ("F32", "BF16", "F16"):
+            result += stepped([tensor(f"log.{bits}.{octaves}.{dtype}", (100,), how, dtype, seed=33)], ("octaves", octaves))
+    zeros = tensor("log.zeros", (40,), scheme("log", 8, False, block=32), data=np.zeros(40))
+    return (result + stepped([zeros], ("octaves", 0.5))
+            + stepped(pair("pair", (200,), scheme("linear", 8, True, block=64), seed=34), ("rms", 0.3), ("octaves", 0.6))
+            + stepped(pair("pair.fine", (200,), scheme("linear", 8, True, block=64), seed=35), ("absolute", 1e-3), ("octaves", 0.05)))
+
+
 def update_extremes():
     """Quotients whose scales round down, up, to a subnormal number or to zero; second moments of zero and next to it."""
     steps = np.arange(64)
@@ -311,6 +337,7 @@ CASES = {
     "custom": (custom, {}, "none"), "empty-tensors": (empties, {}, "none"), "no-tensors": (list, None, "none"),
     "lz4": (compressible, {}, "lz4"), "zstd": (compressible, {}, "zstd"), "chunks": (chunked, {}, "lz4"),
     "log": (logs, {}, "none"), "update": (updates, {}, "none"), "update-measured": (measured, {}, "none"),
+    "steps": (with_steps, {}, "none"),
     "pair-chunks": (pair_chunks, {}, "lz4"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
     "newer-minor": (unused, None, "none"), "newer-minor-bits": (unused, None, "none"),
@@ -360,7 +387,8 @@ def make():
         files[f"{case}.qckpt"] = data
         expected[case] = {"compression": compression, **describe(data)}
         # What is written in the order of its names from a source at hand must be reproduced byte for byte.
-        expected[case]["reproducible"] = compression == "none" and case not in ("custom", "c128", "names", *HEADERS)
+        expected[case]["reproducible"] = compression == "none" and case not in (
+            "custom", "c128", "names", "steps", *HEADERS)
         if expected[case]["reproducible"]:
             files[f"{case}.safetensors"] = safetensors(listed)
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"

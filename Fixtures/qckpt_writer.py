@@ -15,6 +15,7 @@ import zstandard
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Spec" / "Reference"))
 import qckpt_reader as spec  # noqa: E402  (tables, layouts and bounds only)
+import steps  # noqa: E402
 
 CODE = {name: code for code, (name, _) in spec.DTYPES.items()}
 BITS = {name: bits for name, bits in spec.DTYPES.values()}
@@ -47,6 +48,8 @@ class Record(spec.Tensor):
         self.max_abs = self.max_scaled = self.squared_error = self.squared_source = self.guaranteed = 0.0
         self.zeros = self.signs = 0
         self.relative = 0.0
+        # ("absolute", σ), ("rms", f) or ("octaves", o) as Stream.md, *Steps*, has them.
+        self.step = None
         if how:
             self.map, self.bits, self.signed = how["map"], how["bits"], how["signed"]
             self.scaling, self.block, self.rounding = how["scaling"], how["block"], how["rounding"]
@@ -242,6 +245,20 @@ class chunk_view(spec.Tensor):
             self.scaling, self.shape = "column", (1, count)
 
 
+def step_of(t, x):
+    """(the least scale, (the least pattern, the patterns of a step) or None) that a tensor's step makes."""
+    if t.step is None:
+        return np.float32(0), None
+    kind, value = t.step
+    if kind == "octaves":
+        present = (x.view(np.uint32) & 0x7FFFFFFF)[x != 0]
+        return np.float32(0), (int(present.min()), steps.log_step(value, t.bits, t.dtype)) if len(present) else None
+    if kind == "rms":
+        second = None if t.domain == "value" else spec.widen(t.second.data, t.second.dtype)
+        value = steps.square_step(value, x, second, tree)
+    return steps.least_scale(t, value, rounded), None
+
+
 def encode(t, divided_by=None):
     """[(kind, payload)] of a tensor, its statistics filled in; `divided_by` holds the divisors of the update domain."""
     if not t.quantized:
@@ -250,7 +267,9 @@ def encode(t, divided_by=None):
     x = spec.widen(t.data, t.dtype)
     operand = x if divided_by is None else x / divided_by
     assert np.all(np.isfinite(operand)), t.name
+    least, grid = step_of(t, x)
     t.vector = scale_vector(t, operand)
+    t.vector = np.maximum(t.vector, least) if least else t.vector
     assert spec.resolved_scaling(t) == (t.scaling, t.block), t.name
     vector = t.vector.astype("<f4").tobytes()
     chunks = [(spec.SCALES, vector[i:i + (1 << 20)]) for i in range(0, len(vector), 1 << 20)]
@@ -259,11 +278,15 @@ def encode(t, divided_by=None):
         part, d = x[start:end], None if divided_by is None else divided_by[start:end]
         blocks = range(0, len(part), t.block) if t.scaling == "block" else []
         if t.map == "log":
-            own = np.array([ends(part[i:i + t.block]) for i in blocks])
+            own = [ends(part[i:i + t.block]) for i in blocks]
+            if grid:
+                own = [steps.spaced(part[i:i + t.block], *grid, t.bits, t.dtype, canonical) for i, canonical in zip(blocks, own)]
+            own = np.array(own)
             low, high = np.repeat(own, t.block, 0)[:len(part)].T.copy()
             codes, before = choose_log(t, part, low, high, start), []
         elif t.scaling == "block":
             own = np.array([extreme(t, operand[start + i:min(start + i + t.block, end)]) for i in blocks], np.float32)
+            own = np.maximum(own, least) if least else own
             codes, before = choose(t, part, np.repeat(own, t.block)[:len(part)], start, d), []
         else:
             own, scales = np.zeros(0), spec.element_scales(t, t.vector, start, len(part))

@@ -159,8 +159,7 @@ final class PolicyBox {
     try unsafe give(place) { () throws(QCodecError) in
       let name = unsafe name == nil ? Policy.defaultName : try text(name, "name")
       guard let policy = Policy.preset(name) else {
-        let names = Policy.presetNames.joined(separator: ", ")
-        throw QCodecError(.invalidPolicy, "there is no policy '\(name)'; policies are \(names)")
+        throw QCodecError(.invalidPolicy, Policy.complaint(about: name))
       }
       return PolicyBox(policy)
     }

@@ -22,6 +22,7 @@ struct EncodeCommand: QuietableCommand {
         qcodec encode optimizer.safetensors -o optimizer.qckpt
         qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
         qcodec encode optimizer.safetensors --dry-run --policy rules.yaml
+        qcodec encode optimizer.safetensors -o o.qckpt --policy adamq --quality 0.05
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
       """)
@@ -37,6 +38,12 @@ struct EncodeCommand: QuietableCommand {
     help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.",
     completion: Completions.policies)
   var policy = Policy.defaultName
+
+  @Option(
+    help: ArgumentHelp(
+      "Under adamq: the relative L2 error of the update to aim at, \(Policy.qualities.lowerBound) to "
+        + "\(Policy.qualities.upperBound); \(Policy.defaultQuality) if not given.", valueName: "error"))
+  var quality: Double?
 
   @Option(help: "The lossless stage.")
   var compression = CompressionOption.lz4
@@ -73,6 +80,13 @@ struct EncodeCommand: QuietableCommand {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
+    if let quality {
+      guard policy == "adamq" else { throw ValidationError("--quality goes with --policy adamq") }
+      guard Policy.qualities.contains(quality) else {
+        let (least, most) = (Policy.qualities.lowerBound, Policy.qualities.upperBound)
+        throw ValidationError("--quality takes \(least) to \(most), not \(quality)")
+      }
+    }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
     }
@@ -95,7 +109,7 @@ struct EncodeCommand: QuietableCommand {
   }
 
   private func resolvedPolicy() throws -> Policy {
-    var policy = try PolicyFile.load(policy)
+    var policy = try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(policy)
     if scale == .absmax { policy = policy.withAbsmaxScales() }
     if let stochastic { policy = policy.withStochasticRounding(seed: stochastic) }
     return policy

@@ -38,7 +38,7 @@ struct PlanCommand: QuietableCommand {
 
   @OptionGroup var epsilon: EpsilonOptions
 
-  @Option(help: "The lossless stage that --target-size counts with.")
+  @Option(help: "The lossless stage that --target-size, and under zstd bounds on errors, count with.")
   var compression = CompressionOption.lz4
 
   @OptionGroup var threads: ThreadOptions
@@ -87,7 +87,9 @@ struct PlanCommand: QuietableCommand {
     var options = Planner.Options()
     options.epsilon = epsilon.eps
     options.threads = threads.count
-    options.compression = budget.countsStoredBytes ? compression.compression : .none
+    // Uniform steps pay where zstd follows: bounds on errors are then kept with the fewest bits behind it.
+    let isStored = budget.countsStoredBytes || (compression == .zstd && budget.targetBits == nil)
+    options.compression = isStored ? compression.compression : .none
     options.sample = sample ?? (budget.isOfEach ? 1 : min(1, 16_777_216 / Double(max(elements, 1))))
     let total = units.flatMap(\.tensors).reduce(0) { $0 + $1.source.byteCount }
     let progress = Progress(total: total)

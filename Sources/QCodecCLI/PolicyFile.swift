@@ -8,6 +8,7 @@ enum PolicyFile {
   static func load(_ name: String) throws -> Policy {
     if let preset = Policy.preset(name) { return preset }
     guard FileIdentity(path: name) != nil else {
+      if name.hasPrefix("adamq:") { throw Failure(Policy.complaint(about: name), status: .usage) }
       let presets = Policy.presetNames.joined(separator: ", ")
       throw Failure("there is no policy or file '\(name)'; policies are \(presets)", status: .usage)
     }

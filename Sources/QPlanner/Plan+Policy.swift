@@ -7,10 +7,13 @@ extension Plan {
   public func policy(name: String) throws(QCodecError) -> Policy {
     var rules: [Policy.Rule] = []
     for (unit, chosen) in choices {
-      for (tensor, scheme) in [(unit.unit.first, chosen.candidate.first), (unit.unit.second, chosen.candidate.second)] {
+      let way = chosen.candidate
+      for (tensor, scheme, step) in [
+        (unit.unit.first, way.first, way.firstStep), (unit.unit.second, way.second, way.secondStep),
+      ] {
         guard let tensor, let scheme else { continue }
         let match = Policy.Match(name: try Glob(literal: tensor.name))
-        rules.append(Policy.Rule(match: match, action: .quantize(scheme)))
+        rules.append(Policy.Rule(match: match, action: .quantize(scheme), step: step))
       }
     }
     return Policy(name: name, rules: rules)

@@ -6,11 +6,20 @@ public struct PlanCandidate: Sendable, Hashable {
   public var first: Scheme?
   /// Of the second moment.
   public var second: Scheme?
+  /// How far apart the first moment's codes stand; nil where the extremes of blocks decide.
+  public var firstStep: QuantizationStep?
+  /// The same of the second moment.
+  public var secondStep: QuantizationStep?
 
-  /// A way of two schemes.
-  public init(first: Scheme? = nil, second: Scheme? = nil) {
+  /// A way of two schemes, and of steps.
+  public init(
+    first: Scheme? = nil, second: Scheme? = nil, firstStep: QuantizationStep? = nil,
+    secondStep: QuantizationStep? = nil
+  ) {
     self.first = first
     self.second = second
+    self.firstStep = firstStep
+    self.secondStep = secondStep
   }
 
   /// Bits that a unit takes: codes, scales and custom tables, before the lossless stage. A lossless tensor counts in full.

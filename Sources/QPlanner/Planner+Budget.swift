@@ -50,7 +50,7 @@ extension Planner {
     // The sums of pairs are bounded together, moments alone each.
     let pairs = units.indices.filter { units[$0].unit.isPair }
     let curves = RateDistortion(
-      points: pairs.map { units[$0].candidates.map { (rate: Double($0.bits), error: $0.squaredError) } })
+      points: pairs.map { units[$0].candidates.map { (rate: rate($0), error: $0.squaredError) } })
     let total = pairs.reduce(0) { $0 + units[$1].squaredUpdate }
     let best = curves.leastRate(error: limit * limit * total)
     var (choice, isMet) = ([Int](repeating: 0, count: units.count), best != nil)
@@ -71,11 +71,14 @@ extension Planner {
     return found.allSatisfy(\.kept) ? .met(plan) : .missed(plan)
   }
 
-  /// The first way, in order of bits, that keeps a bound; the last, the lossless one, where none does.
+  private func rate(_ way: MeasuredCandidate) -> Double { countsStored ? way.storedBits : Double(way.bits) }
+
+  /// The way of fewest bits that keeps a bound; the last, the lossless one, where none does.
   private func cheapest(
     of unit: MeasuredUnit, _ keeps: (MeasuredCandidate) -> Bool
   ) -> (choice: Int, kept: Bool) {
-    if let choice = unit.candidates.firstIndex(where: keeps) { return (choice, true) }
+    let kept = unit.candidates.indices.filter { keeps(unit.candidates[$0]) }
+    if let choice = kept.min(by: { rate(unit.candidates[$0]) < rate(unit.candidates[$1]) }) { return (choice, true) }
     return (unit.candidates.count - 1, false)
   }
 

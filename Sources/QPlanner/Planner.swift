@@ -25,6 +25,8 @@ public struct Planner: Sendable {
   public let units: [MeasuredUnit]
   /// Whether all chunks were.
   public let isWhole: Bool
+  /// Whether bits after the lossless stage are what bounds on errors are kept with the fewest of: where that is zstd.
+  let countsStored: Bool
 
   /// Measures a document's moments.
   ///
@@ -37,10 +39,11 @@ public struct Planner: Sendable {
   public init(
     _ document: InputDocument, _ options: Options, progress: (UInt64) -> Void = { _ in }
   ) throws(QCodecError) {
+    countsStored = options.compression == .zstd
     let units = try PlanUnit.units(of: document)
     let chunks = units.map { Self.chunks(of: $0, sample: options.sample) }
     isWhole = zip(units, chunks).allSatisfy { $0.chunkCount == $1.count }
-    let slots = ResultSlots<[PlanCandidate]>(count: units.count)
+    let slots = ResultSlots<(ways: [PlanCandidate], least: Float)>(count: units.count)
     try parallelFor(count: units.count, threads: options.threads) { index throws(QCodecError) in
       slots[index] = try Self.candidates(units[index], chunks[index], options)
     }
@@ -51,13 +54,14 @@ public struct Planner: Sendable {
     try orderedPipeline(count: tasks.count, threads: options.threads) { index throws(QCodecError) in
       let (unit, chunk) = tasks[index]
       let measurer = UnitMeasurer(
-        unit: units[unit], candidates: candidates[unit], epsilon: options.epsilon, compression: options.compression)
+        unit: units[unit], candidates: candidates[unit].ways, epsilon: options.epsilon,
+        compression: options.compression, least: candidates[unit].least)
       return try measurer.measure(chunk: chunk)
     } consume: { (next: [UnitMeasurer.Outcome?]) throws(QCodecError) in
       let index = measured.count
       outcomes.append(next)
       guard outcomes.count == chunks[index].count else { return }
-      measured.append(try MeasuredUnit(units[index], candidates[index], outcomes, chunks[index], options))
+      measured.append(try MeasuredUnit(units[index], candidates[index].ways, outcomes, chunks[index], options))
       progress(units[index].tensors.reduce(0) { $0 + $1.source.byteCount })
       outcomes = []
     }
@@ -73,8 +77,13 @@ public struct Planner: Sendable {
   /// The catalogue, and what is fitted to the unit.
   private static func candidates(
     _ unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> [PlanCandidate] {
-    try PlanCandidate.catalogue(of: unit) + fitted(to: unit, chunks, options)
+  ) throws(QCodecError) -> (ways: [PlanCandidate], least: Float) {
+    let ways = try PlanCandidate.catalogue(of: unit) + fitted(to: unit, chunks, options)
+    // Steps pay where an entropy coder follows.
+    guard options.compression == .zstd else { return (ways, .infinity) }
+    let measurer = UnitMeasurer(unit: unit, candidates: [], epsilon: options.epsilon, compression: .none)
+    let values = try UnitValues(unit, measurer)
+    return (ways + PlanCandidate.steps(for: unit, values), values.least)
   }
 
   /// Ways with tables of their own, for pairs: those of float types, and one fitted to the first moment.

@@ -7,6 +7,8 @@ struct Trial {
   let candidate: PlanCandidate
   let epsilon: Double
   let compression: Compression
+  /// The least element of the whole second moment that is not zero.
+  let least: Float
 
   func run(_ moments: ChunkMoments) throws(QCodecError) -> UnitMeasurer.Outcome {
     var outcome = UnitMeasurer.Outcome()
@@ -15,10 +17,10 @@ struct Trial {
       return outcome
     }
     let m = try unit.first.map { tensor throws(QCodecError) in
-      try single(tensor, candidate.first, moments.m, moments.count, &outcome.storedBytes)
+      try single(tensor, candidate.first, candidate.firstStep, moments.m, moments.count, &outcome.storedBytes)
     }
     let v = try unit.second.map { tensor throws(QCodecError) in
-      try single(tensor, candidate.second, moments.v, moments.count, &outcome.storedBytes)
+      try single(tensor, candidate.second, candidate.secondStep, moments.v, moments.count, &outcome.storedBytes)
     }
     (outcome.first, outcome.second) = (m?.statistics, v?.statistics)
     if let first = unit.first, let second = unit.second, let m, let v {
@@ -40,8 +42,8 @@ struct Trial {
   ) throws(QCodecError) {
     let layouts = (try layout(unit.first, first, moments.count), try layout(unit.second, second, moments.count))
     let encoder = try PairEncoder(
-      first: ChunkEncoder(layout: layouts.0, name: "m", scales: []),
-      second: ChunkEncoder(layout: layouts.1, name: "v", scales: []))
+      first: ChunkEncoder(layout: layouts.0, name: "m", scales: [], step: step(candidate.firstStep, layouts.0)),
+      second: ChunkEncoder(layout: layouts.1, name: "v", scales: [], step: step(candidate.secondStep, layouts.1)))
     var payload = [UInt8](repeating: 0, count: layouts.0.payloadByteCount(ofChunk: 0))
     var other = [UInt8](repeating: 0, count: layouts.1.payloadByteCount(ofChunk: 0))
     let found = try unsafe moments.m.withBytes { m throws(QCodecError) in
@@ -57,9 +59,15 @@ struct Trial {
     outcome.storedBytes = try compression.storedByteCount(payload) + compression.storedByteCount(other)
   }
 
+  /// Steps of the way are numbers already, or in octaves.
+  private func step(_ step: QuantizationStep?, _ layout: TensorLayout) -> EncodingStep {
+    EncodingStep(step, scheme: layout.scheme, dtype: layout.dtype, squares: SquareSum(), least: least)
+  }
+
   /// A tensor alone: its statistics, and what it decodes to.
   private func single(
-    _ tensor: InputTensor, _ scheme: Scheme?, _ source: [UInt8], _ count: Int, _ storedBytes: inout Int
+    _ tensor: InputTensor, _ scheme: Scheme?, _ own: QuantizationStep?, _ source: [UInt8], _ count: Int,
+    _ storedBytes: inout Int
   ) throws(QCodecError) -> (statistics: TensorStatistics, bytes: [UInt8]) {
     guard let scheme else {
       storedBytes += try compression.storedByteCount(source, elementSize: tensor.dtype.bitWidth / 8)
@@ -67,7 +75,7 @@ struct Trial {
     }
     let layout = try layout(tensor, scheme, count)
     var payload = [UInt8](repeating: 0, count: layout.payloadByteCount(ofChunk: 0))
-    let encoder = try ChunkEncoder(layout: layout, name: tensor.name, scales: [])
+    let encoder = try ChunkEncoder(layout: layout, name: tensor.name, scales: [], step: step(own, layout))
     let statistics = try unsafe source.withBytes { source throws(QCodecError) in
       try unsafe payload.withMutableBytes { payload throws(QCodecError) in
         try unsafe encoder.encode(chunk: 0, source: source, into: payload)

@@ -7,6 +7,8 @@ struct UnitMeasurer: Sendable {
   let candidates: [PlanCandidate]
   let epsilon: Double
   let compression: Compression
+  /// The least element of the whole second moment that is not zero.
+  var least = Float.infinity
 
   /// What a way does to a chunk; nil where it cannot be had.
   struct Outcome: Sendable {
@@ -19,14 +21,20 @@ struct UnitMeasurer: Sendable {
 
   /// A chunk under every way.
   func measure(chunk: Int) throws(QCodecError) -> [Outcome?] {
-    let elements = elements(ofChunk: chunk)
-    let (m, v) = (try bytes(unit.first, elements), try bytes(unit.second, elements))
+    let moments = try moments(chunk: chunk)
     var results: [Outcome?] = []
     results.reserveCapacity(candidates.count)
     for candidate in candidates {
-      results.append(try trial(candidate, ChunkMoments(m: m, v: v, count: elements.count)))
+      results.append(try trial(candidate, moments))
     }
     return results
+  }
+
+  /// The bytes of a chunk.
+  func moments(chunk: Int) throws(QCodecError) -> ChunkMoments {
+    let elements = elements(ofChunk: chunk)
+    return ChunkMoments(
+      m: try bytes(unit.first, elements), v: try bytes(unit.second, elements), count: elements.count)
   }
 
   /// Normalised first moments of a chunk in the update domain, for tables to be fitted to.
@@ -64,7 +72,9 @@ struct UnitMeasurer: Sendable {
 
   private func trial(_ candidate: PlanCandidate, _ moments: ChunkMoments) throws(QCodecError) -> Outcome? {
     do throws(QCodecError) {
-      return try Trial(unit: unit, candidate: candidate, epsilon: epsilon, compression: compression).run(moments)
+      return try Trial(
+        unit: unit, candidate: candidate, epsilon: epsilon, compression: compression, least: least
+      ).run(moments)
     } catch {
       switch error.code {
       // What no scheme holds is stored lossless.

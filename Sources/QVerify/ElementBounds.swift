@@ -63,7 +63,9 @@ struct ElementBounds: Sendable {
     if isUnknown { return nil }
     if let log {
       let ends = chunk.ends(index)
-      return Guarantee(absolute: log.bound(ends, code: chunk.code(index)), relative: log.guarantees(ends).relative)
+      let code = chunk.code(index)
+      return Guarantee(
+        absolute: log.bound(ends, code: code), relative: log.guarantees(ends, codes: code...code).relative)
     }
     let (code, scale) = (chunk.code(index), chunk.scale(index))
     guard let divisor else { return scheme.bound(code: code, scale: scale).map { Guarantee(absolute: $0) } }
@@ -79,8 +81,13 @@ struct ElementBounds: Sendable {
   func takeGuarantees(of chunk: PlainPair, into result: inout Measurement) {
     if let second = chunk.second { takeUpdateGuarantees(of: chunk.own, second, into: &result) }
     guard let log else { return }
+    guard case .block(let size) = chunk.own.layout.scheme.scaling else { return }
     for start in chunk.own.blockStarts {
-      let block = log.guarantees(chunk.own.ends(start))
+      let ends = chunk.own.ends(start)
+      // The code of zero apart.
+      let codes = (start..<min(start + size, chunk.own.count)).map { chunk.own.code($0) }
+        .filter { !ends.hasZeros || $0 > 0 }
+      let block = log.guarantees(ends, codes: (codes.min() ?? 0)...(codes.max() ?? 0))
       result.take(guarantee: Guarantee(absolute: block.absolute, relative: block.relative))
     }
   }

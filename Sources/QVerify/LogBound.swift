@@ -43,21 +43,25 @@ struct LogBound {
     return (max(above, below) + relative * value + absolute) * (1 + 0x1p-40)
   }
 
-  /// The guarantees of a block: the largest |x − x̂|, and the largest |x − x̂| / x of a non-zero element.
-  func guarantees(_ ends: LogEnds) -> (absolute: Double, relative: Double) {
+  /// The guarantees of a block, or of some of its elements: the largest |x − x̂|, and the largest |x − x̂| / x of a non-zero
+  /// element. `codes` are the least and the greatest of those elements, zeros left out.
+  func guarantees(_ ends: LogEnds, codes: ClosedRange<Int>) -> (absolute: Double, relative: Double) {
     guard ends.base > 0 else { return (0, 0) }
     // Beyond Ω the conversion to the dtype may overflow; no encoder writes such an end.
     if Double(ends.high) > greatest { return (.infinity, .infinity) }
     let e = reach(ends)
-    let high = Double(ends.high)
-    let largest = high - Double(LogEnds.float(ends.top - e))
+    // No element was beyond what may have come to the greatest code, or to the least.
+    let top = min((ends.pattern(code: codes.upperBound) ?? ends.base) + e, ends.top)
+    let bottom = max((ends.pattern(code: codes.lowerBound) ?? ends.base) - e, ends.base)
+    let high = Double(LogEnds.float(top))
+    let largest = high - Double(LogEnds.float(top - e))
     // Below 2^-126 a pattern weighs most at the least value, above at a power of two.
-    let from = min(ends.base, 0x0080_0000)
+    let from = min(bottom, 0x0080_0000)
     let value = Double(LogEnds.float(from))
     let ratio = (Double(LogEnds.float(from + e)) - value) / value
     return (
       (largest + relative * high + absolute) * (1 + 0x1p-40),
-      (ratio + relative * (1 + ratio) + absolute / Double(ends.low.magnitude)) * (1 + 0x1p-40)
+      (ratio + relative * (1 + ratio) + absolute / Double(LogEnds.float(bottom))) * (1 + 0x1p-40)
     )
   }
 }

@@ -39,6 +39,31 @@ import Testing
     #expect(try encode(work, [], to: "default") == work.read("lz4"))
   }
 
+  @Test func aQualityIsTheErrorOfTheUpdate() throws {
+    let work = try realState()
+    for quality in ["0.02", "0.1", "0.2"] {
+      let own = try encode(work, ["--policy", "adamq", "--quality", quality, "--measure-update"], to: quality)
+      #expect(try encode(work, ["--policy", "adamq:\(quality)", "--measure-update"], to: "named") == own)
+      let report = try work.succeed(["verify", quality, "--against", "in.safetensors", "--json"]).json()
+      let error = try #require(report["update_error"]?["rel_l2"]?.doubleValue)
+      #expect((error / #require(Double(quality)) - 1).magnitude < 0.05, "\(quality): \(error)")
+    }
+    #expect(try work.read("0.02").count > work.read("0.1").count)
+    #expect(try work.read("0.1").count > work.read("0.2").count)
+    #expect(try encode(work, ["--policy", "adamq", "--measure-update"], to: "default") == work.read("0.1"))
+  }
+
+  @Test func qualitiesThatCannotBeAreUsageErrors() throws {
+    let work = try realState()
+    for options in [
+      ["--quality", "0.1"], ["--policy", "adam8", "--quality", "0.1"], ["--policy", "adamq", "--quality", "0.5"],
+      ["--policy", "adamq", "--quality", "0"], ["--policy", "adamq", "--quality", "x"], ["--policy", "adamq:0.5"],
+    ] {
+      #expect(try work.run(["encode", "in.safetensors", "-o", "s.qckpt"] + options).status == 2, "\(options)")
+    }
+    #expect(try work.names() == ["in.safetensors"])
+  }
+
   @Test func absmaxScalesAreRecorded() throws {
     let work = try realState()
     let paper = ["--policy", "paper8"]

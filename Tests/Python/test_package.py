@@ -305,6 +305,23 @@ class TestFiles:
             with pytest.raises(qcodec.ArgumentError, match=kind):
                 qcodec.save(path, state, policy=policy)
 
+    def test_a_quality_is_the_error_of_the_update(self, tmp_path):
+        path = tmp_path / "t.qckpt"
+        random = np.random.default_rng(5)
+        moments = {"exp_avg": random.normal(0, 0.3, 50_000).astype(np.float32), "exp_avg_sq": np.ones(50_000, np.float32)}
+        moments["exp_avg_sq"] *= np.exp(random.normal(0, 3, 50_000)).astype(np.float32)
+        moments["exp_avg"] *= np.sqrt(moments["exp_avg_sq"])
+        sizes = []
+        for quality in (0.02, 0.1):
+            written = qcodec.save(path, moments, policy="adamq", quality=quality, measure_epsilon=0.0)
+            assert abs(qcodec.verify(path, moments, epsilon=0.0).update_error.rel_l2 / quality - 1) < 0.05
+            sizes.append(written.file_bytes)
+        assert sizes[1] < 0.7 * sizes[0]
+        with pytest.raises(qcodec.ArgumentError, match="goes with"):
+            qcodec.save(path, moments, quality=0.1)
+        with pytest.raises(qcodec.ArgumentError, match="0.001 to 0.25"):
+            qcodec.save(path, moments, policy="adamq", quality=0.5)
+
     def test_a_previous_file_stays_where_saving_fails(self, tmp_path, state):
         path = tmp_path / "t.qckpt"
         qcodec.save(path, {"a": 1})

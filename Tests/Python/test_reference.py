@@ -227,6 +227,43 @@ def test_two_writers_give_the_same_bytes(reader, writer, qcodec, sources, tmp_pa
         assert differ is None and len(written) == len(own), (source.name, differ, len(written), len(own))
 
 
+QUALITY = {
+    "name": "steps", "min_elements": 4096, "rules": [
+        {"match": {"role": "first_moment"}, "action": "quantize", "step": {"rms": 0.25},
+         "scheme": {"map": "linear", "bits": 8, "domain": "update"}, "fallback": {"map": "linear", "bits": 8}},
+        {"match": {"role": "second_moment"}, "action": "quantize", "step": {"octaves": 0.7},
+         "scheme": {"map": "log", "bits": 8, "block": 128}}]}
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ({"rms": 0.25}, {"octaves": 0.7}), ({"absolute": 0.02}, {"octaves": 0.02}), ({"rms": 0.01}, {"octaves": 1})])
+def test_two_writers_make_the_same_of_steps(reader, writer, qcodec, sources, tmp_path, first, second):
+    rules = [{**QUALITY["rules"][0], "step": first}, {**QUALITY["rules"][1], "step": second}]
+    policy = tmp_path / "steps.json"
+    policy.write_text(json.dumps({**QUALITY, "rules": rules}))
+    for source in sources:
+        tensors, _ = tensorfile.load(source.read_bytes())
+        target = tmp_path / "own.qckpt"
+        qcodec("encode", source, "-o", target, "--policy", policy, "--compression", "none", "--measure-update")
+        own = target.read_bytes()
+        records = {}
+        for name, (dtype, shape, data) in sorted(tensors.items(), key=lambda item: item[0].startswith("exp_avg/")):
+            role, how, reason = scheme_of(writer, reader, "adam8", name, shape)
+            partner = None
+            if how is not None and role == 1:
+                how = writer.scheme("linear", 8, True, block=256, domain="update")
+                partner = records[name.replace("exp_avg/", "exp_avg_sq/")]
+            elif how is not None:
+                how = writer.scheme("log", 8, False, block=128)
+            records[name] = writer.Record(
+                name, dtype, shape, data, how, role, reason, partner, 1e-8 if partner is not None else None)
+            if how is not None:
+                records[name].step = next(iter((first if role == 1 else second).items()))
+        written = writer.build([records[name] for name in tensors], reader.Checkpoint(own).metadata())
+        differ = next((i for i, (one, other) in enumerate(zip(written, own)) if one != other), None)
+        assert differ is None and len(written) == len(own), (source.name, differ, len(written), len(own))
+
+
 def test_an_update_that_is_not_finite_is_not_recorded(reader, qcodec, tmp_path):
     """ε = 0 over second moments of zero: a reader refuses such numbers, so the writer must not write them."""
     m, v = np.linspace(-1, 1, 4096, dtype=np.float32), np.zeros(4096, np.float32)

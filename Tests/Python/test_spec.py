@@ -317,6 +317,23 @@ def test_the_relative_bound_of_the_log_map_is_that_of_its_lowest_value(reader):
         assert np.max(rises) <= top * (1 + 2.0**-40), (base, span, reach)
 
 
+def test_vectors_of_steps(reader, writer, spec):
+    for row in vectors(spec["Stream"], "least-scale"):
+        how = writer.scheme("linear", int(row["bits"]), True)
+        t = writer.Record("t", row["dtype"], (0,), b"", how)
+        t.domain = row["domain"]
+        assert patterns([writer.steps.least_scale(t, float(row["step"]), writer.rounded)]) == row["scale"], row
+    for row in vectors(spec["Stream"], "log-steps"):
+        least, greatest, mean = (int(word, 16) for word in row["l, h, a"].split(", "))
+        bits, dtype = int(row["bits"]), row["dtype"]
+        step = writer.steps.log_step(float(row["octaves"]), bits, dtype)
+        found = writer.steps.grid_ends(least, greatest, mean, int(row["L"], 16), step, bits, dtype)
+        assert ("none" if found is None else ", ".join(f"{end:08x}" for end in found)) == row["ends"], row
+    for row in vectors(spec["Stream"], "square-steps"):
+        step = writer.steps.square_step(float(row["factor"]), numbers(row["x"]), None, writer.tree)
+        assert step == float(row["step"]), row
+
+
 def test_vectors_of_the_counter_hash(writer, spec):
     for row in vectors(spec["Stream"], "random-number"):
         number = writer.random_number(int(row["seed"]), json.loads(row["name"]), int(row["element"]))
@@ -352,7 +369,7 @@ def test_no_vectors_are_unchecked(spec):
     names = [name for text in spec.values() for name, _ in blocks(text, "vectors")]
     assert sorted(names) == sorted([
         "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "log-decode",
-        "log-encode", "update", "rounded-scale", "encode-update"])
+        "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps"])
 
 
 # Salvage by the reference reader

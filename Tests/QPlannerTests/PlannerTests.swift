@@ -8,7 +8,7 @@ import Testing
 @Suite("Plans")
 struct PlannerTests {
   /// Two pairs, a momentum, a tensor too small to take part, and a parameter.
-  private static func document() -> InputDocument {
+  static func document() -> InputDocument {
     var numbers = SeededGenerator(seed: 11)
     func normal() -> Float { (0..<6).reduce(0) { sum, _ in sum + Float(numbers.next() % 2001) / 1000 - 1 } }
     func tensor(_ name: String, _ values: [Float]) -> InputTensor {

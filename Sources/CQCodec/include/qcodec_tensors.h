@@ -90,7 +90,8 @@ void qcodec_scheme_free(qcodec_scheme *scheme);
 /// Rules that choose a scheme for each tensor by name, role, dtype and shape.
 typedef struct qcodec_policy qcodec_policy;
 
-/// A preset: "adam8", "adam4", "paper8", "paper4", "live8", "live4" or "lossless"; NULL is "adam8". Gives QCODEC_INVALID_POLICY.
+/// A preset: "adam8", "adam4", "adamq", "paper8", "paper4", "live8", "live4" or "lossless"; NULL is "adam8". "adamq:0.05" is
+/// adamq for a relative L2 error of the update of 0.05; 0.001 to 0.25. Gives QCODEC_INVALID_POLICY.
 qcodec_status qcodec_policy_preset(const char *name, qcodec_policy **policy, qcodec_error **error);
 
 /// A policy document in JSON; README.md describes it. Gives QCODEC_INVALID_JSON and QCODEC_INVALID_POLICY with the member.

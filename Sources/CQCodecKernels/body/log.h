@@ -235,28 +235,70 @@ INLINE void log_encode_between(
   }
 }
 
+INLINE int64_t floor_divide(int64_t n, int64_t step) { return n / step - (n % step < 0); }
+
+/// The mean pattern of elements that are not zero, of which there is one, rounded down.
+INLINE int64_t mean_pattern(const f32u *x, size_t size) {
+  i64x16 sum = (i64x16)0ll;
+  uint64_t total = 0, count = 0;
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    u32x16 pattern = magnitude16(load16(x + i));
+    sum += __builtin_convertvector(pattern, i64x16);
+    count -= (uint64_t)(int64_t)__builtin_reduce_add((i32x16)(pattern != 0u));
+  }
+  for (; i < size; i++) {
+    uint32_t pattern;
+    memcpy(&pattern, x + i, 4);
+    total += pattern & 0x7FFFFFFFu, count += (pattern & 0x7FFFFFFFu) != 0;
+  }
+  for (int k = 0; k < 16; k++) total += (uint64_t)sum[k];
+  return (int64_t)(total / count);
+}
+
+/// The ends of a block on the tensor's grid, the pattern `lowest` and whole steps from it, with a code for zeros and its mean
+/// in the middle; its own ends where these do not hold it. As LogGrid.block.
+INLINE void space_log(
+  const qcodec_spacing *spacing, const f32u *x, size_t size, int bits, uint32_t *low, uint32_t *high
+) {
+  // A block of zeros alone is left alone.
+  if (!spacing || spacing->step == 0 || *low == 0x80000000u) return;
+  const int64_t step = spacing->step, lowest = spacing->lowest, reach = ((1 << bits) - 2) * step;
+  const int64_t base = *low & 0x7FFFFFFFu, top = *high, highest = spacing->highest;
+  const int64_t bottom = lowest < 0x00800000 ? lowest : 0x00800000;
+  // Steps from `lowest` to the lower end: all that hold the block between 2^-126 and the greatest finite value.
+  int64_t most = floor_divide((highest - reach < base ? highest - reach : base) - lowest, step);
+  int64_t least = -floor_divide(lowest - (top - reach > bottom ? top - reach : bottom), step);
+  if (least > most) return;
+  int64_t middle = floor_divide(mean_pattern(x, size) - lowest + step / 2, step) - ((1 << bits) - 2) / 2;
+  int64_t start = lowest + (least > middle ? least : most < middle ? most : middle) * step;
+  *low = (uint32_t)start | 0x80000000u, *high = (uint32_t)(start + reach);
+}
+
 /// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
 INLINE int log_encode_block(
-  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s
+  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s,
+  const qcodec_spacing *spacing
 ) {
   uint32_t low, high;
   int found = log_ends(x, size, &low, &high);
   if (__builtin_expect(found, 0)) return found;
+  space_log(spacing, x, size, bits, &low, &high);
   log_encode_between(low, high, x, size, bits, dtype, ends, codes, divisors, s);
   return 0;
 }
 
 static int KERNEL(encode_log)(
   const f32u *x, size_t count, size_t block, int bits, int dtype, f32u *ends, uint8_t *codes,
-  qcodec_statistics *statistics
+  qcodec_statistics *statistics, const qcodec_spacing *spacing
 ) {
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     f32u *own = ends + start / block * 2;
     uint8_t *target = codes + start * (size_t)bits / 8;
-    int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics)
-                           : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL);
+    int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics, spacing)
+                           : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL, spacing);
     if (found) return found;
   }
   return 0;

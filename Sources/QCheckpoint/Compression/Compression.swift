@@ -46,8 +46,10 @@ extension Compression {
 
   /// Compresses into `target` of `bound` bytes; returns how many were written, or nil where the gain is less than 1/64
   /// or there is nothing to do.
+  ///
+  /// - Parameter isCodes: whether it is a chunk of codes.
   func compress(
-    _ source: UnsafeRawBufferPointer, level: Int32, into target: UnsafeMutableRawBufferPointer
+    _ source: UnsafeRawBufferPointer, level: Int32, isCodes: Bool, into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) -> Int? {
     guard self != .none, source.count > 0 else { return nil }
     var written: Int
@@ -58,7 +60,7 @@ extension Compression {
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
       guard written > 0 else { throw QCodecError(.io, "cannot compress a chunk: LZ4 failed") }
     } else {
-      written = try unsafe Self.frame(source, level: level, into: target)
+      written = try unsafe Self.frame(source, level: level, isCodes: isCodes, into: target)
       guard ZSTD_isError(written) == 0 else {
         throw QCodecError(.io, "cannot compress a chunk: \(unsafe String(cString: ZSTD_getErrorName(written)))")
       }
@@ -68,12 +70,16 @@ extension Compression {
 
   /// Writes one zstd frame that ends with the checksum of its content; the bytes written, or an error of libzstd's.
   private static func frame(
-    _ source: UnsafeRawBufferPointer, level: Int32, into target: UnsafeMutableRawBufferPointer
+    _ source: UnsafeRawBufferPointer, level: Int32, isCodes: Bool, into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) -> Int {
     // Without memory for a context libzstd would go on with none.
     guard let context = unsafe ZSTD_createCCtx() else { throw QCodecError(.io, "cannot compress a chunk: no memory") }
     defer { unsafe ZSTD_freeCCtx(context) }
-    for (parameter, value) in [(ZSTD_c_compressionLevel, level), (ZSTD_c_checksumFlag, 1)] {
+    var parameters = [(ZSTD_c_compressionLevel, level), (ZSTD_c_checksumFlag, 1)]
+    // Codes repeat by chance alone: a short match costs more than the symbols that it takes the place of. On codes of steps
+    // the limit makes 0.5 to 1.5 % fewer bytes in half the time; on others it changes nothing.
+    if isCodes, level <= 4 { parameters.append((ZSTD_c_minMatch, 7)) }
+    for (parameter, value) in parameters {
       let status = unsafe ZSTD_CCtx_setParameter(context, parameter, value)
       guard ZSTD_isError(status) == 0 else { return status }
     }
@@ -115,11 +121,13 @@ extension Compression {
 
 extension Compression {
   /// Bytes that a chunk takes as the writer stores it, at a level of zstd: after the stage, or plain where that gains too
-  /// little. A lossless chunk, of elements of more than a byte, is cut into byte planes first.
+  /// little. Without a size of elements it is one of codes; a lossless one, of elements of more than a byte, is cut into byte
+  /// planes first.
   package func storedByteCount(
-    _ payload: [UInt8], elementSize: Int = 1, level: Int32 = 1
+    _ payload: [UInt8], elementSize size: Int? = nil, level: Int32 = 1
   ) throws(QCodecError) -> Int {
     guard self != .none else { return payload.count }
+    let elementSize = size ?? 1
     var planes = [UInt8](repeating: 0, count: elementSize > 1 ? payload.count : 0)
     if elementSize > 1 {
       unsafe payload.withBytes { source in
@@ -130,7 +138,7 @@ extension Compression {
     var target = [UInt8](repeating: 0, count: bound(payload.count))
     let written = try unsafe source.withBytes { source throws(QCodecError) in
       try unsafe target.withMutableBytes { target throws(QCodecError) in
-        try unsafe compress(source, level: level, into: target)
+        try unsafe compress(source, level: level, isCodes: size == nil, into: target)
       }
     }
     return written ?? payload.count

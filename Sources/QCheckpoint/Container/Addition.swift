@@ -14,13 +14,16 @@ public struct NewTensor: Sendable {
   public var negativeFallsBack: Bool
   /// The lossless stage; nil for that of the whole checkpoint.
   public var compression: Compression?
+  /// How far apart codes stand; nil where the extremes decide. Where a pair falls back to a scheme of the `linear` map, a
+  /// step in units of the root mean square is that one's too.
+  public var step: QuantizationStep?
   /// The elements in C order.
   public var source: any TensorSource
 
   /// Describes a tensor.
   public init(
     name: String, dtype: DType, role: Role = .other, encoding: Encoding, negativeFallsBack: Bool = false,
-    compression: Compression? = nil, source: any TensorSource
+    compression: Compression? = nil, step: QuantizationStep? = nil, source: any TensorSource
   ) {
     self.name = name
     self.dtype = dtype
@@ -28,6 +31,7 @@ public struct NewTensor: Sendable {
     self.encoding = encoding
     self.negativeFallsBack = negativeFallsBack
     self.compression = compression
+    self.step = step
     self.source = source
   }
 
@@ -72,6 +76,7 @@ struct SettledTensor: Sendable {
   let layout: TensorLayout?
   let reason: FallbackReason
   let scales: [Float]
+  let step: EncodingStep
   let source: any TensorSource
 }
 
@@ -136,7 +141,8 @@ struct AdditionWork: Sendable {
   private static func preparation(
     _ tensor: SettledTensor, options: WriterOptions, pool: BufferPool
   ) throws(QCodecError) -> ChunkPreparation {
-    try ChunkPreparation(tensor.description, layout: tensor.layout, scales: tensor.scales, options: options, pool: pool)
+    try ChunkPreparation(
+      tensor.description, layout: tensor.layout, scales: tensor.scales, step: tensor.step, options: options, pool: pool)
   }
 
   /// Makes all parts.

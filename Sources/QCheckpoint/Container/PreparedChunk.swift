@@ -33,13 +33,14 @@ struct ChunkPreparation: Sendable {
   let pool: BufferPool
 
   init(
-    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], options: WriterOptions, pool: BufferPool
+    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], step: EncodingStep = .none,
+    options: WriterOptions, pool: BufferPool
   ) throws(QCodecError) {
     let elements = try TensorLayout.elementCount(of: tensor.shape)
     plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
     let encoded = layout?.scheme.rounding == .unknown ? nil : layout
     encoder = try encoded.map { layout throws(QCodecError) in
-      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
+      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales, step: step)
     }
     planes = tensor.dtype.planeCount
     self.pool = pool
@@ -113,7 +114,8 @@ struct ChunkPreparation: Sendable {
     guard options.compression != .none else { return nil }
     let target = pool.buffer(options.compression.bound(source.count))
     guard
-      let count = try unsafe options.compression.compress(source, level: options.zstdLevel, into: target.bytes)
+      let count = try unsafe options.compression.compress(
+        source, level: options.zstdLevel, isCodes: plan.layout != nil, into: target.bytes)
     else { return nil }
     target.shrink(to: count)
     return (target, options.compression)

@@ -71,13 +71,18 @@ struct ChunkStatistics {
     (absoluteBound, relativeBound) = bounds.finish(slack: slack)
   }
 
-  /// Takes in what the ends of a `log` block admit.
-  mutating func bound(_ block: LogBlock, rounding: Scheme.Rounding, dtype: DType) {
+  /// Takes in what the ends of a `log` block admit, and the least and the greatest code of what is not zero: nil where these
+  /// are the ends'.
+  mutating func bound(
+    _ block: LogBlock, codes: ClosedRange<UInt8>?, rounding: Scheme.Rounding, dtype: DType
+  ) {
     guard block.base > 0 else { return }
     let (delta, slack) = (CellRadii.relativeRounding(dtype), CellRadii.narrowing(dtype))
-    let (absolute, relative) = (block.absoluteBound(rounding), block.relativeBound(rounding))
-    absoluteBound = max(absoluteBound, absolute + delta * Double(block.high) + slack)
-    relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(block.low.magnitude))
+    let top = block.top(codes.map { block.pattern(code: $0.upperBound) } ?? block.high.bitPattern, rounding)
+    let bottom = block.bottom(codes.map { block.pattern(code: $0.lowerBound) } ?? block.base, rounding)
+    let (absolute, relative) = (block.absoluteBound(top: top, rounding), block.relativeBound(bottom: bottom, rounding))
+    absoluteBound = max(absoluteBound, absolute + delta * Double(Float(bitPattern: top)) + slack)
+    relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(Float(bitPattern: bottom)))
   }
 
   /// The chunk's statistics; `slack` is the dtype's absolute rounding term τ.

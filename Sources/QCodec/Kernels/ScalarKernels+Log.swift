@@ -1,16 +1,20 @@
 extension ScalarKernels {
   /// Takes values that are finite and not negative into the ends of their block.
   static func scan(_ x: UnsafePointer<Float>, count: Int, into ends: inout LogEnds) {
-    var (least, greatest, zeros) = (ends.leastLessOne, ends.greatest, false)
+    var (least, greatest, zeros) = (ends.leastLessOne, ends.greatest, 0)
+    var sum: UInt64 = 0
     for i in 0..<count {
       let pattern = unsafe x[i].bitPattern & 0x7FFF_FFFF
       least = min(least, pattern &- 1)
       greatest = max(greatest, pattern)
-      zeros = zeros || pattern == 0
+      zeros &+= pattern == 0 ? 1 : 0
+      sum &+= UInt64(pattern)
     }
     ends.leastLessOne = least
     ends.greatest = greatest
-    ends.hasZeros = ends.hasZeros || zeros
+    ends.hasZeros = ends.hasZeros || zeros > 0
+    ends.sum &+= sum
+    ends.count += count - zeros
   }
 
   /// The codes of values of one block: k = rint((P(x) − P(lo')) · (K / D)), each operation in float64.
@@ -59,6 +63,29 @@ extension ScalarKernels {
       let random = Double(counter.number(at: firstIndex &+ UInt64(i))) * 0x1p-24
       unsafe codes[i] = UInt8(random < place ? k + 1 : k) &+ block.first
     }
+  }
+
+  /// The least and the greatest code but 0 of each block of a chunk; nil for a block of codes 0.
+  static func codeRanges(
+    _ codes: UnsafePointer<UInt8>, count: Int, bits: Int, blockSize: Int
+  ) -> [ClosedRange<UInt8>?] {
+    let scratch = SegmentScratch()
+    // Less one: 0 wraps round and is never the least.
+    var least = [UInt8](repeating: .max, count: (count + blockSize - 1) / blockSize)
+    var greatest = [UInt8](repeating: 0, count: least.count)
+    for start in stride(from: 0, to: count, by: segment) {
+      let length = min(segment, count - start)
+      unsafe unpack(codes, first: start, count: length, bits: bits, into: scratch.codes)
+      LogBlock.forEachRun(from: start, count: length, blockSize: blockSize) { block, offset, run in
+        var (down, up) = (least[block], greatest[block])
+        for i in offset..<offset + run {
+          down = unsafe min(down, scratch.codes[i] &- 1)
+          up = unsafe max(up, scratch.codes[i])
+        }
+        (least[block], greatest[block]) = (down, up)
+      }
+    }
+    return zip(least, greatest).map { $1 == 0 ? nil : $0 + 1...$1 }
   }
 
   /// A float64 of 0 to 2^31 rounded to nearest even: the sum with 2^52 has no bits below one.

@@ -54,6 +54,9 @@ struct LogEnds {
   var leastLessOne = UInt32.max
   var greatest: UInt32 = 0
   var hasZeros = false
+  /// The sum of the patterns of elements that are not zero, and their number.
+  var sum: UInt64 = 0
+  var count = 0
 
   /// The least pattern of a non-zero value; nil before there is one.
   var least: UInt32? { leastLessOne == .max ? nil : leastLessOne + 1 }
@@ -69,16 +72,31 @@ extension LogBlock {
     return UInt32(min(patterns + 0x1p-16, span))
   }
 
-  /// The largest |x − x̂| in the block: g(P(hi)) − g(P(hi) − e), for the pattern's value g is convex.
-  func absoluteBound(_ rounding: Scheme.Rounding) -> Double {
-    Double(high) - Double(Float(bitPattern: high.bitPattern - reach(rounding)))
+  /// The pattern that a code decodes to; that of the least value for the code of zero.
+  func pattern(code: UInt8) -> UInt32 {
+    code < first ? base : base &+ UInt32((Double(code - first) * step).rounded(.toNearestOrEven))
+  }
+
+  /// The greatest pattern that an element may have had, where `pattern` is the greatest that one decodes to.
+  func top(_ pattern: UInt32, _ rounding: Scheme.Rounding) -> UInt32 {
+    min(pattern + reach(rounding), high.bitPattern)
+  }
+
+  /// The least pattern that an element that is not zero may have had, where `pattern` is the least that one decodes to.
+  func bottom(_ pattern: UInt32, _ rounding: Scheme.Rounding) -> UInt32 {
+    pattern - min(reach(rounding), pattern - base)
+  }
+
+  /// The largest |x − x̂| in the block: g(top) − g(top − e), for the pattern's value g is convex.
+  func absoluteBound(top: UInt32, _ rounding: Scheme.Rounding) -> Double {
+    Double(Float(bitPattern: top)) - Double(Float(bitPattern: top - reach(rounding)))
   }
 
   /// The largest |x − x̂| / x of a non-zero element: an upward move from the least value, or from 2^-126 where that is
   /// smaller, for there a pattern weighs most.
-  func relativeBound(_ rounding: Scheme.Rounding) -> Double {
+  func relativeBound(bottom: UInt32, _ rounding: Scheme.Rounding) -> Double {
     guard span > 0 else { return 0 }
-    let from = min(base, 0x0080_0000)
+    let from = min(bottom, 0x0080_0000)
     let value = Double(Float(bitPattern: from))
     return (Double(Float(bitPattern: from + reach(rounding))) - value) / value
   }

@@ -51,7 +51,7 @@ enum Fixture {
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
   /// A real optimizer state: 13 tensors, ten of them moments, six of those of 4,096 elements and more.
   static let real = root.appendingPathComponent("Fixtures/real/gpt-char.safetensors").path
-  static let presets = ["adam8", "adam4", "paper8", "paper4", "lossless"]
+  static let presets = ["adam8", "adam4", "adamq", "paper8", "paper4", "lossless"]
 
   static func bytes(_ path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
 }

@@ -37,6 +37,8 @@ struct Pair: Sendable {
   var fallback: Scheme?
   var nonFinite = NonFinitePolicy.error
   var epsilon: Double?
+  var step: QuantizationStep?
+  var secondStep: QuantizationStep?
 
   /// A pair of f32 moments.
   init(_ m: [Float], _ v: [Float], shape: [UInt64]? = nil) {
@@ -59,10 +61,11 @@ struct Pair: Sendable {
   func add(to writer: CheckpointWriter) throws(QCodecError) {
     try writer.addPair(
       first: NewTensor(
-        name: names.first, dtype: dtypes.first, role: .firstMoment, encoding: first, source: MemorySource(bytes: m)),
+        name: names.first, dtype: dtypes.first, role: .firstMoment, encoding: first, step: step,
+        source: MemorySource(bytes: m)),
       second: NewTensor(
         name: names.second, dtype: dtypes.second, role: .secondMoment, encoding: second,
-        negativeFallsBack: negativeFallsBack, source: MemorySource(bytes: v)),
+        negativeFallsBack: negativeFallsBack, step: secondStep, source: MemorySource(bytes: v)),
       shape: shape, fallback: fallback, nonFinite: nonFinite, measuring: epsilon)
   }
 

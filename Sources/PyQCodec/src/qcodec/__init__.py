@@ -35,7 +35,7 @@ from ._errors import (
 from ._library import lib, shape_argument
 from ._matching import match, rename_keys
 from ._reports import Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
-from ._schemes import Policy, Scheme
+from ._schemes import Policy, Scheme, of_quality
 from ._tree_reader import TreeReader
 from ._trees import MEMBER, Remap, TreeWriter
 from ._writer import Writer, Written
@@ -83,6 +83,7 @@ def save(
     threads: int = 0,
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
+    quality: float | None = None,
 ) -> Written:
     """Saves a tree of arrays and plain values as one checkpoint, atomically: after an error, Ctrl-C, a kill or a crash at any
     moment the previous file is there or the new one, whole.
@@ -91,12 +92,13 @@ def save(
     text, bytes, paths, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
     everything that it does not quantize is stored bit for bit. Raises `EncodeError` for NaN and infinities in what is
     quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
+    `quality`: under "adamq" the relative L2 error of the update to aim at, 0.001 to 0.25; 0.1 if not given.
     """
     writer = TreeWriter([NUMPY])
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
     }
-    return _save(path, writer, writer.document(tree), policy, metadata, options)
+    return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
 
 
 def _save(

@@ -15,7 +15,8 @@ from ._errors import ArgumentError
 from ._library import Handle, lib
 
 Policy = str | Mapping[str, Any] | os.PathLike
-"""A preset's name ("adam8", "adam4", "paper8", "paper4", "live8", "live4", "lossless"), a policy document, or the path of one in JSON."""
+"""A preset's name ("adam8", "adam4", "adamq", "paper8", "paper4", "live8", "live4", "lossless"; "adamq:0.05" for a relative error
+of the update of 0.05), a policy document, or the path of one in JSON."""
 
 _SCALINGS = {"tensor": 1, "block": 2, "row": 3, "column": 4, "rank1": 5}
 
@@ -83,6 +84,15 @@ def _table(handle: Handle) -> np.ndarray:
     table = np.empty(lib.scheme_table(handle, None, 0), np.float32)
     lib.scheme_table(handle, table.ctypes.data, table.size)
     return table
+
+
+def of_quality(policy: Policy, quality: float | None) -> Policy:
+    """The policy for a quality, which "adamq" alone has; None leaves the policy as it is."""
+    if quality is None:
+        return policy
+    if policy != "adamq":
+        raise ArgumentError(f"quality goes with the policy 'adamq', not {policy!r}")
+    return f"adamq:{float(quality)!r}"
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from ._calls import Path
 from ._checkpoint import Checkpoint
 from ._errors import FormatError
 from ._matching import children, match, rebuilt, rename_keys
-from ._schemes import Policy
+from ._schemes import Policy, of_quality
 from ._tree_reader import TreeReader
 from ._trees import PathKey, Remap, TreeWriter
 from ._writer import Written
@@ -59,18 +59,20 @@ def save(
     threads: int = 0,
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
+    quality: float | None = None,
 ) -> Written:
     """Saves a pytree as one checkpoint, atomically.
 
     Dicts, lists, tuples and named tuples are kept as they are, other registered nodes as their fields. An array that is
     sharded over devices is stored shard by shard, of those that this process can address; where processes share arrays,
-    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy` and errors as in `qcodec.save`.
+    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy`, `quality` and errors as in
+    `qcodec.save`.
     """
     writer = _JaxWriter([_JAX, NUMPY])
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
     }
-    return _save(path, writer, writer.document(tree), policy, metadata, options)
+    return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
 
 
 def load(path: Path, like: Any = None, *, remap: Remap | None = None, threads: int = 0) -> Any:

@@ -19,7 +19,7 @@ from .. import _save
 from .._calls import Path
 from .._checkpoint import Checkpoint
 from .._matching import match, rename_keys
-from .._schemes import Policy
+from .._schemes import Policy, of_quality
 from .._trees import Remap
 from .._writer import Written
 from ._reader import TorchReader
@@ -41,6 +41,7 @@ def save(
     threads: int = 0,
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
+    quality: float | None = None,
 ) -> Written:
     """Saves training state: a state_dict, an optimizer, or a tree of modules, optimizers, schedulers and plain values.
 
@@ -49,7 +50,7 @@ def save(
     after their parameters ("optimizer/state/layers.0.weight/exp_avg").
 
     States that bitsandbytes, torchao or lpmm quantized keep their codes and scales as they are and come back as the same
-    objects; `dequantize=True` decodes them instead, and `policy` says how they are stored.
+    objects; `dequantize=True` decodes them instead, and `policy` says how they are stored. `quality` as in `qcodec.save`.
 
     Tensors on devices and distributed ones are copied to the host; of the latter every rank makes the call, and one should
     be told apart by its path. Raises TypeError for what cannot be stored, with its path.
@@ -58,7 +59,7 @@ def save(
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
     }
-    return _save(path, writer, writer.document(obj), policy, metadata, options, writer.finish)
+    return _save(path, writer, writer.document(obj), of_quality(policy, quality), metadata, options, writer.finish)
 
 
 def load(
