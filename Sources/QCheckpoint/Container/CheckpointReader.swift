@@ -65,7 +65,8 @@ public final class CheckpointReader: Sendable {
     }
     directory = try withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
-        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
+        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
+        features: header.features)
     }
   }
 

@@ -43,6 +43,7 @@ extension CheckpointWriter {
     for addition in additions {
       for tensor in addition.tensors {
         try check(tensor.description(shape: addition.shape), source: tensor.source)
+        try checkBound(of: tensor)
         guard own.insert(Array(tensor.name.utf8)).inserted else {
           throw QCodecError(.duplicateName, "two tensors to be added have this name", tensor: tensor.name)
         }
@@ -51,10 +52,25 @@ extension CheckpointWriter {
     }
   }
 
+  private func checkBound(of tensor: NewTensor) throws(QCodecError) {
+    guard tensor.bound == nil || options.allowsEscapes else {
+      throw QCodecError(.invalidArgument, "a bound takes a writer that allows escapes", tensor: tensor.name)
+    }
+    guard tensor.scale == nil || tensor.bound != nil else {
+      throw QCodecError(.invalidArgument, "a scale of one's own goes with a bound", tensor: tensor.name)
+    }
+    guard tensor.scale.map({ $0.isFinite && $0 > 0 }) != false else {
+      throw QCodecError(.invalidArgument, "a scale is finite and above 0", tensor: tensor.name)
+    }
+  }
+
   /// Lays out the tensors of an addition, made anew where they are wanted: a million of them are much memory.
   private static func layouts(of addition: Addition) throws(QCodecError) -> Layouts {
+    let isBounded = addition.tensors.contains { if case .update? = $0.bound { true } else { false } }
     let layouts = try addition.tensors.map { tensor throws(QCodecError) in
-      try layout(of: tensor.description(shape: addition.shape), tensor.encoding)
+      try layout(
+        of: tensor.description(shape: addition.shape), tensor.encoding,
+        hasEscapes: isBounded || tensor.bound != nil)
     }
     guard case .pair(let first, _, let shape, let fallback) = addition else {
       try refuseAlone(layouts[0], name: addition.tensors[0].name)
@@ -112,11 +128,11 @@ extension CheckpointWriter {
         let choice = FallbackChoice(
           name: tensor.name, nonFinite: nonFinite, negativeFallsBack: tensor.negativeFallsBack)
         let pass = try FirstPass.run(tensor.source, layout: quantized, choice: choice, by: look)
-        if let found = pass.scales { scales = found } else { (layout, reason) = (nil, pass.reason) }
+        if let found = pass.scales { scales = tensor.scales(found) } else { (layout, reason) = (nil, pass.reason) }
       }
       let settled = SettledTensor(
         description: tensor.description(shape: shape), layout: layout, reason: reason, scales: scales,
-        source: tensor.source)
+        source: tensor.source, bound: tensor.bound)
       return SettledAddition(tensors: [settled], isUpdate: false, sourceBytes: addition.byteCount)
     case .pair(let first, let second, let shape, _):
       var pair = PairWork(
@@ -127,10 +143,10 @@ extension CheckpointWriter {
         tensors: [
           SettledTensor(
             description: pair.second, layout: pair.secondLayout, reason: pair.secondReason,
-            scales: pair.secondScales, source: second.source),
+            scales: pair.secondScales, source: second.source, bound: second.bound),
           SettledTensor(
             description: pair.first, layout: pair.firstLayout, reason: pair.firstReason, scales: pair.firstScales,
-            source: first.source),
+            source: first.source, bound: first.bound),
         ], isUpdate: pair.firstLayout?.scheme.domain == .update, sourceBytes: addition.byteCount)
     }
   }
