@@ -12,7 +12,8 @@ struct DamageList: Error {
   /// nil where that is no defect of the file, but the system's for instance. Throws `cancelled` alone.
   init?(of error: QCodecError, in reader: CheckpointReader, file: String, threads: Int) throws(QCodecError) {
     switch error.code {
-    case .metadataCorrupt, .chunkCorrupt, .paddingNotZero, .leadCorrupt, .decompressionFailed, .invalidScale, .invalidEscape,
+    case .metadataCorrupt, .chunkCorrupt, .paddingNotZero, .leadCorrupt, .decompressionFailed, .invalidScale,
+      .invalidEscape,
       .invalidCode:
       items = try reader.damage(threads: threads)
       self.file = file

@@ -59,8 +59,12 @@ extension CheckpointWriter {
     guard tensor.scale == nil || tensor.bound != nil else {
       throw QCodecError(.invalidArgument, "a scale of one's own goes with a bound", tensor: tensor.name)
     }
-    guard tensor.scale.map({ $0.isFinite && $0 > 0 }) != false else {
-      throw QCodecError(.invalidArgument, "a scale is finite and above 0", tensor: tensor.name)
+    guard let scale = tensor.scale else { return }
+    guard case .quantized(let scheme, _) = tensor.encoding, scale > 0,
+      scale <= (scheme.domain == .value ? tensor.dtype.greatestFinite : .greatestFiniteMagnitude),
+      scheme.domain == .value || scale.bitPattern & 0xFF == 0
+    else {
+      throw QCodecError(.invalidArgument, "\(scale) is no scale of \(tensor.dtype.name) elements", tensor: tensor.name)
     }
   }
 

@@ -30,12 +30,13 @@ package struct BoundedEncoder: Sendable {
     decoder = try ChunkDecoder(layout: encoder.layout, scales: encoder.scales)
   }
 
-  /// The payload of a chunk with its escapes, and what encoding did to it; throws as `ChunkEncoder.encode` does.
+  /// The payload of a chunk with its escapes, and what encoding did to it, if that is to be measured; throws as
+  /// `ChunkEncoder.encode` does.
   package func encode(
-    chunk index: Int, source: UnsafeRawBufferPointer
+    chunk index: Int, source: UnsafeRawBufferPointer, measures: Bool = true
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     let values = unsafe EscapeValues(source, layout: encoder.layout)
-    let coded = try unsafe encoder.encodeClipped(chunk: index, source: source, values)
+    let coded = try unsafe encoder.encodeClipped(chunk: index, source: source, values, measures: measures)
     let decoded = try decoder.floats(chunk: index, coded.payload)
     let limit = encoder.tensorScale.map { Double($0.magnitude) } ?? .infinity
     return try withCodecEnvironment { () throws(QCodecError) in
@@ -52,7 +53,7 @@ package struct BoundedEncoder: Sendable {
         }
       }
       return try unsafe encoder.finish(
-        chunk: index, source: source, coded, escapes, values: values, divisors: [])
+        chunk: index, source: source, coded, escapes, values: values, divisors: [], measures: measures)
     }
   }
 }
@@ -72,32 +73,32 @@ extension ChunkEncoder {
 
   /// The codes of a chunk, elements beyond the scale having the end codes.
   func encodeClipped(
-    chunk index: Int, source: UnsafeRawBufferPointer, _ values: EscapeValues, divisors: [Float] = []
+    chunk index: Int, source: UnsafeRawBufferPointer, _ values: EscapeValues, divisors: [Float] = [], measures: Bool
   ) throws(QCodecError) -> CodedChunk {
     guard divisors.isEmpty, let scale = tensorScale?.magnitude,
       values.values.contains(where: { $0.magnitude > scale && $0.isFinite })
-    else { return try unsafe coded(chunk: index, source: source, divisors: divisors) }
+    else { return try unsafe coded(chunk: index, source: source, divisors: divisors, measures: measures) }
     let end = layout.dtype.greatest(atMost: scale)
     // What is not finite, or has a sign that the map has not, is for the encoder to refuse.
     let clipped = values.values.map { $0.isFinite ? max(-end, min(end, $0)) : $0 }
     var bytes = [UInt8](repeating: 0, count: source.count)
     unsafe bytes.withMutableBytes { unsafe layout.dtype.store(clipped, into: $0) }
     var result = try unsafe bytes.withBytes { bytes throws(QCodecError) in
-      try unsafe coded(chunk: index, source: bytes, divisors: [])
+      try unsafe coded(chunk: index, source: bytes, divisors: [], measures: measures)
     }
     result.isClipped = true
     return result
   }
 
   private func coded(
-    chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float]
+    chunk index: Int, source: UnsafeRawBufferPointer, divisors: [Float], measures: Bool
   ) throws(QCodecError) -> CodedChunk {
     let base = layout.payloadByteCount(ofChunk: index)
     var payload = [UInt8](repeating: 0, count: base + EscapeSection.countSize)
     let statistics = try unsafe payload.withMutableBytes { bytes throws(QCodecError) in
       try unsafe encode(
         chunk: index, source: source, divisors: divisors,
-        into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<base]))
+        into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<base]), measures: measures)
     }
     return CodedChunk(payload: payload, statistics: statistics)
   }
@@ -105,12 +106,13 @@ extension ChunkEncoder {
   /// Adds escapes to a chunk's codes.
   func finish(
     chunk index: Int, source: UnsafeRawBufferPointer, _ coded: CodedChunk, _ escapes: EscapeWriter,
-    values: EscapeValues, divisors: [Float]
+    values: EscapeValues, divisors: [Float], measures: Bool
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     guard !escapes.isEmpty || coded.isClipped else { return (coded.payload, coded.statistics) }
     var payload = coded.payload
     payload.removeLast(EscapeSection.countSize)
     escapes.append(to: &payload, pattern: values.pattern)
+    guard measures else { return (payload, coded.statistics) }
     let measured = try unsafe payload.withBytes { bytes throws(QCodecError) in
       try unsafe statistics(
         chunk: index, source: source, divisors: divisors, payload: bytes, codes: coded.statistics)
@@ -133,6 +135,15 @@ extension ChunkDecoder {
 }
 
 extension DType {
+  /// Ω, the largest finite value of a type that can be quantized: scales of the value domain do not exceed it.
+  package var greatestFinite: Float {
+    switch self {
+    case .bf16: 0x1.FEp127
+    case .f16: 65_504
+    default: .greatestFiniteMagnitude
+    }
+  }
+
   /// The largest value of the type that is no larger than a positive float32.
   fileprivate func greatest(atMost limit: Float) -> Float {
     switch self {

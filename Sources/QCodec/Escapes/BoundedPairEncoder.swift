@@ -46,21 +46,21 @@ package struct BoundedPairEncoder: Sendable {
       second: try ChunkDecoder(layout: second.layout, scales: second.scales), names: (first.name, second.name))
   }
 
-  /// Encodes a chunk of both; throws as `PairEncoder.encode` does.
+  /// Encodes a chunk of both, and measures what that did if it is to; throws as `PairEncoder.encode` does.
   package func encode(
     chunk index: Int, first source: UnsafeRawBufferPointer, second secondSource: UnsafeRawBufferPointer,
-    epsilon: Double?
+    measures: Bool = true, epsilon: Double?
   ) throws(QCodecError) -> Chunk {
     let m = unsafe EscapeValues(source, layout: first.layout)
     let v = unsafe EscapeValues(secondSource, layout: second.layout)
     var outcome = PairEncoder.Outcome()
-    let ofSecond = try unsafe encodeSecond(index, secondSource, m, v)
+    let ofSecond = try unsafe encodeSecond(index, secondSource, m, v, measures)
     outcome.second = ofSecond.statistics
     let decodedV = try decoder.second.floats(chunk: index, ofSecond.payload)
     let divisors = try unsafe ofSecond.payload.withBytes { bytes throws(QCodecError) in
       try unsafe decoder.second.divisors(chunk: index, payload: bytes)
     }
-    let ofFirst = try unsafe encodeFirst(index, source, m, v, decodedV, divisors)
+    let ofFirst = try unsafe encodeFirst(index, source, m, v, decodedV, divisors, measures)
     outcome.first = ofFirst.statistics
     if let epsilon {
       let decodedM = try decoder.first.floats(chunk: index, ofFirst.payload, divisors: divisors)
@@ -76,9 +76,9 @@ package struct BoundedPairEncoder: Sendable {
   }
 
   private func encodeSecond(
-    _ index: Int, _ source: UnsafeRawBufferPointer, _ m: EscapeValues, _ v: EscapeValues
+    _ index: Int, _ source: UnsafeRawBufferPointer, _ m: EscapeValues, _ v: EscapeValues, _ measures: Bool
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
-    let coded = try unsafe second.encodeClipped(chunk: index, source: source, v)
+    let coded = try unsafe second.encodeClipped(chunk: index, source: source, v, measures: measures)
     let decoded = try decoder.second.floats(chunk: index, coded.payload)
     let (bound, share) = (bound, bound.limit * bound.secondShare)
     let limit = second.tensorScale.map { Double($0.magnitude) } ?? .infinity
@@ -93,15 +93,17 @@ package struct BoundedPairEncoder: Sendable {
       let escapes = EscapeWriter(violations, dtype: second.layout.dtype) { element in
         v.width(element) { value, _ in holds(element, value) }
       }
-      return try unsafe second.finish(chunk: index, source: source, coded, escapes, values: v, divisors: [])
+      return try unsafe second.finish(
+        chunk: index, source: source, coded, escapes, values: v, divisors: [], measures: measures)
     }
   }
 
   private func encodeFirst(
     _ index: Int, _ source: UnsafeRawBufferPointer, _ m: EscapeValues, _ v: EscapeValues, _ decodedV: [Float],
-    _ divisors: [Float]
+    _ divisors: [Float], _ measures: Bool
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
-    let coded = try unsafe first.encodeClipped(chunk: index, source: source, m, divisors: divisors)
+    let coded = try unsafe first.encodeClipped(
+      chunk: index, source: source, m, divisors: divisors, measures: measures)
     let decoded = try decoder.first.floats(chunk: index, coded.payload, divisors: divisors)
     let bound = bound
     // What Spec/ErrorBounds.md takes for granted of codes, U1.
@@ -117,7 +119,8 @@ package struct BoundedPairEncoder: Sendable {
       let escapes = EscapeWriter(violations, dtype: first.layout.dtype) { element in
         m.width(element) { value, _ in holds(element, value) }
       }
-      return try unsafe first.finish(chunk: index, source: source, coded, escapes, values: m, divisors: divisors)
+      return try unsafe first.finish(
+        chunk: index, source: source, coded, escapes, values: m, divisors: divisors, measures: measures)
     }
   }
 }

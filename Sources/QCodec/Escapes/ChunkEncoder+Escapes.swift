@@ -69,7 +69,8 @@ extension ChunkEncoder {
   }
 
   private func measure(
-    _ work: ChunkWork, from start: Int, count: Int, _ escaped: [(element: Int, value: Float)], _ scratch: SegmentScratch,
+    _ work: ChunkWork, from start: Int, count: Int, _ escaped: [(element: Int, value: Float)],
+    _ scratch: SegmentScratch,
     into statistics: inout ChunkStatistics
   ) {
     // Errors in units of the scale are those of codes that count.
