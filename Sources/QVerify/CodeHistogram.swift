@@ -27,7 +27,7 @@ public struct CodeHistogram: Sendable {
 
   /// Counts the codes of one chunk of a tensor by its payload; the layout has as many bits a code.
   public mutating func add(_ payload: [UInt8], ofChunk chunk: Int, layout: TensorLayout) {
-    append(CodeHistogram(PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)))
+    append(CodeHistogram(PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk, isChecked: false)))
   }
 
   /// The codes of a chunk.

@@ -17,13 +17,16 @@ struct PlainChunk {
   /// The values beside the codes, by element.
   private let escapes: [Int: PlainEscape]
 
-  init(layout: TensorLayout, scales: [Float], payload: [UInt8], chunk: Int) {
+  /// - Parameter isChecked: whether the codec's decoder has looked at the payload; of another one escapes are not read, and
+  ///   only codes and scales count.
+  init(layout: TensorLayout, scales: [Float], payload: [UInt8], chunk: Int, isChecked: Bool = true) {
     self.layout = layout
     self.scales = scales
     self.payload = payload
     range = layout.elements(ofChunk: chunk)
     let count = Int(range.upperBound - range.lowerBound)
-    escapes = layout.scheme.hasEscapes ? PlainEscape.all(of: payload, layout: layout, chunk: chunk) : [:]
+    escapes =
+      isChecked && layout.scheme.hasEscapes ? PlainEscape.all(of: payload, layout: layout, chunk: chunk) : [:]
     guard case .block(let size) = layout.scheme.scaling else {
       (blockSize, codesStart) = (0, 0)
       return

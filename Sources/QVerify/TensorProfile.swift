@@ -25,7 +25,7 @@ public struct TensorProfile: Sendable {
     var scales = ScaleHistogram(try reader.scales(of: index))
     try orderedPipeline(count: layout.codeChunkCount, threads: threads) { chunk throws(QCodecError) in
       let payload = try reader.payload(ofChunk: places.data(chunk))
-      let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
+      let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk, isChecked: false)
       return (
         codes: CodeHistogram(plain), scales: ScaleHistogram(plain.blockScales),
         bytes: layout.sourceByteCount(ofChunk: chunk)
