@@ -47,6 +47,8 @@ public struct BoundPlanner: Sendable {
   private func bounded(_ addition: Addition, by look: Look) throws(QCodecError) -> [Addition] {
     switch (addition, request.kind) {
     case (.tensor(let tensor, let shape), .update):
+      // Why a moment is in no pair, if it is for its size or dtype.
+      if case .lossless = tensor.encoding { return [addition] }
       return [.tensor(tensor.lossless(.none), shape: shape)]
     case (.pair(let first, let second, let shape, _), .update):
       return [try pair(first, second, shape: shape, by: look)]
