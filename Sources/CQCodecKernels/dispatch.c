@@ -44,17 +44,18 @@ int qcodec_level_best(void) {
 
 int qcodec_encode_blocks(
   int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
-  float *scales, uint8_t *codes, qcodec_statistics *statistics
+  float *scales, uint8_t *codes, qcodec_statistics *statistics, const qcodec_spacing *spacing
 ) {
-  return kernels(level)->encode_blocks(table, x, count, block, rule, dtype, scales, codes, statistics);
+  return kernels(level)->encode_blocks(table, x, count, block, rule, dtype, scales, codes, statistics, spacing);
 }
 
 int qcodec_encode_update(
   int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
-  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics
+  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics,
+  const qcodec_spacing *spacing
 ) {
   return kernels(level)->encode_update(
-    table, x, divisors, count, block, rule, dtype, scales, codes, scratch, statistics);
+    table, x, divisors, count, block, rule, dtype, scales, codes, scratch, statistics, spacing);
 }
 
 int qcodec_inverses(int level, const qcodec_table *table, const float *columns, size_t length, float *inverses) {
@@ -84,9 +85,9 @@ void qcodec_decode_scaled(
 
 int qcodec_encode_log(
   int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
-  qcodec_statistics *statistics
+  qcodec_statistics *statistics, const qcodec_spacing *spacing
 ) {
-  return kernels(level)->encode_log(x, count, block, bits, dtype, ends, codes, statistics);
+  return kernels(level)->encode_log(x, count, block, bits, dtype, ends, codes, statistics, spacing);
 }
 
 void qcodec_decode_log(

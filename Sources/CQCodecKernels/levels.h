@@ -9,16 +9,18 @@
 
 typedef struct {
   int (*encode_blocks)(
-    const qcodec_table *, const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
+    const qcodec_table *, const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *,
+    const qcodec_spacing *);
   int (*encode_update)(
     const qcodec_table *, const float *, const float *, size_t, size_t, int, int, float *, uint8_t *, float *,
-    qcodec_statistics *);
+    qcodec_statistics *, const qcodec_spacing *);
   int (*inverses)(const qcodec_table *, const float *, size_t, float *);
   int (*encode_scaled)(
     const qcodec_table *, const float *, size_t, const qcodec_scale_rows *, int, uint8_t *, qcodec_statistics *);
   void (*decode_blocks)(const qcodec_table *, const uint8_t *, const float *, size_t, size_t, size_t, float *);
   void (*decode_scaled)(const qcodec_table *, const uint8_t *, size_t, size_t, const qcodec_scale_rows *, float *);
-  int (*encode_log)(const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *);
+  int (*encode_log)(
+    const float *, size_t, size_t, int, int, float *, uint8_t *, qcodec_statistics *, const qcodec_spacing *);
   void (*decode_log)(const uint8_t *, const float *, size_t, size_t, size_t, int, float *);
   int (*encode_pair)(
     const qcodec_pair *, const float *, const float *, size_t, float *, uint8_t *, float *, uint8_t *, float *,

@@ -169,7 +169,7 @@ private struct Batch {
       NewTensor(
         name: summaries[index].name, dtype: summaries[index].dtype, role: plan[index].role, encoding: stored.encoding,
         negativeFallsBack: stored.negativeFallsBack, compression: stored.compression,
-        source: try unsafe tensors[index].source())
+        step: stored.step, source: try unsafe tensors[index].source())
     }
     for index in summaries.indices {
       guard case .encode(let stored) = plan[index].decision else {

@@ -25,6 +25,7 @@ struct EncodeCommand: QuietableCommand {
         qcodec encode optimizer.safetensors -o optimizer.qckpt
         qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
         qcodec encode optimizer.safetensors --dry-run --policy rules.yaml
+        qcodec encode optimizer.safetensors -o o.qckpt --policy adamq --quality 0.05
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
         qcodec encode o.safetensors -o o.qckpt --max-update-error 0.15rms
@@ -46,6 +47,12 @@ struct EncodeCommand: QuietableCommand {
   var policy: String?
 
   @OptionGroup var bound: BoundOptions
+
+  @Option(
+    help: ArgumentHelp(
+      "Under adamq: the relative L2 error of the update to aim at, \(Policy.qualities.lowerBound) to "
+        + "\(Policy.qualities.upperBound); \(Policy.defaultQuality) if not given.", valueName: "error"))
+  var quality: Double?
 
   @Option(help: "The lossless stage.")
   var compression = CompressionOption.lz4
@@ -82,8 +89,18 @@ struct EncodeCommand: QuietableCommand {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
-    if try bound.requested(epsilon: epsilon.eps) != nil, policy != nil || scale != .auto || stochastic != nil {
-      throw ValidationError("a bound chooses schemes itself: it goes without --policy, --scale and --stochastic")
+    if try bound.requested(epsilon: epsilon.eps) != nil {
+      guard policy == nil, scale == .auto, stochastic == nil, quality == nil else {
+        throw ValidationError(
+          "a bound chooses schemes itself: it goes without --policy, --quality, --scale and --stochastic")
+      }
+    }
+    if let quality {
+      guard policy == "adamq" else { throw ValidationError("--quality goes with --policy adamq") }
+      guard Policy.qualities.contains(quality) else {
+        let (least, most) = (Policy.qualities.lowerBound, Policy.qualities.upperBound)
+        throw ValidationError("--quality takes \(least) to \(most), not \(quality)")
+      }
     }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
@@ -111,7 +128,8 @@ struct EncodeCommand: QuietableCommand {
   private func resolvedPolicy(_ requested: RequestedBound?) throws -> Policy {
     // Roles, and which moments are a pair; schemes follow from the bound.
     let name = requested.map { $0.kind == .update ? Policy.defaultName : "lossless" }
-    var policy = try PolicyFile.load(name ?? policy ?? Policy.defaultName)
+    var policy =
+      try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(name ?? policy ?? Policy.defaultName)
     if scale == .absmax { policy = policy.withAbsmaxScales() }
     if let stochastic { policy = policy.withStochasticRounding(seed: stochastic) }
     return policy

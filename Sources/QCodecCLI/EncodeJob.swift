@@ -18,7 +18,8 @@ struct EncodeJob {
     private var stored: NewTensor {
       NewTensor(
         name: tensor.name, dtype: tensor.dtype, role: role, encoding: plan.encoding,
-        negativeFallsBack: plan.negativeFallsBack, compression: plan.compression, source: tensor.source)
+        negativeFallsBack: plan.negativeFallsBack, compression: plan.compression, step: plan.step,
+        source: tensor.source)
     }
 
     /// What the writer takes in: the tensor, with its partner where it has one.

@@ -64,7 +64,7 @@ struct ElementBounds: Sendable {
     if let escape = chunk.escape(index) { return escape.guarantee(isLog: log != nil, divisor: divisor) }
     if let log {
       let ends = chunk.ends(index)
-      return Guarantee(absolute: log.bound(ends, code: chunk.code(index)), relative: log.guarantees(ends).relative)
+      return Guarantee(absolute: log.bound(ends, code: chunk.code(index)), relative: log.relative(ends))
     }
     let (code, scale) = (chunk.code(index), chunk.scale(index))
     guard let divisor else { return scheme.bound(code: code, scale: scale).map { Guarantee(absolute: $0) } }
@@ -80,8 +80,10 @@ struct ElementBounds: Sendable {
   func takeGuarantees(of chunk: PlainPair, into result: inout Measurement) {
     if let second = chunk.second { takeUpdateGuarantees(of: chunk.own, second, into: &result) }
     guard let log else { return }
+    guard case .block(let size) = chunk.own.layout.scheme.scaling else { return }
     for start in chunk.own.blockStarts {
-      let block = log.guarantees(chunk.own.ends(start))
+      let codes = (start..<min(start + size, chunk.own.count)).lazy.map { chunk.own.code($0) }
+      let block = log.guarantees(chunk.own.ends(start), greatest: codes.max() ?? 0)
       result.take(guarantee: Guarantee(absolute: block.absolute, relative: block.relative))
     }
   }

@@ -43,14 +43,20 @@ struct LogBound {
     return (max(above, below) + relative * value + absolute) * (1 + 0x1p-40)
   }
 
-  /// The guarantees of a block: the largest |x − x̂|, and the largest |x − x̂| / x of a non-zero element.
-  func guarantees(_ ends: LogEnds) -> (absolute: Double, relative: Double) {
+  /// The largest |x − x̂| / x of a non-zero element of a block, which its ends alone tell.
+  func relative(_ ends: LogEnds) -> Double { guarantees(ends, greatest: 0).relative }
+
+  /// The guarantees of a block whose greatest code is `code`: the largest |x − x̂|, and the largest |x − x̂| / x of a
+  /// non-zero element.
+  func guarantees(_ ends: LogEnds, greatest code: Int) -> (absolute: Double, relative: Double) {
     guard ends.base > 0 else { return (0, 0) }
     // Beyond Ω the conversion to the dtype may overflow; no encoder writes such an end.
     if Double(ends.high) > greatest { return (.infinity, .infinity) }
     let e = reach(ends)
-    let high = Double(ends.high)
-    let largest = high - Double(LogEnds.float(ends.top - e))
+    // No element was beyond what may have come to the greatest code.
+    let top = min((ends.pattern(code: code) ?? ends.base) + e, ends.top)
+    let high = Double(LogEnds.float(top))
+    let largest = high - Double(LogEnds.float(top - e))
     // Below 2^-126 a pattern weighs most at the least value, above at a power of two.
     let from = min(ends.base, 0x0080_0000)
     let value = Double(LogEnds.float(from))

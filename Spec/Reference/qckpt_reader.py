@@ -893,20 +893,24 @@ def radii(t):
     return np.array(result)
 
 
-def log_bounds(t, low, high):
-    """The guarantees of blocks, absolute and relative."""
+def log_bounds(t, low, high, codes):
+    """The guarantees of blocks, absolute and relative, given for each of their elements."""
     ends, delta, tau = Ends(low, high, t.bits), DELTA[t.dtype], NARROWING[t.dtype]
     moved = ends.step + 1 if t.rounding == "stochastic" else ends.step / 2 + 0.5
     reach = np.minimum(moved + 2.0**-16, ends.span).astype(np.int64)
-    top, least = high.astype(np.float64), ends.low.astype(np.float64)
+    least = ends.low.astype(np.float64)
+    # No element was beyond what may have come to the greatest code.
+    decoded = np.maximum(ends.pattern(in_blocks(t, codes, np.maximum)), ends.base)
+    last = np.minimum(decoded + reach, ends.base + ends.span)
     start = np.minimum(ends.base, 1 << 23)
     with np.errstate(all="ignore"):
-        absolute = top - floats(ends.base + ends.span - reach).astype(np.float64)
+        top = floats(last).astype(np.float64)
+        absolute = top - floats(last - reach).astype(np.float64)
         value = floats(start).astype(np.float64)
         ratio = (floats(start + reach).astype(np.float64) - value) / value
         absolute = (absolute + delta * top + tau) * FACTOR
         relative = (ratio + delta * (1 + ratio) + tau / least) * FACTOR
-    zeros, beyond = ends.base == 0, top > LARGEST[t.dtype]
+    zeros, beyond = ends.base == 0, high.astype(np.float64) > LARGEST[t.dtype]
     return tuple(np.where(zeros, 0.0, np.where(beyond, np.inf, bound)) for bound in (absolute, relative))
 
 
@@ -921,7 +925,7 @@ def in_blocks(t, values, choose):
 def bounds(t, codes, scales, divided_by=None):
     """What is guaranteed of each element: of |x − x̂|, and of the relative error, None where there is none."""
     if t.map == "log":
-        return log_bounds(t, *scales.T.copy())
+        return log_bounds(t, *scales.T.copy(), codes)
     magnitude, tau = np.abs(scales.astype(np.float64)), NARROWING[t.dtype] + 2.0**-149
     radius = radii(t)[codes]
     if divided_by is not None:

@@ -146,7 +146,7 @@ static void blocks(size_t count, size_t block, int dtype, int nonfinite) {
   float *scales = room(scale_count * sizeof *scales);
   uint8_t *codes = room(code_bytes(count, record.bits));
   qcodec_statistics statistics = fresh(1);
-  int found = qcodec_encode_blocks(level, table, x, count, block, record.rule, dtype, scales, codes, &statistics);
+  int found = qcodec_encode_blocks(level, table, x, count, block, record.rule, dtype, scales, codes, &statistics, NULL);
   emit("found", &found, sizeof found);
   if (!found) {
     emit("scales", scales, scale_count * sizeof *scales);
@@ -177,7 +177,7 @@ static void update(size_t count, size_t block, int dtype) {
   uint8_t *codes = room(code_bytes(count, record.bits));
   qcodec_statistics statistics = fresh(1);
   int found = qcodec_encode_update(
-    level, table, x, divisors, count, block, record.rule, dtype, scales, codes, scratch, &statistics);
+    level, table, x, divisors, count, block, record.rule, dtype, scales, codes, scratch, &statistics, NULL);
   emit("found", &found, sizeof found);
   if (!found) {
     emit("scales", scales, scale_count * sizeof *scales);
@@ -247,7 +247,7 @@ static void logarithmic(size_t count, size_t block, int bits, int dtype, int bad
   float *ends = room(end_count * sizeof *ends);
   uint8_t *codes = room(code_bytes(count, bits));
   qcodec_statistics statistics = fresh(0);
-  int found = qcodec_encode_log(level, x, count, block, bits, dtype, ends, codes, &statistics);
+  int found = qcodec_encode_log(level, x, count, block, bits, dtype, ends, codes, &statistics, NULL);
   emit("found", &found, sizeof found);
   if (!found) {
     emit("ends", ends, end_count * sizeof *ends);
@@ -282,7 +282,7 @@ static void pair(size_t count, size_t block, size_t second_block, int second_bit
   float *scales = room(scale_count * sizeof *scales), *ends = room(end_count * sizeof *ends);
   uint8_t *codes = room(code_bytes(count, record.bits)), *second_codes = room(code_bytes(count, second_bits));
   float *scratch = room(2 * greater * sizeof *scratch);
-  qcodec_pair both = {table, block, record.rule, dtype, second_block, second_bits, second_dtype};
+  qcodec_pair both = {table, block, record.rule, dtype, second_block, second_bits, second_dtype, NULL, NULL};
   qcodec_statistics statistics = fresh(1), second_statistics = fresh(0);
   int found = qcodec_encode_pair(
     level, &both, m, v, count, scales, codes, ends, second_codes, scratch, &statistics, &second_statistics);

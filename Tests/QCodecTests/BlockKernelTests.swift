@@ -102,8 +102,8 @@ import Testing
     let found =
       rule & 2 != 0
       ? unsafe qcodec_encode_update(
-        level.rawValue, kernel, x, ones, count, block, Int32(rule & 1), 0, &scales, &codes, &quotients, nil)
-      : unsafe qcodec_encode_blocks(level.rawValue, kernel, x, count, block, Int32(rule), 0, &scales, &codes, nil)
+        level.rawValue, kernel, x, ones, count, block, Int32(rule & 1), 0, &scales, &codes, &quotients, nil, nil)
+      : unsafe qcodec_encode_blocks(level.rawValue, kernel, x, count, block, Int32(rule), 0, &scales, &codes, nil, nil)
     #expect(found == 0, place)
     var expected: [UInt8] = [], decoded: [UInt32] = []
     for start in stride(from: 0, to: count, by: block) {

@@ -175,7 +175,7 @@ INLINE KERNEL(extreme) find_greatest(const f32u *x, size_t count) {
 
 static int KERNEL(encode_blocks)(
   const qcodec_table *table, const f32u *x, size_t count, size_t block, int rule, int dtype, f32u *scales,
-  uint8_t *codes, qcodec_statistics *statistics
+  uint8_t *codes, qcodec_statistics *statistics, const qcodec_spacing *spacing
 ) {
   if (count == 0) return 0;
   const KERNEL(finder) finder = KERNEL(finder_of)(table);
@@ -191,7 +191,7 @@ static int KERNEL(encode_blocks)(
     if (rest) next = table->is_signed ? find_extreme(ahead, rest) : find_greatest(ahead, rest);
     if (extreme.found & (table->is_signed ? qcodec_found_nonfinite : ~0)) return extreme.found;
     float scale = rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme);
-    if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
+    if (__builtin_isinf(scale) || space_out(spacing, &scale)) return qcodec_found_nonfinite;
     *scales++ = scale;
     uint8_t *target = codes + start * (size_t)table->bits / 8;
     encode_block(&finder, x + start, size, scale, target);

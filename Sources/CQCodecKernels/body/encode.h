@@ -53,6 +53,15 @@ INLINE KERNEL(extreme) find_extreme(const f32u *x, size_t count) {
   return extreme_between(above, below, x, count);
 }
 
+/// A block's scale, or more where the spacing asks for it. Returns what was found: elements beyond a scale that clamps
+/// are the reference's.
+INLINE int space_out(const qcodec_spacing *spacing, float *scale) {
+  if (!spacing || !(spacing->scale > 0)) return 0;
+  if (*scale > spacing->scale) return spacing->clamps ? qcodec_found_nonfinite : 0;
+  *scale = spacing->scale;
+  return 0;
+}
+
 /// The nearest float32 whose low 8 mantissa bits are zero, ties to even.
 INLINE float rounded_scale(float scale) {
   uint32_t bits;

@@ -235,28 +235,48 @@ INLINE void log_encode_between(
   }
 }
 
+INLINE int64_t floor_divide(int64_t n, int64_t step) { return n / step - (n % step < 0); }
+
+/// The ends of a block on the tensor's grid, the pattern `lowest` and whole steps from it, with a code for zeros; its own
+/// ends where these do not hold it. As LogGrid.block.
+INLINE void space_log(const qcodec_spacing *spacing, int bits, uint32_t *low, uint32_t *high) {
+  // A block of zeros alone is left alone.
+  if (!spacing || spacing->step == 0 || *low == 0x80000000u) return;
+  const int64_t step = spacing->step, lowest = spacing->lowest, reach = ((1 << bits) - 2) * step;
+  const int64_t base = *low & 0x7FFFFFFFu, top = *high, highest = spacing->highest;
+  const int64_t bottom = lowest < 0x00800000 ? lowest : 0x00800000;
+  // Steps from `lowest` to the lower end: all that hold the block between 2^-126 and the greatest finite value.
+  int64_t most = floor_divide((highest - reach < base ? highest - reach : base) - lowest, step);
+  int64_t least = -floor_divide(lowest - (top - reach > bottom ? top - reach : bottom), step);
+  if (least > most) return;
+  int64_t start = lowest + (least > 0 ? least : most < 0 ? most : 0) * step;
+  *low = (uint32_t)start | 0x80000000u, *high = (uint32_t)(start + reach);
+}
+
 /// Encodes a block: its ends and codes, and the rest as log_tiles. Returns what was found.
 INLINE int log_encode_block(
-  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s
+  const f32u *x, size_t size, int bits, int dtype, f32u *ends, uint8_t *codes, f32u *divisors, qcodec_statistics *s,
+  const qcodec_spacing *spacing
 ) {
   uint32_t low, high;
   int found = log_ends(x, size, &low, &high);
   if (__builtin_expect(found, 0)) return found;
+  space_log(spacing, bits, &low, &high);
   log_encode_between(low, high, x, size, bits, dtype, ends, codes, divisors, s);
   return 0;
 }
 
 static int KERNEL(encode_log)(
   const f32u *x, size_t count, size_t block, int bits, int dtype, f32u *ends, uint8_t *codes,
-  qcodec_statistics *statistics
+  qcodec_statistics *statistics, const qcodec_spacing *spacing
 ) {
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     f32u *own = ends + start / block * 2;
     uint8_t *target = codes + start * (size_t)bits / 8;
-    int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics)
-                           : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL);
+    int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics, spacing)
+                           : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL, spacing);
     if (found) return found;
   }
   return 0;

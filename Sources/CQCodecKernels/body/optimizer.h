@@ -121,11 +121,12 @@ INLINE int encode_moment(const qcodec_moment *m, size_t at, size_t count, const 
   uint8_t *codes = m->codes + at * (size_t)m->bits / 8;
   if (m->kind == qcodec_moment_log) {
     return KERNEL(encode_log)(
-      values, count, m->block, m->bits, qcodec_dtype_f32, m->scales + at / m->block * 2, codes, NULL);
+      values, count, m->block, m->bits, qcodec_dtype_f32, m->scales + at / m->block * 2, codes, NULL, NULL);
   }
   if (m->kind != qcodec_moment_table) return 0;
   return KERNEL(encode_blocks)(
-    m->table, values, count, m->block, m->rule, qcodec_dtype_f32, m->scales + at / m->block, codes, NULL);
+    m->table, values, count, m->block, m->rule, qcodec_dtype_f32, m->scales + at / m->block, codes, NULL,
+    NULL);
 }
 
 /// Both moments as a pair, whose first is in the update domain.

@@ -104,14 +104,14 @@ static void KERNEL(measure_update)(
 /// Encodes a block of a first moment; u is room for its quotients. Returns what was found.
 static int KERNEL(update_block)(
   const KERNEL(finder) *finder, const f32u *x, const f32u *divisors, size_t size, int rule, int dtype,
-  f32u *scale_of_block, uint8_t *codes, f32u *u, qcodec_statistics *s
+  f32u *scale_of_block, uint8_t *codes, f32u *u, qcodec_statistics *s, const qcodec_spacing *spacing
 ) {
   const qcodec_table *table = finder->table;
   KERNEL(range) range = divide_block(x, divisors, size, u);
   KERNEL(extreme) extreme = find_extreme(u, size);
   if (extreme.found & qcodec_found_nonfinite) return qcodec_found_nonfinite;
   float scale = rounded_scale(rule == qcodec_rule_signed ? extreme.extreme : __builtin_fabsf(extreme.extreme));
-  if (__builtin_isinf(scale)) return qcodec_found_nonfinite;
+  if (__builtin_isinf(scale) || space_out(spacing, &scale)) return qcodec_found_nonfinite;
   *scale_of_block = scale;
   encode_block(finder, u, size, scale, codes);
   if (s) KERNEL(measure_update)(table, x, u, divisors, codes, scale, range, size, dtype, s);
@@ -123,14 +123,14 @@ static int KERNEL(update_block)(
 
 static int KERNEL(encode_update)(
   const qcodec_table *table, const f32u *x, const f32u *divisors, size_t count, size_t block, int rule, int dtype,
-  f32u *scales, uint8_t *codes, f32u *u, qcodec_statistics *s
+  f32u *scales, uint8_t *codes, f32u *u, qcodec_statistics *s, const qcodec_spacing *spacing
 ) {
   const KERNEL(finder) finder = KERNEL(finder_of)(table);
   for (size_t start = 0; start < count; start += block) {
     size_t size = count - start < block ? count - start : block;
     int found = KERNEL(update_block)(
       &finder, x + start, divisors + start, size, rule, dtype, scales + start / block,
-      codes + start * (size_t)table->bits / 8, u, s);
+      codes + start * (size_t)table->bits / 8, u, s, spacing);
     if (found) return found;
   }
   return 0;
@@ -156,15 +156,16 @@ static int KERNEL(encode_pair)(
       const f32u *x = second + at;
       f32u *own = ends + at / second_block * 2, *d = divisors + (at - start);
       uint8_t *target = second_codes + at * (size_t)second_bits / 8;
-      int found = s ? log_encode_block(x, size, second_bits, second_dtype, own, target, d, second_s)
-                    : log_encode_block(x, size, second_bits, second_dtype, own, target, d, NULL);
+      const qcodec_spacing *spacing = pair->second_spacing;
+      int found = s ? log_encode_block(x, size, second_bits, second_dtype, own, target, d, second_s, spacing)
+                    : log_encode_block(x, size, second_bits, second_dtype, own, target, d, NULL, spacing);
       if (found) return found;
     }
     for (size_t at = start; at < end; at += block) {
       size_t size = end - at < block ? end - at : block;
       int found = KERNEL(update_block)(
         &finder, first + at, divisors + (at - start), size, pair->rule, pair->dtype, scales + at / block,
-        codes + at * (size_t)bits / 8, u, s);
+        codes + at * (size_t)bits / 8, u, s, pair->spacing);
       if (found) return found;
     }
   }

@@ -186,6 +186,18 @@ enum {
   qcodec_rule_signed = 1,
 };
 
+/// How far apart codes stand where the writer says so. What is 0 leaves the choice to the elements.
+typedef struct {
+  /// The least scale of a block of a table, not negative; in the update domain rounded.
+  float scale;
+  /// Whether it is the greatest too. A block with an element beyond it is the reference's, for no quotient may exceed 1
+  /// by more than rounded scales make it.
+  int clamps;
+  /// log: the patterns from code to code, the least pattern of a non-zero element of the tensor, from which codes are
+  /// counted, and the greatest that an end may have.
+  uint32_t step, lowest, highest;
+} qcodec_spacing;
+
 /// The scales of elements that lie in rows. An element's is the lesser of its row's and its column's.
 typedef struct {
   /// Elements of a row.
@@ -211,17 +223,19 @@ typedef struct {
 /// Encodes elements under block scaling: scales as `float`, codes packed.
 ///
 /// x: `count` elements; block: a power of two from 32; rule: how scales follow from extremes; statistics: taken
-/// further, or NULL. Returns what was found that the reference must look at; the output then counts for nothing.
+/// further, or NULL. spacing: or NULL. Returns what was found that the reference must look at; the output then counts
+/// for nothing.
 int qcodec_encode_blocks(
   int level, const qcodec_table *table, const float *x, size_t count, size_t block, int rule, int dtype,
-  float *scales, uint8_t *codes, qcodec_statistics *statistics);
+  float *scales, uint8_t *codes, qcodec_statistics *statistics, const qcodec_spacing *spacing);
 
 /// Encodes a first moment in the update domain: u = x / divisors in blocks, scales rounded to 16 bits, quotients beyond
 /// ±1 as ±1; otherwise as qcodec_encode_blocks. scratch: a block of floats. Finds too what decodes to values that are
 /// not finite.
 int qcodec_encode_update(
   int level, const qcodec_table *table, const float *x, const float *divisors, size_t count, size_t block, int rule,
-  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics);
+  int dtype, float *scales, uint8_t *codes, float *scratch, qcodec_statistics *statistics,
+  const qcodec_spacing *spacing);
 
 /// Prepares what takes the place of divisions by column scales in encoding; returns 0 where a table has no such thing.
 int qcodec_inverses(int level, const qcodec_table *table, const float *columns, size_t length, float *inverses);
@@ -245,7 +259,7 @@ void qcodec_decode_scaled(
 /// Encodes elements under the log map: the two ends of each block, then codes. Returns as qcodec_encode_blocks.
 int qcodec_encode_log(
   int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
-  qcodec_statistics *statistics);
+  qcodec_statistics *statistics, const qcodec_spacing *spacing);
 
 /// Decodes elements of log blocks, whose ends were checked, from element `first` of the codes and ends on.
 void qcodec_decode_log(
@@ -259,6 +273,8 @@ typedef struct {
   int rule, dtype;
   size_t second_block;
   int second_bits, second_dtype;
+  /// Of either moment, or NULL.
+  const qcodec_spacing *spacing, *second_spacing;
 } qcodec_pair;
 
 /// Encodes both moments, each as it would be encoded alone. scratch: twice the greater block of floats; statistics: of

@@ -14,6 +14,9 @@ public struct NewTensor: Sendable {
   public var negativeFallsBack: Bool
   /// The lossless stage; nil for that of the whole checkpoint.
   public var compression: Compression?
+  /// How far apart codes stand; nil where the extremes decide. Where a pair falls back to a scheme of the `linear` map, a
+  /// step in units of the root mean square is that one's too.
+  public var step: QuantizationStep?
   /// The elements in C order.
   public var source: any TensorSource
   /// What every element is to keep, by escapes where its scheme does not; nil for what the scheme makes of it.
@@ -27,7 +30,7 @@ public struct NewTensor: Sendable {
   /// Describes a tensor.
   public init(
     name: String, dtype: DType, role: Role = .other, encoding: Encoding, negativeFallsBack: Bool = false,
-    compression: Compression? = nil, source: any TensorSource
+    compression: Compression? = nil, step: QuantizationStep? = nil, source: any TensorSource
   ) {
     self.name = name
     self.dtype = dtype
@@ -35,6 +38,7 @@ public struct NewTensor: Sendable {
     self.encoding = encoding
     self.negativeFallsBack = negativeFallsBack
     self.compression = compression
+    self.step = step
     self.source = source
   }
 
@@ -90,6 +94,7 @@ struct SettledTensor: Sendable {
   let layout: TensorLayout?
   let reason: FallbackReason
   let scales: [Float]
+  let step: EncodingStep
   let source: any TensorSource
   var bound: TensorBound?
 }
@@ -158,7 +163,8 @@ struct AdditionWork: Sendable {
     var bound: ElementBound?
     if case .element(let own)? = tensor.bound { bound = own }
     return try ChunkPreparation(
-      tensor.description, layout: tensor.layout, scales: tensor.scales, options: options, pool: pool, bound: bound)
+      tensor.description, layout: tensor.layout, scales: tensor.scales, step: tensor.step, options: options, pool: pool,
+      bound: bound)
   }
 
   /// Makes all parts.

@@ -48,7 +48,11 @@ extension CheckpointWriter {
           throw QCodecError(.duplicateName, "two tensors to be added have this name", tensor: tensor.name)
         }
       }
-      _ = try Self.layouts(of: addition)
+      let layouts = try Self.layouts(of: addition)
+      for (tensor, layout) in zip(addition.tensors, layouts.tensors) {
+        guard let step = tensor.step, let layout else { continue }
+        do throws(QCodecError) { try step.check(layout.scheme) } catch { throw error.named(tensor.name) }
+      }
     }
   }
 
@@ -127,15 +131,18 @@ extension CheckpointWriter {
     let layouts = try layouts(of: addition)
     switch addition {
     case .tensor(let tensor, let shape):
-      var (layout, reason, scales) = (layouts.tensors[0], tensor.encoding.reason, [Float]())
+      var (layout, reason, scales, step) = (
+        layouts.tensors[0], tensor.encoding.reason, [Float](), EncodingStep.none
+      )
       if let quantized = layout {
         let choice = FallbackChoice(
           name: tensor.name, nonFinite: nonFinite, negativeFallsBack: tensor.negativeFallsBack)
-        let pass = try FirstPass.run(tensor.source, layout: quantized, choice: choice, by: look)
+        let pass = try FirstPass.run(tensor.source, layout: quantized, step: tensor.step, choice: choice, by: look)
+        step = pass.step
         if let found = pass.scales { scales = tensor.scales(found) } else { (layout, reason) = (nil, pass.reason) }
       }
       let settled = SettledTensor(
-        description: tensor.description(shape: shape), layout: layout, reason: reason, scales: scales,
+        description: tensor.description(shape: shape), layout: layout, reason: reason, scales: scales, step: step,
         source: tensor.source, bound: tensor.bound)
       return SettledAddition(tensors: [settled], isUpdate: false, sourceBytes: addition.byteCount)
     case .pair(let first, let second, let shape, _):
@@ -147,10 +154,10 @@ extension CheckpointWriter {
         tensors: [
           SettledTensor(
             description: pair.second, layout: pair.secondLayout, reason: pair.secondReason,
-            scales: pair.secondScales, source: second.source, bound: second.bound),
+            scales: pair.secondScales, step: pair.secondStep, source: second.source, bound: second.bound),
           SettledTensor(
             description: pair.first, layout: pair.firstLayout, reason: pair.firstReason, scales: pair.firstScales,
-            source: first.source, bound: first.bound),
+            step: pair.firstStep, source: first.source, bound: first.bound),
         ], isUpdate: pair.firstLayout?.scheme.domain == .update, sourceBytes: addition.byteCount)
     }
   }

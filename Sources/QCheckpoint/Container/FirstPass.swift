@@ -14,6 +14,8 @@ struct FirstPass {
   let reason: FallbackReason
   /// What was seen of the values; nothing where no decision depended on them.
   let scan: ValueScan
+  /// What the step that was asked for makes of the scheme's scales or ends.
+  var step = EncodingStep.none
 
   /// Looks over a tensor that is to be quantized in the value domain.
   ///
@@ -21,15 +23,19 @@ struct FirstPass {
   ///
   /// Throws `nonFiniteValue` and `negativeValue` with the element; non-finite values count before negative ones.
   static func run(
-    _ source: any TensorSource, layout: TensorLayout, choice: FallbackChoice, isWhole: Bool = false, by look: Look
+    _ source: any TensorSource, layout: TensorLayout, step: QuantizationStep? = nil, choice: FallbackChoice,
+    isWhole: Bool = false, by look: Look
   ) throws(QCodecError) -> FirstPass {
     let needsScales = ScalePass.isNeeded(for: layout)
     let scansNegative = !layout.scheme.signed && choice.negativeFallsBack
     // Otherwise the encoder meets every value that decides anything, and then the whole file is given up.
-    guard needsScales || scansNegative || isWhole || choice.nonFinite == .raw else {
-      return FirstPass(scales: [], reason: .none, scan: ValueScan())
+    guard needsScales || scansNegative || isWhole || choice.nonFinite == .raw || step?.dependsOnValues == true else {
+      let own = EncodingStep(
+        step, scheme: layout.scheme, dtype: layout.dtype, squares: SquareSum(), least: .infinity)
+      return FirstPass(scales: [], reason: .none, scan: ValueScan(), step: own)
     }
-    let (scan, scales) = try look.over(source, layout: layout, takesScales: needsScales)
+    let seen = try look.over(source, layout: layout, takesScales: needsScales)
+    let scan = seen.scan
     if let found = scan.firstNonFinite {
       guard choice.nonFinite == .raw else { throw ValueScan.nonFinite(found, tensor: choice.name) }
       return FirstPass(scales: nil, reason: .nonFinite, scan: scan)
@@ -38,7 +44,10 @@ struct FirstPass {
       guard choice.negativeFallsBack else { throw ValueScan.negative(found, tensor: choice.name) }
       return FirstPass(scales: nil, reason: .negative, scan: scan)
     }
-    return FirstPass(scales: scales, reason: .none, scan: scan)
+    let squares = if case .rms = step { try look.squares(source, layout: layout) } else { SquareSum() }
+    let own = EncodingStep(
+      step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: scan.leastNonzeroMagnitude)
+    return FirstPass(scales: seen.pass?.finish(step: own) ?? [], reason: .none, scan: scan, step: own)
   }
 }
 
@@ -47,14 +56,14 @@ struct Look {
   let threads: Int
   let pool: BufferPool
 
-  /// What the values of a tensor are like, and its scale vector where it has one and it is asked for; the vector counts
-  /// for nothing where a value is not finite.
+  /// What the values of a tensor are like, and the pass over its scale vector where it has one and it is asked for; the
+  /// pass counts for nothing where a value is not finite.
   ///
   /// - Parameter divisors: in the update domain what the elements of a chunk are divided by.
   func over(
     _ source: any TensorSource, layout: TensorLayout, takesScales: Bool,
     divisors: @escaping @Sendable (Int) throws(QCodecError) -> [Float] = { (_) throws(QCodecError) in [] }
-  ) throws(QCodecError) -> (scan: ValueScan, scales: [Float]) {
+  ) throws(QCodecError) -> (scan: ValueScan, pass: ScalePass?) {
     let parts = try inParts(of: layout.codeChunkCount) { chunks throws(QCodecError) in
       var scan = ValueScan()
       let pass = takesScales ? ScalePass(layout: layout) : nil
@@ -77,7 +86,30 @@ struct Look {
       scan.append(part.scan)
       if let later = part.pass { pass?.merge(later) }
     }
-    return (scan, pass?.finish() ?? [])
+    return (scan, pass)
+  }
+
+  /// The sum of squares of a tensor, or of its quotients with a second moment.
+  func squares(
+    _ source: any TensorSource, layout: TensorLayout,
+    over second: (source: any TensorSource, layout: TensorLayout)? = nil
+  ) throws(QCodecError) -> SquareSum {
+    let pool = pool
+    let parts = try inParts(of: layout.codeChunkCount) { chunks throws(QCodecError) in
+      var sums: [SquareSum] = []
+      for index in chunks {
+        try Cancellation.check()
+        sums.append(
+          try unsafe source.withChunk(index, of: layout, pool: pool) { bytes throws(QCodecError) in
+            guard let second else { return unsafe SquareSum(of: bytes, layout.dtype) }
+            return try unsafe second.source.withChunk(index, of: second.layout, pool: pool) { other in
+              unsafe SquareSum(of: bytes, layout.dtype, over: other, second.layout.dtype)
+            }
+          })
+      }
+      return sums
+    }
+    return withCodecEnvironment { parts.joined().reduce(into: SquareSum()) { $0.append($1) } }
   }
 
   /// Results of parts of `count` chunks, in order.

@@ -13,6 +13,8 @@ struct PairWork: Sendable {
   private(set) var secondReason = FallbackReason.none
   private(set) var firstScales: [Float] = []
   private(set) var secondScales: [Float] = []
+  private(set) var firstStep = EncodingStep.none
+  private(set) var secondStep = EncodingStep.none
   private var secondScan = ValueScan()
   /// Of the update of every element.
   private var bound: UpdateBound?
@@ -40,18 +42,19 @@ struct PairWork: Sendable {
     secondLayout = layouts.second
     if let layout = layouts.second {
       let choice = FallbackChoice(name: second.name, nonFinite: nonFinite, negativeFallsBack: second.negativeFallsBack)
-      let pass = try FirstPass.run(sources.second, layout: layout, choice: choice, isWhole: true, by: look)
+      let pass = try FirstPass.run(
+        sources.second, layout: layout, step: second.step, choice: choice, isWhole: true, by: look)
       if let scales = pass.scales {
         secondScales = second.scales(scales)
       } else {
         (secondLayout, secondReason) = (nil, pass.reason)
       }
-      secondScan = pass.scan
+      (secondScan, secondStep) = (pass.scan, pass.step)
     }
     firstLayout = layouts.first
     if layouts.first?.scheme.domain == .update {
-      if let reason = try refusal(of: layouts.first) {
-        (firstLayout, firstReason) = (fallback, reason)
+      if let reason = try refusal(of: layouts.first, step: first.step) {
+        (firstLayout, firstReason, firstStep) = (fallback, reason, .none)
         // Only both moments as they are keep what is asked of their update.
         if bound != nil {
           (firstLayout, firstReason, secondLayout, secondScales) = (nil, .none, nil, [])
@@ -60,12 +63,16 @@ struct PairWork: Sendable {
     }
     guard let layout = firstLayout, layout.scheme.domain == .value else { return }
     let choice = FallbackChoice(name: first.name, nonFinite: nonFinite, negativeFallsBack: first.negativeFallsBack)
-    let pass = try FirstPass.run(sources.first, layout: layout, choice: choice, by: look)
+    let step = layouts.first?.scheme == layout.scheme ? first.step : first.step?.ofFallback(layout.scheme)
+    let pass = try FirstPass.run(sources.first, layout: layout, step: step, choice: choice, by: look)
+    firstStep = pass.step
     if let scales = pass.scales { firstScales = scales } else { (firstLayout, firstReason) = (nil, pass.reason) }
   }
 
   /// Why the first moment cannot be in the update domain; nil if it can, its scales then found.
-  private mutating func refusal(of layout: TensorLayout?) throws(QCodecError) -> FallbackReason? {
+  private mutating func refusal(
+    of layout: TensorLayout?, step: QuantizationStep?
+  ) throws(QCodecError) -> FallbackReason? {
     guard let layout, let second = secondLayout, second.scheme.isReferable else { return .secondMomentNotUsable }
     let scan = try look.over(sources.first, layout: layout, takesScales: false).scan
     if let found = scan.firstNonFinite {
@@ -74,8 +81,9 @@ struct PairWork: Sendable {
       throw ValueScan.nonFinite(found, tensor: first.name)
     }
     let decoder = try ChunkDecoder(layout: second, scales: secondScales)
-    let encoder = try ChunkEncoder(layout: second, name: self.second.name, scales: secondScales)
+    let encoder = try ChunkEncoder(layout: second, name: self.second.name, scales: secondScales, step: secondStep)
     do throws(QCodecError) {
+      firstStep = try quotientStep(step, layout: layout, second: second)
       try findScales(layout, encoder: encoder, decoder: decoder)
       guard !isSafe(scan, layout: layout) else { return nil }
       if let bound {
@@ -110,10 +118,23 @@ struct PairWork: Sendable {
     guard ScalePass.isNeeded(for: layout) else { return }
     if let firstScale, layout.scaleCount == 1 { return firstScales = [firstScale] }
     let pair = self
-    firstScales = try look.over(sources.first, layout: layout, takesScales: true) { index throws(QCodecError) in
+    let pass = try look.over(sources.first, layout: layout, takesScales: true) { index throws(QCodecError) in
       try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)
-    }.scales
+    }.pass
+    firstScales = pass?.finish(step: firstStep) ?? []
     guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
+  }
+
+  /// What a step makes of the quotients' scales; throws `updateNotFinite` where their root mean square overflows.
+  private func quotientStep(
+    _ step: QuantizationStep?, layout: TensorLayout, second: TensorLayout
+  ) throws(QCodecError) -> EncodingStep {
+    var squares = SquareSum()
+    if case .rms = step {
+      squares = try look.squares(sources.first, layout: layout, over: (sources.second, second))
+      guard squares.sum.isFinite else { throw QCodecError(.updateNotFinite, "a quotient overflows") }
+    }
+    return EncodingStep(step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: .infinity)
   }
 
   /// Whether no quotient and no decoded value can overflow, by the extremes of both tensors alone.
@@ -123,7 +144,9 @@ struct PairWork: Sendable {
       // No decoded second moment lies outside its extremes under `log`; other maps may decode to the least float.
       let least = secondLayout.scheme.map == .log ? Double(secondScan.leastNonzeroMagnitude) : 0x1p-149
       let quotient = Double(scan.greatestMagnitude) / min(1, least.squareRoot())
-      let value = quotient * max(1, Double(secondScan.greatestMagnitude).squareRoot())
+      // With steps v̂ may be four octaves above v, and what is above half a step come out as a whole one.
+      let room = firstStep == .none && secondStep == .none ? 1.0 : 8
+      let value = room * quotient * max(1, Double(secondScan.greatestMagnitude).squareRoot())
       return quotient < 0x1p120 && value < (layout.dtype == .f16 ? 0x1p14 : 0x1p120)
     }
   }
@@ -148,7 +171,7 @@ struct PairWork: Sendable {
   private func encodeAll(
     _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) {
-    let first = try ChunkEncoder(layout: layout, name: first.name, scales: firstScales)
+    let first = try ChunkEncoder(layout: layout, name: first.name, scales: firstScales, step: firstStep)
     let pair = self
     try parallelFor(count: layout.codeChunkCount, threads: look.threads) { index throws(QCodecError) in
       let divisors = try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)

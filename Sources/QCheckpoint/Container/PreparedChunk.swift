@@ -35,14 +35,14 @@ struct ChunkPreparation: Sendable {
   let pool: BufferPool
 
   init(
-    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], options: WriterOptions, pool: BufferPool,
-    bound: ElementBound? = nil
+    _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], step: EncodingStep = .none,
+    options: WriterOptions, pool: BufferPool, bound: ElementBound? = nil
   ) throws(QCodecError) {
     let elements = try TensorLayout.elementCount(of: tensor.shape)
     plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
     let encoded = layout?.scheme.rounding == .unknown ? nil : layout
     encoder = try encoded.map { layout throws(QCodecError) in
-      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
+      try ChunkEncoder(layout: layout, name: tensor.name, scales: scales, step: step)
     }
     if let bound, let encoder { bounded = try BoundedEncoder(encoder, bound: bound) } else { bounded = nil }
     planes = tensor.dtype.planeCount

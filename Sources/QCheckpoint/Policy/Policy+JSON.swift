@@ -23,6 +23,8 @@ extension Policy {
   ///   - `scheme` (for `quantize`, required there): as `Scheme.init(json:place:)` reads it.
   ///   - `fallback` (for `quantize` in the update domain): the scheme of the value domain for first moments that cannot
   ///     be in it; the signed dynamic map of the same width if absent.
+  ///   - `step` (for `quantize`): how far apart codes stand, instead of the extremes of blocks: `{"absolute": x}` or
+  ///     `{"rms": x}` (of what is coded) for the linear map, `{"octaves": x}` for `log`.
   ///   - `compression`: `none`, `lz4` or `zstd` for these tensors; that of the whole checkpoint if absent.
   ///   - `negative` (for `quantize`): what becomes of a negative element under an unsigned map, `error`, the default, or
   ///     `lossless`.
@@ -94,6 +96,9 @@ extension Policy.Rule {
     let fallback = try fields.value("fallback").map { value throws(QCodecError) in
       try Scheme(json: value, place: "\(place).fallback")
     }
+    let step = try fields.value("step").map { value throws(QCodecError) in
+      try QuantizationStep(json: value, place: "\(place).step")
+    }
     let negative = try fields.name("negative", of: ["error", "lossless"], \.self)
     let compression = try fields.name("compression", of: Array(Compression.allCases), \.name)
     let action: Policy.Action
@@ -105,18 +110,23 @@ extension Policy.Rule {
     case "drop": action = .drop
     default: throw fields.refuse("action", "is missing")
     }
-    if action == .lossless || action == .drop, scheme != nil || negative != nil || fallback != nil {
-      let stranger = scheme != nil ? "scheme" : negative != nil ? "negative" : "fallback"
+    if action == .lossless || action == .drop, scheme != nil || negative != nil || fallback != nil || step != nil {
+      let stranger = scheme != nil ? "scheme" : negative != nil ? "negative" : fallback != nil ? "fallback" : "step"
       throw fields.refuse(stranger, "belongs to the action quantize alone")
     }
     if let fallback, fallback.domain == .update || scheme?.domain != .update {
       throw fields.refuse("fallback", "is a scheme of the value domain for one of the update domain")
     }
+    if let step, let scheme {
+      do throws(QCodecError) { try step.check(scheme) } catch {
+        throw fields.refuse("step", "does not serve: \(error.message)")
+      }
+    }
     if action == .drop, compression != nil { throw fields.refuse("compression", "does not belong to the action drop") }
     try fields.finish()
     self.init(
       match: match ?? Policy.Match(), action: action, negativeFallsBack: negative == "lossless", fallback: fallback,
-      compression: compression)
+      compression: compression, step: step)
   }
 
   fileprivate var json: JSONValue {
@@ -127,6 +137,7 @@ extension Policy.Rule {
       members["scheme"] = scheme.json
       members["negative"] = .string(negativeFallsBack ? "lossless" : "error")
       if let fallback { members["fallback"] = fallback.json }
+      if let step { members["step"] = step.json }
     case .lossless: members["action"] = .string("lossless")
     case .drop: members["action"] = .string("drop")
     }

@@ -2,7 +2,7 @@ import QCodec
 
 extension Policy {
   /// The names of the presets.
-  public static let presetNames = ["adam8", "adam4", "paper8", "paper4", "live8", "live4", "lossless"]
+  public static let presetNames = ["adam8", "adam4", "adamq", "paper8", "paper4", "live8", "live4", "lossless"]
   /// The preset that is used where none is named.
   public static let defaultName = "adam8"
 
@@ -10,6 +10,8 @@ extension Policy {
   ///
   /// - `adam8`: first moments in the update domain, second moments under `log`, 8 bits; for closeness to the exact update.
   /// - `adam4`: the same with 4 bits.
+  /// - `adamq`: uniform steps and zstd behind them, for the fewest bits at an error; `adamq:Q` aims at the relative error Q
+  ///   (see `adamq(quality:)`).
   /// - `paper8`: *8-bit Optimizers via Block-wise Quantization* (dynamic maps) with blocks of 256.
   /// - `paper4`: *Memory Efficient Optimizers with 4-bit States* (dynamic and linear-nozero maps, rank1 scales).
   /// - `live8`: what optimizers keep between steps, where moments are coded anew in each: the signed dynamic map and `log`,
@@ -28,6 +30,7 @@ extension Policy {
         name, first: Scheme(map: .cubic, bits: 4, signed: true, scaling: .block(128), domain: .update),
         second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256)),
         momentum: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)))
+    case "adamq": adamq()
     case "paper8":
       moments(
         name, first: Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
@@ -50,7 +53,7 @@ extension Policy {
           map: .dynamic, bits: 4, signed: true, scaling: .block(128), rounding: .stochastic, seed: 1)
       ).keepingEmbeddings()
     case "lossless": Policy(name: name, rules: [])
-    default: nil
+    default: qualityName(name).map { adamq(quality: $0) }
     }
   }
 

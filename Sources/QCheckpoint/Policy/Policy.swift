@@ -70,17 +70,21 @@ public struct Policy: Sendable, Hashable {
     public var fallback: Scheme?
     /// The lossless stage; nil for the one that the whole checkpoint is written with.
     public var compression: Compression?
+    /// How far apart codes stand; nil where the extremes of blocks decide. One in units of the root mean square is the
+    /// fallback's too where that has the `linear` map.
+    public var step: QuantizationStep?
 
     /// Creates a rule.
     public init(
       match: Match, action: Action, negativeFallsBack: Bool = false, fallback: Scheme? = nil,
-      compression: Compression? = nil
+      compression: Compression? = nil, step: QuantizationStep? = nil
     ) {
       self.match = match
       self.action = action
       self.negativeFallsBack = negativeFallsBack
       self.fallback = fallback
       self.compression = compression
+      self.step = step
     }
   }
 
@@ -94,11 +98,16 @@ public struct Policy: Sendable, Hashable {
     public var fallback: Scheme?
     /// As in `Rule`.
     public var compression: Compression?
+    /// As in `Rule`.
+    public var step: QuantizationStep?
 
     /// The plan with its fallback, and why.
     func fallingBack(_ reason: FallbackReason) -> TensorPlan {
       var result = self
-      if let fallback { result.encoding = .quantized(fallback, reason: reason) }
+      if let fallback {
+        result.encoding = .quantized(fallback, reason: reason)
+        result.step = step?.ofFallback(fallback)
+      }
       return result
     }
   }
@@ -151,6 +160,7 @@ public struct Policy: Sendable, Hashable {
         return .encode(plan)
       }
       plan.encoding = .quantized(scheme)
+      plan.step = rule?.step
       plan.negativeFallsBack = rule?.negativeFallsBack ?? false
       if scheme.domain == .update { plan.fallback = rule?.fallback ?? scheme.updateFallback }
       return .encode(plan)

@@ -104,7 +104,7 @@ extension PairDecoder {
     var pair = unsafe qcodec_pair(
       table: kernels.table.pointer, block: part.blockSize, rule: 0, dtype: first.layout.dtype.kernelCode,
       second_block: own.blockSize, second_bits: Int32(second.layout.scheme.bits),
-      second_dtype: second.layout.dtype.kernelCode)
+      second_dtype: second.layout.dtype.kernelCode, spacing: nil, second_spacing: nil)
     withCodecEnvironment {
       unsafe Self.forEachPiece(
         part.elements.count, (first.layout.dtype, target), (second.layout.dtype, secondTarget), kernels.level

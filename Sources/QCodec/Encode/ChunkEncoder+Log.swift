@@ -11,7 +11,6 @@ extension ChunkEncoder {
     for (index, block) in blocks.enumerated() {
       unsafe target.storeBytes(of: block.low, toByteOffset: index * 8, as: Float.self)
       unsafe target.storeBytes(of: block.high, toByteOffset: index * 8 + 4, as: Float.self)
-      statistics.bound(block, rounding: layout.scheme.rounding, dtype: layout.dtype)
     }
     for start in stride(from: 0, to: total, by: ScalarKernels.segment) {
       let count = min(ScalarKernels.segment, total - start)
@@ -31,7 +30,19 @@ extension ChunkEncoder {
       unsafe ScalarKernels.round(scratch.values, count: count, to: layout.dtype)
       unsafe statistics.measureErrors(scratch.x, values: scratch.values, count: count)
     }
+    let greatest = unsafe greatestCodes(codes, count: total)
+    for (index, block) in blocks.enumerated() {
+      statistics.bound(
+        block, greatest: greatest.isEmpty ? nil : greatest[index], rounding: layout.scheme.rounding, dtype: layout.dtype
+      )
+    }
     return statistics.finish(slack: 0)
+  }
+
+  /// The greatest code of each block; none where the upper end of each is its greatest value.
+  private func greatestCodes(_ codes: UnsafePointer<UInt8>, count: Int) -> [UInt8] {
+    guard step.grid != nil else { return [] }
+    return unsafe ScalarKernels.greatestCodes(codes, count: count, bits: layout.scheme.bits, blockSize: blockSize)
   }
 
   private var blockSize: Int { if case .block(let size) = layout.scheme.scaling { size } else { 0 } }
@@ -53,7 +64,9 @@ extension ChunkEncoder {
         if extreme.isNonFinite || extreme.isNegative { throw unsafe refusal(source: source, first: first) }
         unsafe ScalarKernels.scan(scratch.x, count: count, into: &ends)
       }
-      blocks.append(LogBlock(ends, bits: layout.scheme.bits))
+      let bits = layout.scheme.bits
+      let spaced = ends.least.flatMap { step.grid?.block(least: $0, greatest: ends.greatest, bits: bits) }
+      blocks.append(spaced ?? LogBlock(ends, bits: bits))
     }
     return blocks
   }

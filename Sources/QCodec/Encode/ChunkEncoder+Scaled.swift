@@ -28,7 +28,7 @@ extension ChunkEncoder {
           throw unsafe refusal(source: work.source, first: work.first)
         }
       }
-      let scale = ScalePass.scale(extreme.value, scheme: layout.scheme)
+      let scale = step.applied(to: ScalePass.scale(extreme.value, scheme: layout.scheme))
       guard scale.isFinite else { throw notFinite("a scale") }
       blocks.append(scale)
     }
@@ -62,8 +62,8 @@ extension ChunkEncoder {
       loadOperand(work, from: start, count: count, scratch)
       unsafe field.fill(from: origin + UInt64(start), count: count, vector: vector, into: scratch.scales)
       unsafe ScalarKernels.normalise(scratch.operand, scales: scratch.scales, count: count, into: scratch.values)
-      // A scale of the update domain may lie below its extreme.
-      if isUpdate { unsafe ScalarKernels.clamp(scratch.values, count: count) }
+      // A scale of the update domain may lie below its extreme, one that clamps far below.
+      if isUpdate || step.clamps { unsafe ScalarKernels.clamp(scratch.values, count: count) }
       unsafe ScalarKernels.nearest(scratch.values, count: count, search: coder.search, into: scratch.codes)
       coder.choice.adjust(scratch, count: count, firstIndex: work.first + UInt64(start))
       // A segment is even, so the codes of each begin on a byte.

@@ -9,17 +9,20 @@ public struct ChunkEncoder: Sendable {
   /// nil for the `log` map.
   let coder: TableCoder?
   private let counter: StochasticCounter?
+  let step: EncodingStep
   /// nil where the reference encodes.
   let kernels: ChunkKernels?
 
   /// An encoder of the tensor `name`, under a layout and the scale vector that `ScalePass` found (empty for blocks).
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - step: what a step makes of block scales and of ends; the scale vector has it already.
+  ///   - kernels: the instruction set to use; it does not change the result.
   ///
   /// Throws `unsupportedScheme` for an import table or `unknown` rounding, `shapeMismatch` for a scale vector of another
   /// length.
   public init(
-    layout: TensorLayout, name: String, scales: [Float], kernels: KernelLevel = .selected
+    layout: TensorLayout, name: String, scales: [Float], step: EncodingStep = .none, kernels: KernelLevel = .selected
   ) throws(QCodecError) {
     let scheme = layout.scheme
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown, layout.table?.isImport != true else {
@@ -31,11 +34,12 @@ public struct ChunkEncoder: Sendable {
     self.layout = layout
     self.name = name
     self.scales = scales
+    self.step = step
     field = ScaleField(layout: layout)
     coder = withCodecEnvironment { layout.table.flatMap { TableCoder(table: $0, layout: layout, name: name) } }
     counter = scheme.rounding == .stochastic ? StochasticCounter(seed: scheme.seed, tensor: name) : nil
     let own = coder
-    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, scales: scales, level: kernels) }
+    self.kernels = withCodecEnvironment { ChunkKernels(layout, coder: own, scales: scales, step: step, level: kernels) }
   }
 
   /// Encodes one chunk into `payload`, exactly `payloadByteCount(ofChunk:)` bytes; returns what encoding did to it.

@@ -71,12 +71,13 @@ struct ChunkStatistics {
     (absoluteBound, relativeBound) = bounds.finish(slack: slack)
   }
 
-  /// Takes in what the ends of a `log` block admit.
-  mutating func bound(_ block: LogBlock, rounding: Scheme.Rounding, dtype: DType) {
+  /// Takes in what the ends of a `log` block admit, and its greatest code: nil for that of its upper end.
+  mutating func bound(_ block: LogBlock, greatest code: UInt8?, rounding: Scheme.Rounding, dtype: DType) {
     guard block.base > 0 else { return }
     let (delta, slack) = (CellRadii.relativeRounding(dtype), CellRadii.narrowing(dtype))
-    let (absolute, relative) = (block.absoluteBound(rounding), block.relativeBound(rounding))
-    absoluteBound = max(absoluteBound, absolute + delta * Double(block.high) + slack)
+    let top = block.top(code.map { block.pattern(code: $0) } ?? block.high.bitPattern, rounding)
+    let (absolute, relative) = (block.absoluteBound(top: top, rounding), block.relativeBound(rounding))
+    absoluteBound = max(absoluteBound, absolute + delta * Double(Float(bitPattern: top)) + slack)
     relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(block.low.magnitude))
   }
 

@@ -132,11 +132,11 @@ public final class ScalePass: @unchecked Sendable {
     for i in extremes.indices where later[i].magnitude > extremes[i].magnitude { extremes[i] = later[i] }
   }
 
-  /// The scale vector: each extreme under the scheme's rule.
-  public func finish() -> [Float] {
+  /// The scale vector: each extreme under the scheme's rule, and what a step makes of that.
+  public func finish(step: EncodingStep = .none) -> [Float] {
     var extremes = extremes
     rows?.take(columns: columns, into: &extremes)
-    return extremes.map { Self.scale($0, scheme: layout.scheme) }
+    return extremes.map { step.applied(to: Self.scale($0, scheme: layout.scheme)) }
   }
 
   /// The scale that an extreme makes: with its sign or as a magnitude, in the update domain rounded to 16 bits.

@@ -10,16 +10,21 @@ struct ChunkKernels: Sendable {
   let table: KernelTable?
   private let cells: KernelCells?
   private let slack: Double
+  /// nil where the extremes decide.
+  let spacing: KernelSpacing?
+  /// Whether blocks of the `log` map have their ends from a step.
+  private let isOnGrid: Bool
 
   /// The kernels of a scheme, or nil where the reference encodes: at the scalar level, under rounding other than to
   /// nearest, and where an element's sign or place decides on its code.
-  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], level: KernelLevel) {
+  init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], step: EncodingStep, level: KernelLevel) {
     let scheme = layout.scheme
     guard level != .scalar, scheme.isServedByKernels else { return nil }
     if let coder {
       let table = coder.table.kernelTable
       guard table.encodes else { return nil }
-      if scheme.domain == .update { guard case .block = scheme.scaling else { return nil } }
+      // Kernels that are given scales want no quotient beyond ±1.
+      if scheme.domain == .update || step.clamps { guard case .block = scheme.scaling else { return nil } }
       self.table = table
       cells = KernelCells(coder.radii, table: table)
       slack = coder.radii.slack
@@ -28,6 +33,8 @@ struct ChunkKernels: Sendable {
     }
     self.level = level.rawValue
     self.layout = layout
+    spacing = KernelSpacing(step)
+    isOnGrid = step.grid != nil
     self.scales = KernelScales(layout, vector: scales, table: table, level: level.rawValue)
   }
 
@@ -64,7 +71,9 @@ struct ChunkKernels: Sendable {
       }
       guard found == 0 else { return nil }
     }
-    return measures ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks)) : TensorStatistics()
+    return measures
+      ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks), codes: codes, count: work.count)
+      : TensorStatistics()
   }
 
   // MARK: Statistics
@@ -79,15 +88,21 @@ struct ChunkKernels: Sendable {
   }
 
   /// What kernels measured of a chunk whose blocks these are.
-  func finish(_ statistics: qcodec_statistics, blocks: UnsafeRawBufferPointer) -> TensorStatistics {
+  func finish(
+    _ statistics: qcodec_statistics, blocks: UnsafeRawBufferPointer, codes: UnsafePointer<UInt8>, count: Int
+  ) -> TensorStatistics {
     var result = unsafe ChunkStatistics(statistics)
     if table == nil {
-      for offset in stride(from: 0, to: blocks.count, by: blockBytes) {
+      let bits = layout.scheme.bits
+      // On a grid the upper end is no element.
+      let greatest =
+        isOnGrid ? unsafe ScalarKernels.greatestCodes(codes, count: count, bits: bits, blockSize: blockSize) : []
+      for (index, offset) in stride(from: 0, to: blocks.count, by: blockBytes).enumerated() {
         let low = unsafe blocks.loadUnaligned(fromByteOffset: offset, as: Float.self)
         let high = unsafe blocks.loadUnaligned(fromByteOffset: offset + 4, as: Float.self)
         result.bound(
-          LogBlock(low: low, high: high, bits: layout.scheme.bits), rounding: layout.scheme.rounding,
-          dtype: layout.dtype)
+          LogBlock(low: low, high: high, bits: bits), greatest: isOnGrid ? greatest[index] : nil,
+          rounding: layout.scheme.rounding, dtype: layout.dtype)
       }
     }
     return result.finish(slack: slack)
@@ -116,16 +131,16 @@ struct ChunkKernels: Sendable {
     let (size, dtype) = (blockSize, layout.dtype.kernelCode)
     guard let table else {
       return unsafe qcodec_encode_log(
-        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, statistics)
+        level, x, count, size, Int32(layout.scheme.bits), dtype, scales, codes, statistics, spacing?.pointer)
     }
     guard layout.scheme.domain == .update else {
       return unsafe qcodec_encode_blocks(
-        level, table.pointer, x, count, size, rule, dtype, scales, codes, statistics)
+        level, table.pointer, x, count, size, rule, dtype, scales, codes, statistics, spacing?.pointer)
     }
     return unsafe work.divisors.withUnsafeBufferPointer { divisors in
       unsafe qcodec_encode_update(
         level, table.pointer, x, divisors.baseAddress.unsafelyUnwrapped + start, count, size, rule, dtype, scales,
-        codes, scratch.others, statistics)
+        codes, scratch.others, statistics, spacing?.pointer)
     }
   }
 

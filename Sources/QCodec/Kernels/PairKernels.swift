@@ -53,8 +53,10 @@ struct PairKernels: Sendable {
     }
     var outcome = PairEncoder.Outcome()
     if measures {
-      outcome.first = unsafe first.finish(statistics.first, blocks: .init(work.first.blocks))
-      outcome.second = unsafe second.finish(statistics.second, blocks: .init(work.second.blocks))
+      outcome.first = unsafe first.finish(
+        statistics.first, blocks: .init(work.first.blocks), codes: work.first.codes, count: work.count)
+      outcome.second = unsafe second.finish(
+        statistics.second, blocks: .init(work.second.blocks), codes: work.second.codes, count: work.count)
     }
     outcome.update = epsilon.map { UpdateError(epsilon: $0, updates) }
     return outcome
@@ -65,7 +67,8 @@ struct PairKernels: Sendable {
     unsafe qcodec_pair(
       table: table.pointer, block: first.blockSize, rule: first.rule, dtype: first.layout.dtype.kernelCode,
       second_block: second.blockSize, second_bits: Int32(second.layout.scheme.bits),
-      second_dtype: second.layout.dtype.kernelCode)
+      second_dtype: second.layout.dtype.kernelCode, spacing: first.spacing?.pointer,
+      second_spacing: second.spacing?.pointer)
   }
 }
 

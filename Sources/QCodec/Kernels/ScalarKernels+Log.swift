@@ -61,6 +61,22 @@ extension ScalarKernels {
     }
   }
 
+  /// The greatest code of each block of a chunk.
+  static func greatestCodes(_ codes: UnsafePointer<UInt8>, count: Int, bits: Int, blockSize: Int) -> [UInt8] {
+    let scratch = SegmentScratch()
+    var result = [UInt8](repeating: 0, count: (count + blockSize - 1) / blockSize)
+    for start in stride(from: 0, to: count, by: segment) {
+      let length = min(segment, count - start)
+      unsafe unpack(codes, first: start, count: length, bits: bits, into: scratch.codes)
+      LogBlock.forEachRun(from: start, count: length, blockSize: blockSize) { block, offset, run in
+        var greatest = result[block]
+        for i in offset..<offset + run { greatest = unsafe max(greatest, scratch.codes[i]) }
+        result[block] = greatest
+      }
+    }
+    return result
+  }
+
   /// A float64 of 0 to 2^31 rounded to nearest even: the sum with 2^52 has no bits below one.
   @inline(__always)
   private static func rint(_ value: Double) -> UInt32 {

@@ -69,9 +69,19 @@ extension LogBlock {
     return UInt32(min(patterns + 0x1p-16, span))
   }
 
-  /// The largest |x − x̂| in the block: g(P(hi)) − g(P(hi) − e), for the pattern's value g is convex.
-  func absoluteBound(_ rounding: Scheme.Rounding) -> Double {
-    Double(high) - Double(Float(bitPattern: high.bitPattern - reach(rounding)))
+  /// The pattern that a code decodes to; that of the least value for the code of zero.
+  func pattern(code: UInt8) -> UInt32 {
+    code < first ? base : base &+ UInt32((Double(code - first) * step).rounded(.toNearestOrEven))
+  }
+
+  /// The greatest pattern that an element may have had, where `pattern` is the greatest that one decodes to.
+  func top(_ pattern: UInt32, _ rounding: Scheme.Rounding) -> UInt32 {
+    min(pattern + reach(rounding), high.bitPattern)
+  }
+
+  /// The largest |x − x̂| in the block: g(top) − g(top − e), for the pattern's value g is convex.
+  func absoluteBound(top: UInt32, _ rounding: Scheme.Rounding) -> Double {
+    Double(Float(bitPattern: top)) - Double(Float(bitPattern: top - reach(rounding)))
   }
 
   /// The largest |x − x̂| / x of a non-zero element: an upward move from the least value, or from 2^-126 where that is

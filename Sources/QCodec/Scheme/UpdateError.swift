@@ -96,6 +96,12 @@ package struct PartialSums {
 
   package mutating func add(_ term: Double, at index: Int) { sums[index & 15] += term }
 
+  /// Calls `body` with the sixteen sums, for a kernel to add to.
+  mutating func withSums(_ body: (UnsafeMutablePointer<Double>) -> Void) {
+    var span = sums.mutableSpan
+    unsafe span.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress.unsafelyUnwrapped) }
+  }
+
   package var total: Double {
     var sums = sums
     var count = 16

@@ -61,7 +61,8 @@ struct PresetComparison {
       guard case .encode(let own) = planned.decision else { preconditionFailure("presets drop nothing") }
       return NewTensor(
         name: tensor.name, dtype: tensor.dtype, role: planned.role, encoding: own.encoding,
-        negativeFallsBack: own.negativeFallsBack, compression: own.compression, source: tensor.source)
+        negativeFallsBack: own.negativeFallsBack, compression: own.compression, step: own.step,
+        source: tensor.source)
     }
     let partners = Set(plan.compactMap(\.partner))
     let additions: [Addition] = plan.enumerated().compactMap { index, planned in
