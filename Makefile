@@ -27,7 +27,7 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 CASES ?= 100000
 SEED ?= 1
 
-.PHONY: build man library install wheel package demo compare bench bench-smoke quality resume-demo optimizer-bench \
+.PHONY: build man library install wheel package demo compare bench bench-smoke bounds-bench quality resume-demo optimizer-bench \
   optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
   sanitize corpus faults docs
 
@@ -165,6 +165,12 @@ $(BENCH_VENV)/.complete: Tests/Benchmarks/requirements.txt
 bench: build $(BENCH_VENV)/.complete
 	@$(BENCH_VENV)/bin/python Tests/Benchmarks/compare.py --qcodec $(QCODEC) --json $(BUILD)/bench.json \
 	  --readme README.md $(BENCH)
+
+# Sizes and speeds beside SZ3 and zfp at equal error bounds, into Tests/Benchmarks/BOUNDS.md; states by make bounds-bench
+# BOUNDS="a.safetensors b.safetensors"
+bounds-bench: build $(BENCH_VENV)/.complete
+	@OMP_NUM_THREADS=1 $(BENCH_VENV)/bin/python Tests/Benchmarks/bounds.py $(or $(BOUNDS),$(STATE)) --qcodec $(QCODEC) \
+	  --json $(BUILD)/bounds.json --results Tests/Benchmarks/BOUNDS.md
 
 # That the benchmark works (`make test` runs this among the others); its figures are no test.
 bench-smoke: build $(VENV)/.complete

@@ -72,11 +72,13 @@ def headers():
                    f"format version {major}.{minor}", offset=8)
     for length in (0, 63, 128):
         yield case(f"header-length-{length}", "headerCorrupt", file(length=length), "a header is 64 bytes long", offset=12)
-    for bit in range(64):
+    for bit in (bit for bit in range(64) if not spec.KNOWN_FEATURES >> bit & 1):
         named = f"'{spec.FEATURES[bit]}' (bit {bit})" if bit in spec.FEATURES else f"bit {bit}"
         yield case(f"feature-bit-{bit}", "unsupportedFeature", file(required=1 << bit), "a feature that no version has",
                    offset=16, says=named)
     all_bits = file(version=(0, 7), required=1 << 2 | 1 << 40, optional=(1 << 64) - 1)
+    yield case("feature-bits-beside-escapes", "unsupportedFeature", file(required=1 | 1 << 3),
+               "a feature beside one that this version has", offset=16, says="does not know: bit 3")
     yield case("feature-bits-of-newer", "unsupportedFeature", all_bits, "features of a newer minor version", offset=16,
                says="'encryption' (bit 2), bit 40")
     for at in range(32, 56):

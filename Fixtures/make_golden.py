@@ -311,6 +311,56 @@ def pair_chunks():
     ]
 
 
+def escaped():
+    """Tensors with values beside their codes: of every width, of both moments of pairs, and of none."""
+    result = []
+    runs = [(0, 3, 2), (3, 1, 4), (17, 5, 3), (60, 33, 2), (99, 1, 3)]
+    for m in (("linear", 8, True), ("dynamic", 4, True), ("linear", 4, False)):
+        how = scheme(*m, block=32, escapes=runs)
+        result.append(tensor(f"F32.{label(*m)}", (100,), how, seed=70, data=awkward(m[2])))
+    narrow = [(first, length, 2) for first, length, _ in runs]
+    for dtype in ("BF16", "F16"):
+        how = scheme("linear", 8, True, scaling="tensor", escapes=narrow)
+        result.append(tensor(f"{dtype}.linear.s8", (100,), how, dtype=dtype, seed=71))
+    for bits in (8, 4):
+        how = scheme("log", bits, False, block=64, escapes=runs)
+        result.append(tensor(f"log.{bits}", (101,), how, seed=72, data=awkward(False, 101), role=2))
+    result.append(tensor("rows", (5, 20), scheme("linear", 8, True, scaling="row", escapes=runs), seed=73))
+    result.append(tensor("none", (70,), scheme("linear", 8, True, block=32, escapes=[]), seed=74))
+    result.append(tensor("all", (33,), scheme("linear", 4, True, block=32, escapes=[(0, 33, 4)]), seed=75))
+    result.append(tensor("empty", (0,), scheme("linear", 8, True, block=32, escapes=[]), data=[]))
+    first = scheme("linear", 8, True, block=32, escapes=[(1, 2, 2), (30, 4, 3), (66, 1, 4)])
+    flat = scheme("linear", 4, True, scaling="tensor", escapes=[(5, 6, 2)])
+    log = scheme("log", 8, False, block=64, escapes=[(0, 2, 4), (31, 2, 2), (65, 1, 3)])
+    for name, how, second in (("both", first, log), ("first", first, LOG8), ("second", scheme("linear", 8, True, block=32), log),
+                              ("no runs", {**first, "escapes": []}, {**log, "escapes": []}), ("flat", flat, log)):
+        result += pair(f"pair.{name}", (70,), how, second, seed=76, epsilon=1e-8)
+    narrow = scheme("linear", 8, True, block=32, escapes=[(1, 2, 2)])
+    result += pair("pair.BF16.F16", (70,), narrow, scheme("log", 4, False, block=32, escapes=[(0, 40, 2)]), ("BF16", "F16"),
+                   seed=77, epsilon=1e-8)
+    return result
+
+
+def awkward(signed, count=100):
+    """Values that rounding to 16 or 24 bits meets with care: subnormal numbers, ties, next to powers of two."""
+    x = values(count, signed, 78)
+    x[17:22] = patterns(0x3F7FFFFF, 0x3F808080, 0x3F818080, 0x00012345, 0x007FFF80)
+    x[60:64] = patterns(0x3F808000, 0x3F818000, 0x3F7F8000, 0x00A00001)
+    return x
+
+
+def escaped_chunks():
+    """Two chunks each with escapes, whose size before the lossless stage no shape tells; compressible."""
+    count = spec.CHUNK_ELEMENTS + 33
+    m, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    m[::3000], v[::2000] = values(len(m[::3000]), True, 80), values(len(v[::2000]), False, 81)
+    runs = [(10, 6000, 2), (spec.CHUNK_ELEMENTS - 5, 5, 4), (spec.CHUNK_ELEMENTS + 1, 20, 3)]
+    first = scheme("linear", 8, True, scaling="tensor", escapes=runs)
+    return [*pair("pair", (count,), first, scheme("log", 8, False, escapes=runs), m=m, v=v),
+            tensor("single", (count,), scheme("linear", 8, True, scaling="tensor", escapes=runs), data=m),
+            tensor("none", (count,), scheme("linear", 8, True, scaling="tensor", escapes=[]), data=m)]
+
+
 def unused():
     """Under feature bits that a reader need not know."""
     return [Record("a", "U8", (3,), b"abc")]
@@ -318,7 +368,8 @@ def unused():
 
 # Version and optional features of the cases that have others than a writer of this version gives.
 HEADERS = {"unused-bits": dict(optional=(1 << 64) - 1), "newer-minor": dict(version=(0, 2)),
-           "newer-minor-bits": dict(version=(0, 65535), optional=(1 << 64) - 1)}
+           "newer-minor-bits": dict(version=(0, 65535), optional=(1 << 64) - 1), "escapes": dict(required=spec.ESCAPES),
+           "escapes-lz4": dict(required=spec.ESCAPES), "escapes-zstd": dict(required=spec.ESCAPES)}
 
 
 def named():
@@ -338,7 +389,8 @@ CASES = {
     "lz4": (compressible, {}, "lz4"), "zstd": (compressible, {}, "zstd"), "chunks": (chunked, {}, "lz4"),
     "log": (logs, {}, "none"), "update": (updates, {}, "none"), "update-measured": (measured, {}, "none"),
     "steps": (with_steps, {}, "none"),
-    "pair-chunks": (pair_chunks, {}, "lz4"),
+    "pair-chunks": (pair_chunks, {}, "lz4"), "escapes": (escaped, {}, "none"),
+    "escapes-lz4": (escaped_chunks, {}, "lz4"), "escapes-zstd": (escaped_chunks, {}, "zstd"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
     "newer-minor": (unused, None, "none"), "newer-minor-bits": (unused, None, "none"),
     "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
@@ -397,7 +449,7 @@ def make():
 
 def comparable(name, data):
     """What --check compares: compressors of another version may write other bytes, which hold the same tensors."""
-    if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks", "pair-chunks"):
+    if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks", "pair-chunks", "escapes-lz4", "escapes-zstd"):
         return describe(data)["tensors"]
     if data is not None and name == "expected.json":
         expected = json.loads(data)

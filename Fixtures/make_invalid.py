@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 import invalid_directory
+import invalid_escapes
 import invalid_file
 import invalid_pairs
 from qckpt_writer import spec
@@ -28,9 +29,10 @@ def refusal(data):
 def make():
     """{file name: bytes}, expected.json among them."""
     files, expected = {}, {}
-    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled()]:
+    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled(), *invalid_escapes.unspoiled()]:
         assert refusal(valid) is None, "a file that is not yet spoiled is refused"
-    for name, data, what in [*invalid_file.cases(), *invalid_directory.cases(), *invalid_pairs.cases()]:
+    groups = (invalid_file, invalid_directory, invalid_pairs, invalid_escapes)
+    for name, data, what in (each for group in groups for each in group.cases()):
         assert name not in files, name
         files[name], expected[name] = data, what
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True).encode() + b"\n"

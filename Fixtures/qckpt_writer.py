@@ -23,13 +23,13 @@ MASK = (1 << 64) - 1
 
 
 def scheme(map_, bits, signed, scaling="block", block=None, rounding="nearest", seed=0, rule=None, table=None,
-           imported=False, domain="value"):
-    """A scheme; block and rule default to the map's own."""
+           imported=False, domain="value", escapes=None):
+    """A scheme; block and rule default to the map's own. `escapes` lists runs, (first element, length, width), if any."""
     rule = rule or ("signed-extreme" if map_ in spec.SIGNED_EXTREME and signed and scaling != "rank1" else "absmax")
     default = (256 if bits == 8 else 128) * (2 if map_ == "log" else 1)
     return dict(map=map_, bits=bits, signed=signed, scaling=scaling,
                 block=(block or default) if scaling == "block" else None, rounding=rounding, seed=seed, rule=rule,
-                table=table, imported=imported, domain=domain)
+                table=table, imported=imported, domain=domain, escapes=escapes)
 
 
 class Record(spec.Tensor):
@@ -54,6 +54,7 @@ class Record(spec.Tensor):
             self.map, self.bits, self.signed = how["map"], how["bits"], how["signed"]
             self.scaling, self.block, self.rounding = how["scaling"], how["block"], how["rounding"]
             self.rule, self.seed, self.domain, self.imported = how["rule"], how["seed"], how["domain"], how["imported"]
+            self.escapes, self.runs = how["escapes"] is not None, how["escapes"] or []
             named = spec.NAMED.get((self.map, self.bits, self.signed))
             self.table = np.asarray(how["table"], np.float32) if self.map == "custom" else named
             self.relative = 0.0 if self.has_relative else float("nan")
@@ -177,6 +178,26 @@ def pack(codes, bits):
     return (even[0::2] << 4 | even[1::2]).tobytes()
 
 
+# Stream.md: escapes
+
+
+def section(t, x, first):
+    """The escapes of a chunk of the elements x, whose runs are given for the tensor."""
+    runs = [(begin - first, length, width) for begin, length, width in t.runs if first <= begin < first + len(x)]
+    head, values = struct.pack("<I", len(runs)), b""
+    for begin, length, width in runs:
+        head += struct.pack("<2I", begin, length - 1 | width << 24)
+        for value in x[begin:begin + length]:
+            if t.dtype != "F32":
+                values += spec.narrow(np.array([value], np.float32), t.dtype)
+                continue
+            dropped, bits = 8 * (4 - width), int(np.float32(value).view(np.uint32))
+            half = (1 << dropped - 1) - 1 if dropped else 0
+            bits += half + (bits >> dropped & 1) if dropped else 0
+            values += struct.pack("<I", bits)[4 - width:]
+    return head + values
+
+
 # Stream.md: statistics
 
 
@@ -193,6 +214,7 @@ def measure(t, x, payload, first, divided_by=None):
     """Adds what encoding did to a chunk."""
     view = chunk_view(t, len(x), first)
     decoded, codes, scales = spec.decode_stream(view, payload, divided_by)
+    escapes = spec.Escapes(t, payload[-1][spec.code_bytes(view, len(x)):], len(x)) if t.escapes else None
     value = spec.widen(spec.narrow(decoded, t.dtype), t.dtype).astype(np.float64)
     assert divided_by is None or np.all(np.isfinite(value)), t.name
     wide = x.astype(np.float64)
@@ -204,12 +226,17 @@ def measure(t, x, payload, first, divided_by=None):
     t.signs += int(np.sum((wide != 0) & (value != 0) & ((wide < 0) != (value < 0))))
     if t.map != "log":
         if divided_by is not None:
-            error = (x / divided_by).astype(np.float64) - spec.decode_stream(view, payload)[0].astype(np.float64)
+            quotients = spec.decode_stream(view, payload, laid=False)[0].astype(np.float64)
+            error = (x / divided_by).astype(np.float64) - quotients
         magnitude = np.abs(scales.astype(np.float64))
         scaled = magnitude != 0
+        if escapes is not None:
+            scaled[escapes.index] = False
         t.max_scaled = max(t.max_scaled, float(np.max(np.abs(error[scaled]) / magnitude[scaled], initial=0)))
     if t.rounding != "unknown":
         absolute, relative = spec.bounds(t, codes, scales, divided_by)
+        if escapes is not None:
+            absolute, relative = spec.with_escapes(t, absolute, relative, divided_by, [escapes])
         t.guaranteed = max(t.guaranteed, float(np.max(absolute, initial=0)))
         if relative is not None:
             t.relative = max(t.relative, float(np.max(relative, initial=0)))
@@ -292,6 +319,7 @@ def encode(t, divided_by=None):
             own, scales = np.zeros(0), spec.element_scales(t, t.vector, start, len(part))
             codes, before = choose(t, part, scales, start, d), [scales.astype("<f4").tobytes()]
         payload = own.astype("<f4").tobytes() + pack(codes, t.bits)
+        payload += section(t, part, start) if t.escapes else b""
         measure(t, part, [*before, payload], start, d)
         chunks.append((spec.CODES, payload))
     if t.rounding == "unknown":
@@ -379,7 +407,7 @@ def scheme_bytes(t):
         return bytes(8)
     code = lambda names, name: next(k for k, v in names.items() if v == name)  # noqa: E731
     return bytes([
-        code(spec.MAPS, t.map), t.bits, t.signed, code(spec.SCALINGS, t.scaling),
+        code(spec.MAPS, t.map), t.bits, t.signed | t.escapes << 1, code(spec.SCALINGS, t.scaling),
         t.block.bit_length() - 1 if t.block else 0, code(spec.DOMAINS, t.domain), code(spec.ROUNDINGS, t.rounding),
         code(spec.RULES, t.rule)])
 

@@ -27,6 +27,7 @@ public struct MomentCodec: Sendable {
     guard first.domain == .update, second.isReferable else {
       throw QCodecError(.unsupportedScheme, "a pair is a first moment in the update domain and an unsigned second one")
     }
+    try first.refuseEscapes()
     self.first = try TensorLayout(dtype: dtype, shape: shape, scheme: first)
     self.second = try TensorCodec(dtype: secondDType, shape: shape, scheme: second)
   }

@@ -20,6 +20,7 @@ public struct TensorCodec: Sendable {
     guard scheme.domain == .value else {
       throw QCodecError(.unsupportedScheme, "a tensor of the update domain is encoded with its second moment")
     }
+    try scheme.refuseEscapes()
     layout = try TensorLayout(dtype: dtype, shape: shape, scheme: scheme)
   }
 

@@ -13,6 +13,7 @@ struct DamageList: Error {
   init?(of error: QCodecError, in reader: CheckpointReader, file: String, threads: Int) throws(QCodecError) {
     switch error.code {
     case .metadataCorrupt, .chunkCorrupt, .paddingNotZero, .leadCorrupt, .decompressionFailed, .invalidScale,
+      .invalidEscape,
       .invalidCode:
       items = try reader.damage(threads: threads)
       self.file = file

@@ -17,6 +17,7 @@ enum Describe {
     var text = "\(scheme.map.name) \(scheme.signed ? "s" : "u")\(scheme.bits) \(scaling)"
     if scheme.domain != .value { text += " \(scheme.domain.name)" }
     if scheme.rounding != .nearest { text += " \(scheme.rounding.name)" }
+    if scheme.hasEscapes { text += " escapes" }
     return text
   }
 

@@ -18,6 +18,9 @@ struct EncodeCommand: QuietableCommand {
       Reads safetensors (or an index of shards), .npy, .npz and .qckpt files, by content; several become one checkpoint. \
       The file appears at its path when it is complete, and takes the place of what was there.
 
+      A bound holds for every element: it is checked with the decoder's arithmetic, and what the codes do not keep is \
+      stored beside them. It takes the place of a policy.
+
       EXAMPLES:
         qcodec encode optimizer.safetensors -o optimizer.qckpt
         qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
@@ -25,6 +28,7 @@ struct EncodeCommand: QuietableCommand {
         qcodec encode optimizer.safetensors -o o.qckpt --policy adamq --quality 0.05
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
+        qcodec encode o.safetensors -o o.qckpt --max-update-error 0.15rms
       """)
 
   @Argument(help: "Input files; '-' is standard input.", completion: Completions.documents)
@@ -35,9 +39,14 @@ struct EncodeCommand: QuietableCommand {
   var output: String?
 
   @Option(
-    help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.",
+    help: """
+      A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules; \
+      \(Policy.defaultName) where neither policy nor bound is given.
+      """,
     completion: Completions.policies)
-  var policy = Policy.defaultName
+  var policy: String?
+
+  @OptionGroup var bound: BoundOptions
 
   @Option(
     help: ArgumentHelp(
@@ -80,6 +89,12 @@ struct EncodeCommand: QuietableCommand {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
+    if try bound.requested(epsilon: epsilon.eps) != nil {
+      guard policy == nil, scale == .auto, stochastic == nil, quality == nil else {
+        throw ValidationError(
+          "a bound chooses schemes itself: it goes without --policy, --quality, --scale and --stochastic")
+      }
+    }
     if let quality {
       guard policy == "adamq" else { throw ValidationError("--quality goes with --policy adamq") }
       guard Policy.qualities.contains(quality) else {
@@ -93,30 +108,57 @@ struct EncodeCommand: QuietableCommand {
   }
 
   func run() throws {
-    let policy = try resolvedPolicy()
-    let job = try EncodeJob(inputs: inputs, policy: policy, extraMetadata: metadata)
+    let requested = try bound.requested(epsilon: epsilon.eps)
+    let policy = try resolvedPolicy(requested)
+    var job = try EncodeJob(inputs: inputs, policy: policy, bound: requested, extraMetadata: metadata)
     if let output, !dryRun {
-      let policyFile = PolicyFile.identity(self.policy).map { [$0] } ?? []
+      let policyFile = self.policy.flatMap { PolicyFile.identity($0) }.map { [$0] } ?? []
       try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile))
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
     let progress = Progress(total: job.writtenBytes)
     defer { progress.finish() }
-    let summary = try write(job, to: target, progress: progress)
+    let additions = try planned(&job, requested)
+    let summary = try write(job, additions, to: target, progress: progress)
     progress.finish()
     report(job, summary, seconds: progress.seconds)
   }
 
-  private func resolvedPolicy() throws -> Policy {
-    var policy = try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(policy)
+  private func resolvedPolicy(_ requested: RequestedBound?) throws -> Policy {
+    // Roles, and which moments are a pair; schemes follow from the bound.
+    let name = requested.map { $0.kind == .update ? Policy.defaultName : "lossless" }
+    var policy =
+      try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(name ?? policy ?? Policy.defaultName)
     if scale == .absmax { policy = policy.withAbsmaxScales() }
     if let stochastic { policy = policy.withStochasticRounding(seed: stochastic) }
     return policy
   }
 
-  private func write(_ job: EncodeJob, to target: String, progress: Progress) throws -> WriteSummary {
-    let options = WriterOptions(compression: compression.compression, threads: threads.count)
+  private var options: WriterOptions {
+    WriterOptions(compression: compression.compression, threads: threads.count)
+  }
+
+  /// What is to be written, with the schemes that a bound makes.
+  private func planned(_ job: inout EncodeJob, _ requested: RequestedBound?) throws -> [Addition] {
+    let own = job
+    let additions = job.items.filter { !$0.isPartner }.map { $0.addition(in: own) }
+    guard let requested else { return additions }
+    let planner = BoundPlanner(requested, options: options, nonFinite: nonFinite.policy)
+    do throws(QCodecError) {
+      let bounded = try planner.bounded(additions)
+      job.settle(bounded)
+      return bounded
+    } catch {
+      throw Failure(error, file: job.faults.file ?? job.file(ofTensor: error.tensor) ?? inputs[0])
+    }
+  }
+
+  private func write(
+    _ job: EncodeJob, _ additions: [Addition], to target: String, progress: Progress
+  ) throws -> WriteSummary {
+    var options = options
+    options.allowsEscapes = job.isBounded
     let writer = try Interruption.held {
       let writer = try concerning(target) {
         target == "-"
@@ -127,8 +169,6 @@ struct EncodeCommand: QuietableCommand {
       return writer
     }
     do throws(QCodecError) {
-      let items = job.items.filter { !$0.isPartner }
-      let additions = items.map { $0.addition(in: job) }
       try writer.add(
         additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? epsilon.eps : nil,
         progress: { progress.advance($0) })

@@ -41,15 +41,20 @@ struct EncodeJob {
   let files: Set<FileIdentity>
   /// Bytes of all tensors of the inputs.
   let byteCount: UInt64
+  /// Whether every element is to keep a bound.
+  let isBounded: Bool
+  /// By name, how tensors are stored that a bound decides on.
+  private var settled: [[UInt8]: Encoding] = [:]
 
-  init(inputs: [String], policy: Policy, extraMetadata: [String]) throws {
+  init(inputs: [String], policy: Policy, bound: RequestedBound? = nil, extraMetadata: [String]) throws {
+    isBounded = bound != nil
     let documents = try inputs.map { (file: $0, document: try Inputs.document($0)) }
     files = documents.reduce(into: []) { $0.formUnion($1.document.files) }
     byteCount = documents.flatMap(\.document.tensors).reduce(0) { $0 + $1.source.byteCount }
     let metadata = try Self.metadata(of: documents, extra: extraMetadata)
-    document = .object([
-      "metadata": .object(metadata.mapValues { .string($0) }), "policy": policy.json,
-    ])
+    // A bound takes the place of a policy.
+    let (member, rules) = bound.map { (RequestedBound.member, $0.json) } ?? ("policy", policy.json)
+    document = .object(["metadata": .object(metadata.mapValues { .string($0) }), member: rules])
     let tensors = documents.flatMap { file, document in document.tensors.map { (file: file, tensor: $0) } }
     // By bytes, as the format compares names.
     var owner: [[UInt8]: String] = [:]
@@ -113,13 +118,26 @@ struct EncodeJob {
   /// The input that holds a tensor.
   func file(ofTensor name: String?) -> String? { items.first { $0.tensor.name == name }?.file }
 
+  /// Notes what a bound has made of the tensors.
+  mutating func settle(_ additions: [Addition]) {
+    for addition in additions {
+      switch addition {
+      case .tensor(let tensor, _): settled[Array(tensor.name.utf8)] = tensor.encoding
+      case .pair(let first, let second, _, _):
+        for tensor in [first, second] { settled[Array(tensor.name.utf8)] = tensor.encoding }
+      }
+    }
+  }
+
   /// One line a tensor: what it would be stored as.
   func plan(width: Int?) -> [String] {
     var table = TextTable(["tensor", "dtype", "shape", "role", "stored as"])
     for item in items {
       table.add([
         item.tensor.name, item.tensor.dtype.name, Describe.shape(item.tensor.shape), item.role.name,
-        Describe.encoding(item.plan.encoding, dtype: item.tensor.dtype, shape: item.tensor.shape),
+        Describe.encoding(
+          settled[Array(item.tensor.name.utf8)] ?? item.plan.encoding, dtype: item.tensor.dtype,
+          shape: item.tensor.shape),
       ])
     }
     for name in dropped { table.add([name, "", "", "", "dropped"]) }

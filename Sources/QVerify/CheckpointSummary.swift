@@ -7,6 +7,8 @@ public struct CheckpointSummary: Sendable {
   public let reader: CheckpointReader
   /// The policy that chose the schemes, where it is recorded.
   public let policy: JSONValue?
+  /// The bound that every element was to keep, as the file tells it; nil without one.
+  public let errorBound: JSONValue?
   /// What the user says of the file.
   public let metadata: JSONValue
   /// Elements of all tensors.
@@ -23,6 +25,7 @@ public struct CheckpointSummary: Sendable {
     let document = try reader.metadata()
     self.reader = reader
     policy = document["policy"]
+    errorBound = document[RequestedBound.member]
     metadata = document["metadata"] ?? .object([:])
     var (elements, source, stored) = (UInt64(0), UInt64(0), UInt64(0))
     for index in 0..<reader.tensorCount {
@@ -56,7 +59,7 @@ public struct CheckpointSummary: Sendable {
       "format_version": .string("\(version.major).\(version.minor)"), "file_bytes": .count(reader.fileBytes),
       "tensor_count": .count(reader.tensorCount), "element_count": .count(elements),
       "source_bytes": .count(sourceBytes), "stored_bytes": .count(storedBytes), "ratio": .number(ratio),
-      "policy": policy ?? .null, "metadata": metadata,
+      "policy": policy ?? .null, "error_bound": errorBound ?? .null, "metadata": metadata,
       "update_error": updateError?.json(pairs: pairs.count) ?? .null,
       "tensors": .array((indices ?? Array(0..<reader.tensorCount)).map { tensor($0, histogram: histograms[$0]) }),
     ])
@@ -69,6 +72,7 @@ public struct CheckpointSummary: Sendable {
       "role": .string(info.role.name), "reason": .optional(info.reason.name),
       "compression": .string(Self.compression(info)), "source_bytes": .count(info.sourceBytes),
       "stored_bytes": .count(info.storedBytes), "bits_per_value": .number(info.bitsPerValue),
+      "escape_bytes": .count(info.escapeBytes),
     ]
     var members = own.merging(Self.members(of: info.scheme)) { first, _ in first }
     let statistics = info.statistics

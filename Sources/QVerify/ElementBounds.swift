@@ -61,6 +61,7 @@ struct ElementBounds: Sendable {
   /// The bounds of one element, or nil where nothing is guaranteed.
   func limit(_ chunk: PlainChunk, _ index: Int, divisor: Float?) -> Guarantee? {
     if isUnknown { return nil }
+    if let escape = chunk.escape(index) { return escape.guarantee(isLog: log != nil, divisor: divisor) }
     if let log {
       let ends = chunk.ends(index)
       let code = chunk.code(index)

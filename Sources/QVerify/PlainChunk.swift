@@ -14,13 +14,19 @@ struct PlainChunk {
   /// Where codes begin.
   private let codesStart: Int
   private let blockSize: Int
+  /// The values beside the codes, by element.
+  private let escapes: [Int: PlainEscape]
 
-  init(layout: TensorLayout, scales: [Float], payload: [UInt8], chunk: Int) {
+  /// - Parameter isChecked: whether the codec's decoder has looked at the payload; of another one escapes are not read, and
+  ///   only codes and scales count.
+  init(layout: TensorLayout, scales: [Float], payload: [UInt8], chunk: Int, isChecked: Bool = true) {
     self.layout = layout
     self.scales = scales
     self.payload = payload
     range = layout.elements(ofChunk: chunk)
     let count = Int(range.upperBound - range.lowerBound)
+    escapes =
+      isChecked && layout.scheme.hasEscapes ? PlainEscape.all(of: payload, layout: layout, chunk: chunk) : [:]
     guard case .block(let size) = layout.scheme.scaling else {
       (blockSize, codesStart) = (0, 0)
       return
@@ -86,9 +92,13 @@ struct PlainChunk {
   /// What an element decodes to as float32: map[code] · scale + 0, or the float of a `log` code; of the quotient in the
   /// update domain.
   func product(_ index: Int) -> Float {
+    if let escape = escapes[index] { return escape.value }
     guard let table = layout.table else { return ends(index).value(code: code(index)) }
     return table.entries[code(index)] * scale(index) + 0
   }
+
+  /// The value beside the codes of an element, where it has one.
+  func escape(_ index: Int) -> PlainEscape? { escapes[index] }
 
   /// What a first moment is divided by where this is its second moment.
   func divisor(_ index: Int) -> Float {
@@ -98,6 +108,7 @@ struct PlainChunk {
 
   /// What an element decodes to in the tensor's dtype; `divisor` is nil in the value domain.
   func value(_ index: Int, divisor: Float?) -> Double {
+    if let escape = escapes[index] { return Double(escape.value) }
     let product = product(index)
     guard let divisor else { return PlainFloat.rounded(product, to: layout.dtype) }
     return PlainFloat.rounded(product * divisor + 0, to: layout.dtype)

@@ -43,6 +43,8 @@ struct TensorCheck: Sendable {
   let info: TensorInfo
   /// The original; nil to recompute the guarantee only.
   let source: InputTensor?
+  /// What every element was to keep; nil where nothing was asked for.
+  var asked: ElementBound?
   let threads: Int
   /// Called with the decoded bytes of each chunk that was checked.
   let progress: @Sendable (UInt64) -> Void
@@ -97,8 +99,14 @@ struct TensorCheck: Sendable {
       result.maxAbsError = max(result.maxAbsError, error)
       result.squaredError += error * error
       result.squaredSource += expected * expected
-      guard let limit else { continue }
       let element = range.lowerBound + UInt64(i)
+      if let asked, !asked.holds(expected, got) {
+        result.note(
+          info.name, element, expected: expected, got: got, bound: asked.limit(expected),
+          "an element exceeds the bound that was asked for")
+        continue
+      }
+      guard let limit else { continue }
       if error > limit.absolute || error == .infinity {
         result.note(
           info.name, element, expected: expected, got: got, bound: limit.absolute, "an element exceeds its bound")

@@ -46,7 +46,7 @@ public struct TensorProfile: Sendable {
 
   /// One chunk of a tensor by its payload.
   package init(_ payload: [UInt8], ofChunk chunk: Int, layout: TensorLayout) {
-    let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk)
+    let plain = PlainChunk(layout: layout, scales: [], payload: payload, chunk: chunk, isChecked: false)
     codes = CodeHistogram(plain)
     scales = ScaleHistogram(plain.blockScales)
   }

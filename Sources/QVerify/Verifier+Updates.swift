@@ -25,7 +25,8 @@ extension Verifier {
 
   /// Measures the update of those pairs.
   func measureUpdates(
-    against original: InputDocument, report: inout VerificationReport, progress: @escaping @Sendable (UInt64) -> Void
+    against original: InputDocument, asked: RequestedBound?, report: inout VerificationReport,
+    progress: @escaping @Sendable (UInt64) -> Void
   ) throws(QCodecError) {
     var total = UpdateError(epsilon: epsilon)
     for pair in measurablePairs(in: original) {
@@ -35,9 +36,31 @@ extension Verifier {
       report.tensors[pair.first].secondMoment = reader.tensor(pair.second).name
       report.pairs += 1
       total.append(error)
+      let isExact = [pair.first, pair.second].allSatisfy { reader.tensor($0).scheme == nil }
+      // Bits that are equal were held against more.
+      if let asked, asked.kind == .update, !isExact {
+        var own = error
+        if asked.epsilon != epsilon {
+          own = try UpdateCheck(reader: reader, pair, epsilon: asked.epsilon, threads: threads).run { _ in }
+        }
+        hold(own, against: asked, of: reader.tensor(pair.first), report: &report)
+      }
     }
     report.updateError = total
     checkUpdate(total, report: &report)
+  }
+
+  /// Holds the updates of a pair against what was asked of each.
+  private func hold(
+    _ error: UpdateError, against asked: RequestedBound, of info: TensorInfo, report: inout VerificationReport
+  ) {
+    let rms = info.elementCount == 0 ? 0 : (error.squaredUpdate / Double(info.elementCount)).squareRoot()
+    let limit = asked.isOfRMS ? asked.value * rms : asked.value
+    guard !(error.maxAbsError <= limit) else { return }
+    report.add(
+      .init(
+        tensor: info.name, index: nil, expected: nil, got: error.maxAbsError, bound: limit,
+        reason: "an update exceeds the bound that was asked for"))
   }
 
   private static func usable(_ info: TensorInfo, _ sources: [[UInt8]: InputTensor]) -> InputTensor? {

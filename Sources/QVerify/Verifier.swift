@@ -66,15 +66,17 @@ public struct Verifier: Sendable {
     try reader.checkAllBytes(threads: threads, progress: progress)
     return try withCodecEnvironment { () throws(QCodecError) in
       var report = VerificationReport()
+      let asked = original == nil ? nil : try reader.requestedBound()
       var sources = Self.byName(original?.tensors ?? [])
       for index in 0..<reader.tensorCount {
         let info = reader.tensor(index)
         let source = sources.removeValue(forKey: Array(info.name.utf8))
-        try verify(index, info, source: source, isCompared: original != nil, report: &report, progress: progress)
+        try verify(
+          index, info, source: source, isCompared: original != nil, asked: asked, report: &report, progress: progress)
       }
       if let original {
         try reportMissing(Set(sources.keys), in: original, report: &report)
-        try measureUpdates(against: original, report: &report, progress: progress)
+        try measureUpdates(against: original, asked: asked, report: &report, progress: progress)
       }
       return report
     }
@@ -96,8 +98,8 @@ public struct Verifier: Sendable {
   // MARK: One tensor
 
   private func verify(
-    _ index: Int, _ info: TensorInfo, source: InputTensor?, isCompared: Bool, report: inout VerificationReport,
-    progress: @escaping @Sendable (UInt64) -> Void
+    _ index: Int, _ info: TensorInfo, source: InputTensor?, isCompared: Bool, asked: RequestedBound?,
+    report: inout VerificationReport, progress: @escaping @Sendable (UInt64) -> Void
   ) throws(QCodecError) {
     var tensor = VerificationReport.Tensor(
       name: info.name, maxAbsError: info.statistics.maxAbsError,
@@ -106,7 +108,8 @@ public struct Verifier: Sendable {
     let before = report.violations
     let usable = isCompared ? Self.comparable(info, source, report: &report) : nil
     let check = TensorCheck(
-      reader: reader, index: index, info: info, source: usable, threads: threads, progress: progress)
+      reader: reader, index: index, info: info, source: usable, asked: try asked?.ofElements(usable, info),
+      threads: threads, progress: progress)
     let measured = try check.run()
     tensor.recomputedGuarantee = measured.guarantee?.absolute
     tensor.guaranteedMaxRelError = info.guaranteedMaxRelError

@@ -40,8 +40,10 @@ RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
 # The named maps that hold +1 and, signed, not −1.
 SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
-# Required features that bits are kept for; no version has them yet.
-FEATURES = {0: "block-schemes", 1: "base-file", 2: "encryption"}
+# Required features, and those of this version.
+FEATURES = {0: "escapes", 1: "base-file", 2: "encryption"}
+KNOWN_FEATURES = 1
+ESCAPES = 1
 PAIR = ("first", "second", "eps", "squared_error", "squared_update", "max_abs", "v_zeroed", "sign_changes")
 
 
@@ -117,7 +119,7 @@ class Tensor:
     """A tensor record with its shape, scheme and chunks."""
 
     map = scaling = rounding = reference = None
-    domain, imported = "value", False
+    domain, imported, escapes = "value", False, False
 
     @property
     def is_referable(self):
@@ -153,10 +155,11 @@ class Checkpoint:
         require(digest == xxh3(data[:56]), "headerCorrupt", "wrong checksum")
         require(major == 0 and minor >= 1, "unsupportedVersion", f"version {major}.{minor}")
         require(length == 64, "headerCorrupt", f"header of {length} bytes")
-        features = [FEATURES.get(bit, f"bit {bit}") for bit in range(64) if required >> bit & 1]
+        unknown = required & ~KNOWN_FEATURES
+        features = [FEATURES.get(bit, f"bit {bit}") for bit in range(64) if unknown >> bit & 1]
         require(not features, "unsupportedFeature", ", ".join(features))
         require(not any(data[32:56]), "reservedBits", "reserved bytes of the header")
-        self.version = (major, minor)
+        self.version, self.features = (major, minor), required
         return digest
 
     def _trailer(self, header_hash):
@@ -250,12 +253,12 @@ class Checkpoint:
         return t
 
     def _scheme(self, t, table):
-        read_scheme(t)
+        read_scheme(t, self.features)
         if t.map == "log":
             require(table == NONE32, "invalidScheme", "the log map has no table")
             t.table = None
         else:
-            t.table, t.imported = self._table(table, *t.scheme_bytes[:3])
+            t.table, t.imported = self._table(table, *t.scheme_bytes[:2], int(t.signed))
         require(not t.imported or t.rounding == "unknown", "invalidScheme", "an import with a known rounding")
         require(t.dtype in ("F32", "F16", "BF16"), "invalidScheme", f"quantized {t.dtype}")
         require(t.reason == 0 or (t.reason >= 5 and t.domain == "value"), "invalidScheme", "a reason")
@@ -324,7 +327,7 @@ class Checkpoint:
             number = t.seen
             require(number < t.count and t.places[number] == index and (number or t.first == index), "invalidChunkTable",
                     "a chunk that its tensor does not own")
-            require((kind, raw) == t.plan[number], "invalidChunkTable", "not what is due")
+            require(kind == t.plan[number][0] and raw in raw_lengths(t, number), "invalidChunkTable", "not what is due")
             frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, t.ordinal, number, digest)
             lead = lead_bytes(position, b"" if number else self._preamble_of(t), frame)
             require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
@@ -427,19 +430,19 @@ def measure_shape(t):
     t.source_bytes = t.elements * t.bit_width // 8
 
 
-def read_scheme(t):
-    """The eight bytes of a scheme, of a tensor record or a preamble."""
+def read_scheme(t, features):
+    """The eight bytes of a scheme, of a tensor record or a preamble, under the required features of the file."""
     map_, bits, signed, scaling, block, domain, rounding, rule = t.scheme_bytes
     require(map_ in MAPS, "invalidScheme", f"map {map_}")
     require(domain <= 1, "invalidScheme", f"domain {domain}")
     require(bits in (4, 8), "unsupportedFeature", f"{bits} bits")
-    require(signed <= 1, "invalidScheme", f"signedness {signed}")
+    require(signed <= (3 if features & ESCAPES else 1), "invalidScheme", f"signedness and flags {signed}")
     require(scaling in SCALINGS and (5 <= block <= 16 if scaling == 2 else block == 0), "invalidScheme", "scaling")
     require(rounding in ROUNDINGS, "invalidScheme", f"rounding {rounding}")
     require(rule in RULES, "invalidScheme", f"scale rule {rule}")
-    t.map, t.bits, t.signed, t.rounding, t.rule = MAPS[map_], bits, bool(signed), ROUNDINGS[rounding], RULES[rule]
+    t.map, t.bits, t.signed, t.rounding, t.rule = MAPS[map_], bits, bool(signed & 1), ROUNDINGS[rounding], RULES[rule]
     t.scaling, t.block = SCALINGS[scaling], 1 << block if scaling == 2 else None
-    t.domain = DOMAINS[domain]
+    t.domain, t.escapes = DOMAINS[domain], bool(signed & 2)
 
 
 def check_errors(t):
@@ -512,11 +515,13 @@ class Salvage(Checkpoint):
         t = found[ordinal]
         if reserved or codec > 2 or number >= t.count or t.plan[number][0] != kind:
             return None
-        raw, data = t.plan[number][1], self.data[offset:offset + stored]
-        if len(data) < stored or (stored != raw if codec == 0 else stored >= raw):
+        lengths, data = raw_lengths(t, number), self.data[offset:offset + stored]
+        if len(data) < stored or (stored not in lengths if codec == 0 else stored >= lengths[-1]):
             return None
         if xxh3(data) == digest:
-            t.chunks[number] = (offset, stored, raw, digest, codec, kind, 0)
+            raw = stored if codec == 0 else lengths[0] if len(lengths) == 1 else inflated(data, codec, lengths[-1])
+            if raw in lengths and (codec == 0 or raw > stored):
+                t.chunks[number] = (offset, stored, raw, digest, codec, kind, 0)
         return offset + stored
 
     def _resume(self, start):
@@ -533,7 +538,7 @@ class Salvage(Checkpoint):
         t.quantized, t.chunks, t.seed, t.count = any(t.scheme_bytes), {}, 0, len(self.data) // 64
         try:
             if t.quantized:
-                read_scheme(t)
+                read_scheme(t, ESCAPES)
             entries = 4 << t.bits if t.map == "custom" else 0
             words = ndim + (t.domain == "update")
             length = 16 + 8 * words + entries + name_length + 1
@@ -628,6 +633,7 @@ def expected_chunks(t):
     require(not signed_extreme or allowed, "invalidScheme", "a signed extreme")
     require(t.rounding == "stochastic" or t.seed == 0, "invalidScheme", "a seed without stochastic rounding")
     require(t.rule != "unknown" or t.rounding == "unknown", "invalidScheme", "a known rounding with an unknown rule")
+    require(not t.escapes or t.rounding != "unknown", "invalidScheme", "escapes under an unknown rounding")
     if t.rounding == "nearest-keep-nonzero" and t.map == "custom" and t.signed:
         require(t.table[0] != 0, "invalidScheme", "keep-nonzero without a negative entry")
     require(t.domain == "value" or (t.signed and not t.imported), "invalidScheme", "an unsigned update or an import")
@@ -643,6 +649,25 @@ def expected_chunks(t):
         blocks = -(-n // t.block) if t.scaling == "block" else 0
         plan.append((CODES, block_bytes(t) * blocks + (n if t.bits == 8 else (n + 1) // 2)))
     return plan
+
+
+def raw_lengths(t, number):
+    """The bytes that a chunk may have before the lossless stage."""
+    kind, base = t.plan[number]
+    if kind != CODES or not t.escapes:
+        return range(base, base + 1)
+    n = min(CHUNK_ELEMENTS, t.elements - CHUNK_ELEMENTS * (number - scale_chunks(t)))
+    return range(base + 4, base + 4 + 12 * n + 1)
+
+
+def inflated(data, codec, limit):
+    """How many bytes stored ones decompress to, -1 for none."""
+    try:
+        if codec == 1:
+            return len(lz4.block.decompress(data, uncompressed_size=limit))
+        return len(zstandard.ZstdDecompressor().decompress(data, max_output_size=limit, allow_extra_data=False))
+    except (lz4.block.LZ4BlockError, zstandard.ZstdError):
+        return -1
 
 
 def block_bytes(t):
@@ -709,14 +734,71 @@ def floats(patterns):
     return patterns.astype(np.uint32).view(np.float32)
 
 
+class Escapes:
+    """The elements of a chunk whose values stand beside its codes."""
+
+    def __init__(self, t, section, n):
+        (count,) = struct.unpack_from("<I", section)
+        require(count <= (len(section) - 4) // 8, "invalidEscape", "runs beyond the section")
+        at, following, index, patterns, reach = 4 + 8 * count, 0, [], [], []
+        for run in range(count):
+            first, word = struct.unpack_from("<2I", section, 4 + 8 * run)
+            length, width = (word & 0xFFFFFF) + 1, word >> 24
+            require(width in ((2, 3, 4) if t.dtype == "F32" else (2,)), "invalidEscape", f"a width of {width}")
+            require(following <= first < n and length <= n - first, "invalidEscape", "a run that is out of place")
+            require(length * width <= len(section) - at, "invalidEscape", "values are cut short")
+            following = first + length
+            raw = np.frombuffer(section[at:at + length * width], np.uint8).reshape(length, width)
+            patterns += [int.from_bytes(bytes(4 - width) + bytes(value), "little") for value in raw]
+            index += range(first, following)
+            reach += [1 << 8 * (4 - width) - 1 if width < 4 and t.dtype == "F32" else 0] * length
+            at += length * width
+        require(at == len(section), "invalidEscape", "bytes after the last value")
+        self.index, self.reach = np.array(index, np.int64), np.array(reach, np.int64)
+        self.patterns = np.array(patterns, np.int64)
+        if t.dtype == "F16":
+            self.values = (self.patterns >> 16).astype("<u2").view("<f2").astype(np.float32)
+        else:
+            self.values = floats(self.patterns)
+        require(np.all(np.isfinite(self.values)), "invalidEscape", "a value that is not finite")
+        require(t.signed or not np.any(self.patterns >> 31), "invalidEscape", "a negative value under an unsigned map")
+
+    def bounds(self, relative_to_x):
+        """What is guaranteed of each: of |x − x̂|, and of |x − x̂| / |x|."""
+        magnitude = self.patterns & 0x7FFFFFFF
+        below, at, above = (floats(magnitude + d).astype(np.float64) for d in (-self.reach, 0, self.reach))
+        exact = (self.reach == 0) | (magnitude == 0)
+        with np.errstate(all="ignore"):
+            relative = np.maximum((at - below) / below, (above - at) / above) * FACTOR
+        return np.where(exact, 0.0, above - at), np.where(exact, 0.0, relative) if relative_to_x else None
+
+
+def escapes_of(t, payloads):
+    """The escapes of each chunk of codes."""
+    found = []
+    for chunk, payload in enumerate(payloads[scale_chunks(t):]):
+        n = min(CHUNK_ELEMENTS, t.elements - chunk * CHUNK_ELEMENTS)
+        found.append(Escapes(t, payload[code_bytes(t, n):], n))
+    return found
+
+
+def code_bytes(t, n):
+    """The bytes of a chunk of n elements before its escapes."""
+    blocks = -(-n // t.block) if t.scaling == "block" else 0
+    return block_bytes(t) * blocks + (n if t.bits == 8 else (n + 1) // 2)
+
+
 def divisors(second):
     """d of a pair: the root of the second moment's values, 1 where they are 0."""
     with np.errstate(invalid="ignore"):
         return np.where(second > 0, np.sqrt(second), np.float32(1))
 
 
-def decode_stream(t, payloads, divided_by=None):
-    """(float32 values, codes, scale of each element); of the log map a block's ends stand for scales."""
+def decode_stream(t, payloads, divided_by=None, laid=True):
+    """(float32 values, codes, scale of each element); of the log map a block's ends stand for scales.
+
+    With `laid` escaped elements have the values beside the codes, else what their codes decode to.
+    """
     payloads, vector, count = iter(payloads), np.zeros(0, np.float32), scale_count(t)
     while len(vector) < count:
         vector = np.concatenate([vector, np.frombuffer(next(payloads), "<f4")])
@@ -725,6 +807,8 @@ def decode_stream(t, payloads, divided_by=None):
     for chunk, payload in enumerate(payloads):
         start = chunk * CHUNK_ELEMENTS
         n = min(CHUNK_ELEMENTS, t.elements - start)
+        escapes = Escapes(t, payload[code_bytes(t, n):], n) if t.escapes else None
+        payload = payload[:code_bytes(t, n)]
         prefix = block_bytes(t) * -(-n // t.block) if t.scaling == "block" else 0
         packed, own = np.frombuffer(payload[prefix:], np.uint8), np.frombuffer(payload[:prefix], "<f4")
         if t.bits == 4:
@@ -743,6 +827,8 @@ def decode_stream(t, payloads, divided_by=None):
         if divided_by is not None:
             with np.errstate(all="ignore"):
                 products = products * divided_by[start:start + n] + np.float32(0)
+        if escapes is not None and laid:
+            products[escapes.index] = escapes.values
         values.append(products)
         all_codes.append(packed)
         all_scales.append(scales)
@@ -863,10 +949,25 @@ def guarantee(checkpoint, t):
     if t.rounding == "unknown":
         return None, None
     values, codes, scales = checkpoint.decode(t)
-    absolute, relative = bounds(t, codes, scales, checkpoint.divisors(t))
+    divided_by = checkpoint.divisors(t)
+    absolute, relative = bounds(t, codes, scales, divided_by)
+    if t.escapes:
+        escapes = escapes_of(t, [checkpoint.payload(place) for place in t.places])
+        absolute, relative = with_escapes(t, absolute, relative, divided_by, escapes)
     if t.domain == "update" and not np.all(np.isfinite(widen(narrow(values, t.dtype), t.dtype))):
         return np.inf, np.inf
     return tuple(None if each is None else float(np.max(each, initial=0.0)) for each in (absolute, relative))
+
+
+def with_escapes(t, absolute, relative, divided_by, chunks):
+    """The bounds of elements of chunks, and those of their escapes added."""
+    for chunk, escapes in enumerate(chunks):
+        own, ratio = escapes.bounds(t.map == "log")
+        if divided_by is not None:
+            ratio = own / divided_by[chunk * CHUNK_ELEMENTS + escapes.index].astype(np.float64) * FACTOR
+        absolute = np.append(absolute, own)
+        relative = None if relative is None else np.append(relative, ratio)
+    return absolute, relative
 
 
 def described(checkpoint, t):

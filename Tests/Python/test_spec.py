@@ -176,7 +176,7 @@ def test_links_lead_somewhere(root, spec):
 class Shape:
     """What the reader's layout functions ask of a tensor."""
 
-    map, domain, rule = None, "value", "unknown"
+    map, domain, rule, escapes = None, "value", "unknown", False
 
     def __init__(self, shape, scaling, bits=8):
         self.shape, self.bits = tuple(json.loads(shape)), bits
@@ -425,7 +425,7 @@ def test_salvage_passes_over_a_damaged_header_but_not_over_another_version(root,
     data = (root / "Fixtures" / "golden" / "names.qckpt").read_bytes()
     assert len(reader.Salvage(data[:24] + b"\1" + data[25:]).tensors) == 4
     for header, code in ((writer.header(version=(1, 1)), "unsupportedVersion"),
-                         (writer.header(required=1), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
+                         (writer.header(required=2), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
         with pytest.raises(reader.QckptError) as error:
             reader.Salvage(header + data[64:])
         assert error.value.code == code

@@ -65,7 +65,7 @@ qcodec_status qcodec_writer_set_metadata(
   qcodec_writer *writer, const char *json, size_t length, qcodec_error **error);
 
 /// Sets another member of the metadata document, any JSON value, for programs that keep more beside their tensors. Names
-/// that the format gives a meaning (`metadata`, `policy`) are refused. Gives what qcodec_writer_set_metadata gives.
+/// that the format gives a meaning (`metadata`, `policy`, `error_bound`) are refused. Gives what qcodec_writer_set_metadata gives.
 qcodec_status qcodec_writer_set_member(
   qcodec_writer *writer, const char *member, const char *json, size_t length, qcodec_error **error);
 
@@ -239,13 +239,15 @@ qcodec_status qcodec_reader_read_rows(
 qcodec_status qcodec_reader_code_sizes(
   const qcodec_reader *reader, size_t tensor, size_t *scales_size, size_t *codes_size, qcodec_error **error);
 
-/// Reads a quantized tensor's scales and codes as they are stored, into exactly qcodec_reader_code_sizes bytes.
+/// Reads a quantized tensor's scales and codes as they are stored, into exactly qcodec_reader_code_sizes bytes. Gives
+/// QCODEC_UNSUPPORTED_SCHEME for a tensor with escapes, values beside its codes, which is more than these.
 qcodec_status qcodec_reader_read_codes(
   const qcodec_reader *reader, size_t tensor, void *scales, size_t scales_size, void *codes, size_t codes_size,
   int32_t threads, qcodec_error **error);
 
 /// Reads a quantized tensor as its stream: exactly qcodec_encoded_size bytes, as qcodec_writer_add_stream takes it. Gives
-/// QCODEC_INVALID_ARGUMENT for a lossless tensor, QCODEC_SHAPE_MISMATCH for another size.
+/// QCODEC_INVALID_ARGUMENT for a lossless tensor, QCODEC_UNSUPPORTED_SCHEME for one with escapes, QCODEC_SHAPE_MISMATCH for
+/// another size.
 qcodec_status qcodec_reader_read_stream(
   const qcodec_reader *reader, size_t tensor, void *stream, size_t stream_size, int32_t threads, qcodec_error **error);
 

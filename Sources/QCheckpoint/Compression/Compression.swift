@@ -86,19 +86,34 @@ extension Compression {
     return unsafe ZSTD_compress2(context, target.baseAddress, target.count, source.baseAddress, source.count)
   }
 
+  /// How many bytes `stored` decompresses to, up to a limit; nil where it does not.
+  func decompressedByteCount(_ stored: [UInt8], atMost limit: Int) -> Int? {
+    guard self != .none else { return stored.count <= limit ? stored.count : nil }
+    var target = [UInt8](repeating: 0, count: limit)
+    let written = unsafe stored.withBytes { source in
+      unsafe target.withMutableBytes { unsafe decompressed(source, into: $0) }
+    }
+    return written < 0 ? nil : written
+  }
+
   /// Undoes the stage into exactly `target`; throws `decompressionFailed` for anything else than a whole, exact fit.
   func decompress(
     _ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) {
-    var written = -1
+    guard unsafe decompressed(source, into: target) == target.count else {
+      throw QCodecError(.decompressionFailed, "a chunk does not decompress to its \(target.count) bytes by \(name)")
+    }
+  }
+
+  /// Undoes the stage into room for it; the bytes written, or a negative number for what is no output of the stage.
+  private func decompressed(_ source: UnsafeRawBufferPointer, into target: UnsafeMutableRawBufferPointer) -> Int {
     switch self {
     case .none:
-      if source.count == target.count {
-        unsafe target.copyMemory(from: source)
-        written = target.count
-      }
+      guard source.count == target.count else { return -1 }
+      unsafe target.copyMemory(from: source)
+      return target.count
     case .lz4:
-      written = unsafe Int(
+      return unsafe Int(
         LZ4_decompress_safe(
           source.baseAddress?.assumingMemoryBound(to: CChar.self),
           target.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(source.count), Int32(target.count)))
@@ -110,11 +125,9 @@ extension Compression {
         unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count) == source.count
       {
         let count = unsafe ZSTD_decompress(target.baseAddress, target.count, source.baseAddress, source.count)
-        written = ZSTD_isError(count) != 0 ? -1 : count
+        return ZSTD_isError(count) != 0 ? -1 : count
       }
-    }
-    guard written == target.count else {
-      throw QCodecError(.decompressionFailed, "a chunk does not decompress to its \(target.count) bytes by \(name)")
+      return -1
     }
   }
 }

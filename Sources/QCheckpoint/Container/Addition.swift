@@ -19,6 +19,13 @@ public struct NewTensor: Sendable {
   public var step: QuantizationStep?
   /// The elements in C order.
   public var source: any TensorSource
+  /// What every element is to keep, by escapes where its scheme does not; nil for what the scheme makes of it.
+  ///
+  /// Of a pair in the update domain that of the first moment counts. It takes a writer that allows escapes.
+  public var bound: TensorBound?
+  /// The scale of `tensor` scaling in the place of what the scale rule makes; elements beyond it are escaped, so that it
+  /// goes with a bound. nil for the rule's.
+  public var scale: Float?
 
   /// Describes a tensor.
   public init(
@@ -35,9 +42,20 @@ public struct NewTensor: Sendable {
     self.source = source
   }
 
+  /// The scale vector of the tensor where the rule makes `found`.
+  func scales(_ found: [Float]) -> [Float] { found.count == 1 ? [scale ?? found[0]] : found }
+
   func description(shape: [UInt64]) -> TensorDescription {
     TensorDescription(name: name, dtype: dtype, shape: shape, role: role, compression: compression)
   }
+}
+
+/// What the elements of a tensor are held to.
+public enum TensorBound: Sendable, Hashable {
+  /// Each element by itself; for the value domain.
+  case element(ElementBound)
+  /// The update of each element of a pair; for a first moment in the update domain.
+  case update(UpdateBound)
 }
 
 /// What is added to a checkpoint in one piece.
@@ -78,6 +96,7 @@ struct SettledTensor: Sendable {
   let scales: [Float]
   let step: EncodingStep
   let source: any TensorSource
+  var bound: TensorBound?
 }
 
 /// An addition of which every decision is taken: what remains can be made chunk by chunk.
@@ -124,7 +143,7 @@ struct AdditionWork: Sendable {
       addition.isUpdate
       ? try PairPreparation(
         sources: (addition.tensors[1].source, addition.tensors[0].source), chunks: (preparations[1], preparations[0]),
-        epsilon: epsilon) : nil
+        epsilon: epsilon, bound: addition.tensors[1].bound) : nil
     let plans = preparations.map(\.plan)
     segments =
       addition.isUpdate
@@ -141,8 +160,11 @@ struct AdditionWork: Sendable {
   private static func preparation(
     _ tensor: SettledTensor, options: WriterOptions, pool: BufferPool
   ) throws(QCodecError) -> ChunkPreparation {
-    try ChunkPreparation(
-      tensor.description, layout: tensor.layout, scales: tensor.scales, step: tensor.step, options: options, pool: pool)
+    var bound: ElementBound?
+    if case .element(let own)? = tensor.bound { bound = own }
+    return try ChunkPreparation(
+      tensor.description, layout: tensor.layout, scales: tensor.scales, step: tensor.step, options: options, pool: pool,
+      bound: bound)
   }
 
   /// Makes all parts.

@@ -15,7 +15,7 @@ extension CheckpointReader {
   ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
   ///   - threads: threads to use; they do not change the result.
   ///
-  /// Throws `invalidArgument` for a lossless tensor, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
+  /// Throws `invalidArgument` for a lossless tensor, `unsupportedScheme` for one with escapes, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
   /// `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as
   /// `payload(ofChunk:)`.
   public func readCodes(
@@ -31,6 +31,7 @@ extension CheckpointReader {
         tensor: tensor(index).name)
     }
     do throws(QCodecError) {
+      try Self.refuseEscapes(layout)
       let decoder = try decoder(of: index, layout: layout)
       unsafe decoder.scales.withUnsafeBytes { unsafe scales.copyMemory(from: $0) }
       try unsafe readCodes(tensor: index, by: decoder, scales: scales, codes: codes, threads: threads)

@@ -1,13 +1,20 @@
 import QCodec
 
 extension CheckpointReader {
-  /// Bytes of a quantized tensor's stream; nil for a lossless tensor.
+  /// Codes alone are not the tensor where elements have values beside them.
+  static func refuseEscapes(_ layout: TensorLayout) throws(QCodecError) {
+    guard !layout.scheme.hasEscapes else {
+      throw QCodecError(.unsupportedScheme, "a tensor with escapes is more than its scales and codes; read its values")
+    }
+  }
+
+  /// Bytes of a quantized tensor's stream without its escapes; nil for a lossless tensor.
   public func streamByteCount(of index: Int) throws(QCodecError) -> Int? { try layout(of: index)?.streamByteCount }
 
   /// Reads a quantized tensor as its stream, without decoding it: what `TensorCodec` and optimizers keep in memory.
   ///
-  /// Throws `invalidArgument` for a lossless tensor, `shapeMismatch` for a buffer of another size than `streamByteCount`,
-  /// `invalidScale` and `invalidCode` for what no encoder writes, and as `payload(ofChunk:)`.
+  /// Throws `invalidArgument` for a lossless tensor, `unsupportedScheme` for one with escapes, which streams do not have,
+  /// `shapeMismatch` for a buffer of another size than `streamByteCount`, `invalidScale` and `invalidCode` for what no encoder writes, and as `payload(ofChunk:)`.
   public func readStream(
     tensor index: Int, into target: UnsafeMutableRawBufferPointer, threads: Int = availableThreads()
   ) throws(QCodecError) {
@@ -20,6 +27,7 @@ extension CheckpointReader {
         .shapeMismatch, "room for \(target.count) bytes of a stream of \(layout.streamByteCount)", tensor: name)
     }
     do throws(QCodecError) {
+      try Self.refuseEscapes(layout)
       let decoder = try decoder(of: index, layout: layout)
       unsafe decoder.scales.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
       let places = directory.places(index)

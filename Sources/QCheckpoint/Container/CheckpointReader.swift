@@ -67,7 +67,8 @@ public final class CheckpointReader: Sendable {
     }
     directory = try withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
-        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
+        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
+        features: header.features)
     }
   }
 
@@ -121,13 +122,28 @@ public final class CheckpointReader: Sendable {
       compressions.insert(chunk.compressionCode)
     }
     let guarantee = record.statistics.guaranteedMaxAbsError
+    let escapeBytes = record.scheme.map { self.escapeBytes(of: places, scheme: $0, elements: record.elementCount) } ?? 0
     return TensorInfo(
       name: String(decoding: directory.name(index), as: UTF8.self), dtype: record.dtype, shape: directory.shape(index),
       elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
       statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
       guaranteedMaxRelError: record.scheme?.hasRelativeBound == true ? record.guaranteedRelative : nil,
-      sourceBytes: record.sourceBytes, storedBytes: storedBytes, chunks: places, compressions: compressions.set,
+      sourceBytes: record.sourceBytes, storedBytes: storedBytes, escapeBytes: escapeBytes,
+      chunks: places, compressions: compressions.set,
       reference: record.reference)
+  }
+
+  /// What the chunks of a tensor have beyond scales and codes.
+  private func escapeBytes(of places: ChunkPlaces, scheme: Scheme, elements: UInt64) -> UInt64 {
+    guard scheme.hasEscapes else { return 0 }
+    var (rest, bytes) = (elements, UInt64(0))
+    for index in 0..<places.count - places.scaleCount {
+      let count = min(rest, UInt64(TensorLayout.chunkElements))
+      let base = TensorLayout.payloadByteCount(elements: Int(count), scheme: scheme)
+      bytes += UInt64(directory.storedChunk(places.data(index)).rawLength) - UInt64(base)
+      rest -= count
+    }
+    return bytes
   }
 
   /// What encoding did to the updates of pairs of moments, where it was measured: by first moment, in order.

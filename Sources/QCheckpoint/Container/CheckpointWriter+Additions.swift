@@ -44,6 +44,7 @@ extension CheckpointWriter {
     for addition in additions {
       for tensor in addition.tensors {
         try check(tensor.description(shape: addition.shape), source: tensor.source)
+        try checkBound(of: tensor)
         guard own.insert(Array(tensor.name.utf8)).inserted else {
           throw QCodecError(.duplicateName, "two tensors to be added have this name", tensor: tensor.name)
         }
@@ -56,10 +57,29 @@ extension CheckpointWriter {
     }
   }
 
+  private func checkBound(of tensor: NewTensor) throws(QCodecError) {
+    guard tensor.bound == nil || options.allowsEscapes else {
+      throw QCodecError(.invalidArgument, "a bound takes a writer that allows escapes", tensor: tensor.name)
+    }
+    guard tensor.scale == nil || tensor.bound != nil else {
+      throw QCodecError(.invalidArgument, "a scale of one's own goes with a bound", tensor: tensor.name)
+    }
+    guard let scale = tensor.scale else { return }
+    guard case .quantized(let scheme, _) = tensor.encoding, scale > 0,
+      scale <= (scheme.domain == .value ? tensor.dtype.greatestFinite : .greatestFiniteMagnitude),
+      scheme.domain == .value || scale.bitPattern & 0xFF == 0
+    else {
+      throw QCodecError(.invalidArgument, "\(scale) is no scale of \(tensor.dtype.name) elements", tensor: tensor.name)
+    }
+  }
+
   /// Lays out the tensors of an addition, made anew where they are wanted: a million of them are much memory.
   private static func layouts(of addition: Addition) throws(QCodecError) -> Layouts {
+    let isBounded = addition.tensors.contains { if case .update? = $0.bound { true } else { false } }
     let layouts = try addition.tensors.map { tensor throws(QCodecError) in
-      try layout(of: tensor.description(shape: addition.shape), tensor.encoding)
+      try layout(
+        of: tensor.description(shape: addition.shape), tensor.encoding,
+        hasEscapes: isBounded || tensor.bound != nil)
     }
     guard case .pair(let first, _, let shape, let fallback) = addition else {
       try refuseAlone(layouts[0], name: addition.tensors[0].name)
@@ -120,11 +140,11 @@ extension CheckpointWriter {
           name: tensor.name, nonFinite: nonFinite, negativeFallsBack: tensor.negativeFallsBack)
         let pass = try FirstPass.run(tensor.source, layout: quantized, step: tensor.step, choice: choice, by: look)
         step = pass.step
-        if let found = pass.scales { scales = found } else { (layout, reason) = (nil, pass.reason) }
+        if let found = pass.scales { scales = tensor.scales(found) } else { (layout, reason) = (nil, pass.reason) }
       }
       let settled = SettledTensor(
         description: tensor.description(shape: shape), layout: layout, reason: reason, scales: scales, step: step,
-        source: tensor.source)
+        source: tensor.source, bound: tensor.bound)
       return SettledAddition(tensors: [settled], isUpdate: false, sourceBytes: addition.byteCount)
     case .pair(let first, let second, let shape, _):
       var pair = PairWork(
@@ -135,10 +155,10 @@ extension CheckpointWriter {
         tensors: [
           SettledTensor(
             description: pair.second, layout: pair.secondLayout, reason: pair.secondReason,
-            scales: pair.secondScales, step: pair.secondStep, source: second.source),
+            scales: pair.secondScales, step: pair.secondStep, source: second.source, bound: second.bound),
           SettledTensor(
             description: pair.first, layout: pair.firstLayout, reason: pair.firstReason, scales: pair.firstScales,
-            step: pair.firstStep, source: first.source),
+            step: pair.firstStep, source: first.source, bound: first.bound),
         ], isUpdate: pair.firstLayout?.scheme.domain == .update, sourceBytes: addition.byteCount)
     }
   }

@@ -37,13 +37,15 @@ struct PairPreparation: Sendable {
   private let sources: (first: any TensorSource, second: any TensorSource)
   private let chunks: (first: ChunkPreparation, second: ChunkPreparation)
   private let encoder: PairEncoder
+  /// What keeps every update to a bound; nil where none is asked for.
+  private let bounded: BoundedPairEncoder?
   /// ε of the update that is measured; nil to measure none.
   private let epsilon: Double?
 
   /// Both tensors are quantized, the first in the update domain.
   init(
     sources: (first: any TensorSource, second: any TensorSource),
-    chunks: (first: ChunkPreparation, second: ChunkPreparation), epsilon: Double?
+    chunks: (first: ChunkPreparation, second: ChunkPreparation), epsilon: Double?, bound: TensorBound?
   ) throws(QCodecError) {
     guard let first = chunks.first.encoder, let second = chunks.second.encoder else {
       preconditionFailure("a pair of the update domain is quantized")
@@ -51,10 +53,16 @@ struct PairPreparation: Sendable {
     self.sources = sources
     self.chunks = chunks
     encoder = try PairEncoder(first: first, second: second)
+    if case .update(let bound)? = bound {
+      bounded = try BoundedPairEncoder(first: first, second: second, bound: bound)
+    } else {
+      bounded = nil
+    }
     self.epsilon = epsilon
   }
 
   func prepare(_ index: Int) throws(QCodecError) -> Chunks {
+    if let bounded { return try prepare(index, by: bounded) }
     let pool = chunks.first.pool
     let first = pool.buffer(encoder.first.layout.payloadByteCount(ofChunk: index))
     let second = pool.buffer(encoder.second.layout.payloadByteCount(ofChunk: index))
@@ -66,5 +74,17 @@ struct PairPreparation: Sendable {
     return Chunks(
       first: try chunks.first.finish(first, kind: .codes, statistics: outcome.first),
       second: try chunks.second.finish(second, kind: .codes, statistics: outcome.second), error: outcome.update)
+  }
+
+  private func prepare(_ index: Int, by bounded: BoundedPairEncoder) throws(QCodecError) -> Chunks {
+    let made = try unsafe chunks.second.withSource(ofChunk: index, from: sources.second) { v throws(QCodecError) in
+      try unsafe chunks.first.withSource(ofChunk: index, from: sources.first) { m throws(QCodecError) in
+        try unsafe bounded.encode(chunk: index, first: m, second: v, epsilon: epsilon)
+      }
+    }
+    return Chunks(
+      first: try chunks.first.finish(made.first, kind: .codes, statistics: made.outcome.first),
+      second: try chunks.second.finish(made.second, kind: .codes, statistics: made.outcome.second),
+      error: made.outcome.update)
   }
 }

@@ -9,6 +9,9 @@ public struct WriterOptions: Sendable {
   /// Threads to use, 1 to 1,024; they do not change the bytes written.
   public var threads: Int { didSet { threads = Self.usable(threads) } }
 
+  /// Whether tensors may have escapes. The header, which comes first, says so to readers that do not know them.
+  public var allowsEscapes = false
+
   /// Creates options.
   public init(compression: Compression = .lz4, zstdLevel: Int32 = 1, threads: Int = availableThreads()) {
     self.compression = compression
@@ -78,8 +81,10 @@ public final class CheckpointWriter {
   private init(output: OutputFile, options: WriterOptions) throws(QCodecError) {
     self.output = output
     self.options = options
-    try output.write(Header().bytes)
+    try output.write(header.bytes)
   }
+
+  private var header: Header { Header(features: options.allowsEscapes ? .escapes : RequiredFeatures()) }
 
   /// The file that is written to until `finish` puts it in place; nil for pipes and devices.
   ///
@@ -169,7 +174,7 @@ public final class CheckpointWriter {
       let trailer = Trailer(
         directoryOffset: directoryOffset, directoryLength: UInt64(directory.count), directoryHash: xxh3(directory),
         metadataOffset: metadataOffset, metadataLength: UInt64(metadata.count), metadataHash: xxh3(metadata),
-        headerHash: Header().hash, fileLength: output.position + UInt64(Format.trailerSize),
+        headerHash: header.hash, fileLength: output.position + UInt64(Format.trailerSize),
         tensorCount: UInt64(tensors.count))
       try output.write(trailer.bytes)
       try output.commit()
@@ -232,8 +237,11 @@ public final class CheckpointWriter {
     }
   }
 
-  static func layout(of tensor: TensorDescription, _ encoding: Encoding) throws(QCodecError) -> TensorLayout? {
-    guard case .quantized(let scheme, _) = encoding else { return nil }
+  static func layout(
+    of tensor: TensorDescription, _ encoding: Encoding, hasEscapes: Bool = false
+  ) throws(QCodecError) -> TensorLayout? {
+    guard case .quantized(var scheme, _) = encoding else { return nil }
+    scheme.hasEscapes = hasEscapes
     guard scheme.rounding != .unknown, scheme.scaleRule != .unknown else {
       throw QCodecError(.unsupportedScheme, "imported schemes are decoded, not encoded", tensor: tensor.name)
     }

@@ -16,13 +16,17 @@ struct ChunkPlan: Sendable {
 
   var count: UInt64 { UInt64(scaleChunks) + dataChunks }
 
-  /// Kind and bytes before the lossless stage of chunk `index`.
-  func chunk(_ index: Int) -> (kind: ChunkKind, rawLength: Int) {
+  /// Kind and bytes before the lossless stage of chunk `index`, how many they may be.
+  func chunk(_ index: Int) -> (kind: ChunkKind, rawLengths: ClosedRange<Int>) {
     if let layout {
-      if index < scaleChunks { return (.scales, layout.scales(ofChunk: index).count * 4) }
-      return (.codes, layout.payloadByteCount(ofChunk: index - scaleChunks))
+      if index < scaleChunks {
+        let length = layout.scales(ofChunk: index).count * 4
+        return (.scales, length...length)
+      }
+      return (.codes, layout.payloadByteCounts(ofChunk: index - scaleChunks))
     }
-    return (.lossless, Self.losslessLength(sourceBytes, chunk: index))
+    let length = Self.losslessLength(sourceBytes, chunk: index)
+    return (.lossless, length...length)
   }
 
   /// Chunks of a lossless tensor of so many bytes.

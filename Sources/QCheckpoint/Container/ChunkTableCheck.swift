@@ -56,8 +56,8 @@ struct ChunkTableCheck {
   private func check(
     _ chunk: StoredChunk, _ index: Int, of tensor: Int, _ stored: StoredTensor, _ own: Int, next: inout UInt64
   ) throws(QCodecError) {
-    let (kind, rawLength) = try size(of: own, tensor, stored)
-    guard chunk.kindCode == kind.rawValue, Int(chunk.rawLength) == rawLength else {
+    let (kind, rawLengths) = try size(of: own, tensor, stored)
+    guard chunk.kindCode == kind.rawValue, rawLengths.contains(Int(chunk.rawLength)) else {
       throw refuse("a chunk is not what shape and scheme make", index, tensor: tensor)
     }
     let preamble = Preamble.byteCount(
@@ -96,13 +96,14 @@ struct ChunkTableCheck {
     return try plan(of: tensor).count
   }
 
-  /// Kind and bytes before the lossless stage of chunk `own` of a tensor.
+  /// Kind and bytes before the lossless stage of chunk `own` of a tensor, how many they may be.
   @inline(__always)
   private func size(
     of own: Int, _ tensor: Int, _ stored: StoredTensor
-  ) throws(QCodecError) -> (kind: ChunkKind, rawLength: Int) {
+  ) throws(QCodecError) -> (kind: ChunkKind, rawLengths: ClosedRange<Int>) {
     guard let scheme = directory.scheme(tensor) else {
-      return (.lossless, ChunkPlan.losslessLength(directory.sourceBytes(stored), chunk: own))
+      let length = ChunkPlan.losslessLength(directory.sourceBytes(stored), chunk: own)
+      return (.lossless, length...length)
     }
     if let sizes = directory.sizes(stored, scheme) { return sizes.chunk(own) }
     return try plan(of: tensor).chunk(own)

@@ -17,9 +17,9 @@ struct DirectoryParser {
 
   /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin.
   static func parse(
-    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64
+    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64, features: RequiredFeatures
   ) throws(QCodecError) -> Directory {
-    var parser = try DirectoryParser(bytes, at: base, tensorCount: tensorCount)
+    var parser = try DirectoryParser(bytes, at: base, tensorCount: tensorCount, features: features)
     try parser.checkTensors()
     try parser.schemes.finish()
     try parser.checkChunks()
@@ -35,11 +35,15 @@ struct DirectoryParser {
     return directory
   }
 
-  private init(_ bytes: [UInt8], at base: UInt64, tensorCount: UInt64) throws(QCodecError) {
+  private init(
+    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, features: RequiredFeatures
+  ) throws(QCodecError) {
     fields = ByteFields(bytes: bytes)
     self.base = base
     sections = try DirectorySections(fields, at: base, tensorCount: tensorCount)
-    schemes = SchemeList(fields: fields, tables: sections.tablesStart..<sections.namesStart, base: base)
+    schemes = SchemeList(
+      fields: fields, tables: sections.tablesStart..<sections.namesStart, base: base,
+      allowsEscapes: features.hasEscapes)
     schemeNumbers.reserveCapacity(sections.tensors)
   }
 

@@ -22,6 +22,8 @@ enum Format {
   static let maximumFile: UInt64 = 1 << 63
   /// Source bytes of a lossless chunk; the last may be short.
   static let losslessChunk = 1 << 20
+  /// No chunk stores more bytes: that of codes with escapes for each element has the most.
+  static let longestPayload = 1 << 22
 
   /// The table offset of lossless tensors, which have none.
   static let noTable = UInt32.max

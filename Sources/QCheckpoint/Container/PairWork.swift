@@ -16,6 +16,9 @@ struct PairWork: Sendable {
   private(set) var firstStep = EncodingStep.none
   private(set) var secondStep = EncodingStep.none
   private var secondScan = ValueScan()
+  /// Of the update of every element.
+  private var bound: UpdateBound?
+  private var firstScale: Float?
 
   init(
     first: TensorDescription, second: TensorDescription,
@@ -34,18 +37,28 @@ struct PairWork: Sendable {
     fallback: TensorLayout?
   ) throws(QCodecError) {
     (firstReason, secondReason) = (first.encoding.reason, second.encoding.reason)
+    firstScale = first.scale
+    if case .update(let update)? = first.bound { bound = update }
     secondLayout = layouts.second
     if let layout = layouts.second {
       let choice = FallbackChoice(name: second.name, nonFinite: nonFinite, negativeFallsBack: second.negativeFallsBack)
       let pass = try FirstPass.run(
         sources.second, layout: layout, step: second.step, choice: choice, isWhole: true, by: look)
-      if let scales = pass.scales { secondScales = scales } else { (secondLayout, secondReason) = (nil, pass.reason) }
+      if let scales = pass.scales {
+        secondScales = second.scales(scales)
+      } else {
+        (secondLayout, secondReason) = (nil, pass.reason)
+      }
       (secondScan, secondStep) = (pass.scan, pass.step)
     }
     firstLayout = layouts.first
     if layouts.first?.scheme.domain == .update {
       if let reason = try refusal(of: layouts.first, step: first.step) {
         (firstLayout, firstReason, firstStep) = (fallback, reason, .none)
+        // Only both moments as they are keep what is asked of their update.
+        if bound != nil {
+          (firstLayout, firstReason, secondLayout, secondScales) = (nil, .none, nil, [])
+        }
       }
     }
     guard let layout = firstLayout, layout.scheme.domain == .value else { return }
@@ -72,7 +85,12 @@ struct PairWork: Sendable {
     do throws(QCodecError) {
       firstStep = try quotientStep(step, layout: layout, second: second)
       try findScales(layout, encoder: encoder, decoder: decoder)
-      if !isSafe(scan, layout: layout) { try encodeAll(layout, encoder: encoder, decoder: decoder) }
+      guard !isSafe(scan, layout: layout) else { return nil }
+      if let bound {
+        try encodeAll(layout, encoder: encoder, bound: bound)
+      } else {
+        try encodeAll(layout, encoder: encoder, decoder: decoder)
+      }
     } catch {
       guard error.code == .updateNotFinite || error.code == .nonFiniteValue else { throw error }
       firstScales = []
@@ -98,6 +116,7 @@ struct PairWork: Sendable {
     _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) {
     guard ScalePass.isNeeded(for: layout) else { return }
+    if let firstScale, layout.scaleCount == 1 { return firstScales = [firstScale] }
     let pair = self
     let pass = try look.over(sources.first, layout: layout, takesScales: true) { index throws(QCodecError) in
       try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)
@@ -129,6 +148,22 @@ struct PairWork: Sendable {
       let room = firstStep == .none && secondStep == .none ? 1.0 : 8
       let value = room * quotient * max(1, Double(secondScan.greatestMagnitude).squareRoot())
       return quotient < 0x1p120 && value < (layout.dtype == .f16 ? 0x1p14 : 0x1p120)
+    }
+  }
+
+  /// Likewise with the escapes that a bound asks for.
+  private func encodeAll(
+    _ layout: TensorLayout, encoder: ChunkEncoder, bound: UpdateBound
+  ) throws(QCodecError) {
+    let first = try ChunkEncoder(layout: layout, name: first.name, scales: firstScales)
+    let bounded = try BoundedPairEncoder(first: first, second: encoder, bound: bound)
+    let (sources, pool) = (sources, look.pool)
+    try parallelFor(count: layout.codeChunkCount, threads: look.threads) { index throws(QCodecError) in
+      try unsafe sources.second.withChunk(index, of: encoder.layout, pool: pool) { v throws(QCodecError) in
+        try unsafe sources.first.withChunk(index, of: layout, pool: pool) { m throws(QCodecError) in
+          _ = try unsafe bounded.encode(chunk: index, first: m, second: v, epsilon: nil)
+        }
+      }
     }
   }
 

@@ -28,13 +28,15 @@ struct ChunkPreparation: Sendable {
   let plan: ChunkPlan
   /// nil for lossless tensors and for imports, whose codes are given.
   let encoder: ChunkEncoder?
+  /// What keeps every element to a bound; nil where none is asked for, and for pairs.
+  private let bounded: BoundedEncoder?
   let planes: Int
   let options: WriterOptions
   let pool: BufferPool
 
   init(
     _ tensor: TensorDescription, layout: TensorLayout?, scales: [Float], step: EncodingStep = .none,
-    options: WriterOptions, pool: BufferPool
+    options: WriterOptions, pool: BufferPool, bound: ElementBound? = nil
   ) throws(QCodecError) {
     let elements = try TensorLayout.elementCount(of: tensor.shape)
     plan = ChunkPlan(layout: layout, sourceBytes: try tensor.dtype.byteCount(elements: elements))
@@ -42,6 +44,7 @@ struct ChunkPreparation: Sendable {
     encoder = try encoded.map { layout throws(QCodecError) in
       try ChunkEncoder(layout: layout, name: tensor.name, scales: scales, step: step)
     }
+    if let bound, let encoder { bounded = try BoundedEncoder(encoder, bound: bound) } else { bounded = nil }
     planes = tensor.dtype.planeCount
     self.pool = pool
     var own = options
@@ -53,7 +56,7 @@ struct ChunkPreparation: Sendable {
   func sourceRange(ofChunk index: Int) -> Range<UInt64> {
     guard let layout = plan.layout else {
       let start = UInt64(index) * UInt64(Format.losslessChunk)
-      return start..<start + UInt64(plan.chunk(index).rawLength)
+      return start..<start + UInt64(plan.chunk(index).rawLengths.lowerBound)
     }
     let elements = layout.elements(ofChunk: index)
     let size = UInt64(layout.dtype.bitWidth / 8)
@@ -73,6 +76,10 @@ struct ChunkPreparation: Sendable {
   /// One data chunk of a tensor of the value domain, or a lossless one, from its source bytes.
   func prepare(_ index: Int, _ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
     guard let encoder, let layout = plan.layout else { return try unsafe lossless(source) }
+    if let bounded {
+      let made = try unsafe bounded.encode(chunk: index, source: source)
+      return try finish(made.payload, kind: .codes, statistics: made.statistics)
+    }
     let payload = pool.buffer(layout.payloadByteCount(ofChunk: index))
     let statistics = try unsafe encoder.encode(chunk: index, source: source, into: payload.bytes)
     return try finish(payload, kind: .codes, statistics: statistics)
@@ -83,6 +90,15 @@ struct ChunkPreparation: Sendable {
     let payload = pool.buffer(4 * scales.count)
     unsafe scales.withUnsafeBytes { unsafe payload.bytes.copyMemory(from: $0) }
     return PreparedChunk(payload, kind: .scales, compressed: nil)
+  }
+
+  /// Compresses and hashes a payload.
+  func finish(
+    _ payload: [UInt8], kind: ChunkKind, statistics: TensorStatistics
+  ) throws(QCodecError) -> PreparedChunk {
+    let buffer = pool.buffer(payload.count)
+    unsafe payload.withUnsafeBytes { unsafe buffer.bytes.copyMemory(from: $0) }
+    return try finish(buffer, kind: kind, statistics: statistics)
   }
 
   /// Compresses and hashes a payload.

@@ -64,7 +64,7 @@ extension ByteWriter {
     let (scaling, block) = scheme.scaling.codes
     write(scheme.map.rawValue)
     write(UInt8(scheme.bits))
-    write(UInt8(scheme.signed ? 1 : 0))
+    write(UInt8((scheme.signed ? 1 : 0) | (scheme.hasEscapes ? 2 : 0)))
     write(scaling)
     write(block)
     write(scheme.domain.rawValue)

@@ -1,10 +1,20 @@
-/// The feature bits of a header without which a file cannot be read. This version has none; some bits are kept for what
-/// is to come, so that a refusal can say what a file is.
-struct RequiredFeatures {
-  /// The features that a bit is kept for, from bit 0 on.
-  static let names = ["block-schemes", "base-file", "encryption"]
+/// The feature bits of a header without which a file cannot be read. Those that this version does not have are kept for
+/// what is to come, so that a refusal can say what a file is.
+struct RequiredFeatures: Equatable {
+  /// The features that a bit stands for or is kept for, from bit 0 on.
+  static let names = ["escapes", "base-file", "encryption"]
+  /// Tensors may have escapes.
+  static let escapes = RequiredFeatures(bits: 1)
+  /// Those of this version, together.
+  static let known = escapes.bits
 
-  let bits: UInt64
+  var bits: UInt64 = 0
+
+  /// Whether tensors may have escapes.
+  var hasEscapes: Bool { bits & Self.escapes.bits != 0 }
+
+  /// Those that this version does not have.
+  var unknown: RequiredFeatures { RequiredFeatures(bits: bits & ~Self.known) }
 
   /// The bits that are set, each with its name where it has one: `'encryption' (bit 2), bit 63`.
   var description: String {

@@ -4,6 +4,7 @@ import QCodec
 struct SchemeList {
   private let fields: ByteFields
   private let base: UInt64
+  private let allowsEscapes: Bool
   private var tables: TableSection
   private(set) var all: [StoredScheme] = []
   private var numbers: [Key: UInt32] = [:]
@@ -20,7 +21,8 @@ struct SchemeList {
   }
 
   /// The schemes of tensors whose records stand in a directory at `base`, and their map tables.
-  init(fields: ByteFields, tables: Range<Int>, base: UInt64) {
+  init(fields: ByteFields, tables: Range<Int>, base: UInt64, allowsEscapes: Bool) {
+    self.allowsEscapes = allowsEscapes
     self.fields = fields
     self.base = base
     self.tables = TableSection(fields: fields, range: tables, base: base)
@@ -65,7 +67,8 @@ struct SchemeList {
 
   private mutating func number(of key: Key, at: Int) throws(QCodecError) -> UInt32 {
     if let number = numbers[key] { return number }
-    let codes = try SchemeCodes(fields, at: at + 40, place: base + UInt64(at + 40))
+    let codes = try SchemeCodes(
+      fields, at: at + 40, place: base + UInt64(at + 40), allowsEscapes: allowsEscapes)
     let table = try table(of: codes, key: key, at: at)
     // The scheme must be one that a writer resolves to itself.
     if table?.isImport == true, codes.rounding != .unknown {

@@ -49,12 +49,15 @@ final class StoredScheme: Sendable {
 
     var count: UInt64 { scaleChunks + (elements + Self.chunkElements - 1) / Self.chunkElements }
 
-    /// Kind and bytes before the lossless stage of chunk `index`.
-    func chunk(_ index: Int) -> (kind: ChunkKind, rawLength: Int) {
+    /// Kind and bytes before the lossless stage of chunk `index`, how many they may be.
+    func chunk(_ index: Int) -> (kind: ChunkKind, rawLengths: ClosedRange<Int>) {
       let index = UInt64(index)
-      if index < scaleChunks { return (.scales, Int(min(Self.chunkScales, scales - index * Self.chunkScales)) * 4) }
+      if index < scaleChunks {
+        let length = Int(min(Self.chunkScales, scales - index * Self.chunkScales)) * 4
+        return (.scales, length...length)
+      }
       let count = min(Self.chunkElements, elements - (index - scaleChunks) * Self.chunkElements)
-      return (.codes, TensorLayout.payloadByteCount(elements: Int(count), scheme: scheme.scheme))
+      return (.codes, TensorLayout.payloadByteCounts(elements: Int(count), scheme: scheme.scheme))
     }
   }
 }

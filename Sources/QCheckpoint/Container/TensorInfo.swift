@@ -27,6 +27,8 @@ public struct TensorInfo: Sendable {
   public let sourceBytes: UInt64
   /// Bytes of its chunks in the file.
   public let storedBytes: UInt64
+  /// Bytes that values beside the codes take before the lossless stage; 0 for tensors without escapes.
+  public let escapeBytes: UInt64
   /// Its chunks in the file's chunk table.
   public let chunks: ChunkPlaces
   /// The lossless stages that its chunks went through.

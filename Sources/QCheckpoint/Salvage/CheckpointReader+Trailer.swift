@@ -24,8 +24,10 @@ private struct FoundDirectory {
       let end = try? source.bytes(at: length - size, count: Format.trailerSize)
     else { return nil }
     let recorded: UInt64 = ByteFields(bytes: end).read(56)
+    let hash: UInt64 = ByteFields(bytes: end).read(48)
     guard recorded >= size, recorded < Format.maximumFile,
-      var trailer = try? Trailer(end, headerHash: Header().hash, fileLength: recorded)
+      let features = [RequiredFeatures(), .escapes].first(where: { Header(features: $0).hash == hash }),
+      var trailer = try? Trailer(end, headerHash: hash, fileLength: recorded)
     else { return nil }
     // What was added or lost before the directory moved it together with the trailer.
     let moved = length &- recorded
@@ -37,7 +39,8 @@ private struct FoundDirectory {
     let places = trailer
     let parsed = try? withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
-        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset)
+        bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
+        features: features)
     }
     guard let parsed else { return nil }
     directory = parsed
@@ -110,9 +113,9 @@ private struct ChunkSearch {
     return unsafe window.withUnsafeBytes { bytes in
       var result: [(offset: Int, hash: UInt64)] = []
       for offset in 0...bytes.count - ChunkFrame.size {
-        // Lengths up to a mebibyte, known compression and kind, no reserved bits: few other bytes look so.
+        // Lengths up to some mebibytes, known compression and kind, no reserved bits: few other bytes look so.
         let head = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-        guard head >> 48 == 0, head & 0xFFFF_FFFF <= 1 << 21, head >> 32 & 0xFF < 3, head >> 40 & 0xFF < 3,
+        guard head >> 48 == 0, head & 0xFFFF_FFFF <= 1 << 22, head >> 32 & 0xFF < 3, head >> 40 & 0xFF < 3,
           head & 0xFFFF_FFFF > 0
         else { continue }
         let hash = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self))

@@ -165,23 +165,24 @@ struct SalvageScan {
   ///
   /// A chunk that its checksum vouches for is passed by where no tensor is known to own it.
   private mutating func take(_ frame: ChunkFrame, at offset: UInt64) -> UInt64? {
-    guard frame.storedLength <= Format.losslessChunk,
+    guard frame.storedLength <= Format.longestPayload,
       let stored = cursor.bytes(at: offset, count: Int(frame.storedLength))
     else { return nil }
-    let isWhole = xxh3(Array(stored)) == frame.hash
+    var isWhole = xxh3(Array(stored)) == frame.hash
     let end = offset + UInt64(frame.storedLength)
     guard let place = place(of: frame) else {
       nextNumber = nil
       return isWhole && doubtful == nil ? end : nil
     }
+    let rawLength = isWhole ? Self.rawLength(of: frame, Array(stored), tensors[place].plan) : nil
+    isWhole = rawLength != nil
     doubtful = isWhole ? nil : offset
     if frame.index == tensors[place].next {
       tensors[place].next += 1
       if UInt64(tensors[place].next) == tensors[place].plan.count { tensors[place].end = tensors.count }
-      if isWhole {
-        let rawLength = UInt32(tensors[place].plan.chunk(Int(frame.index)).rawLength)
+      if let rawLength {
         tensors[place].chunks[Int(frame.index)] = ChunkRecord(
-          offset: offset, storedLength: frame.storedLength, rawLength: rawLength, hash: frame.hash,
+          offset: offset, storedLength: frame.storedLength, rawLength: UInt32(rawLength), hash: frame.hash,
           compression: frame.compression, kind: frame.kind, tensor: 0)
       }
     } else if frame.index &+ 1 == tensors[place].next, tensors[place].chunks[Int(frame.index)]?.hash != frame.hash {
@@ -196,14 +197,24 @@ struct SalvageScan {
     guard let place = places[frame.tensor], UInt64(frame.index) < tensors[place].plan.count else { return nil }
     // What had all its chunks when another began gets no more, whatever a damaged number says.
     if let end = tensors[place].end, end < tensors.count { return nil }
-    let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
+    let (kind, rawLengths) = tensors[place].plan.chunk(Int(frame.index))
     let plain = frame.compression == .none
     guard frame.kind == kind, plain || kind != .scales,
-      plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength
+      plain ? rawLengths.contains(Int(frame.storedLength)) : Int(frame.storedLength) < rawLengths.upperBound
     else {
       return nil
     }
     return place
+  }
+
+  /// The bytes of a chunk before the lossless stage, which no frame tells: where they may be of several numbers, as many
+  /// as the stored ones decompress to. nil for a number that the chunk cannot have.
+  private static func rawLength(of frame: ChunkFrame, _ stored: [UInt8], _ plan: ChunkPlan) -> Int? {
+    let lengths = plan.chunk(Int(frame.index)).rawLengths
+    if lengths.count == 1 { return lengths.lowerBound }
+    guard frame.compression != .none else { return stored.count }
+    let found = frame.compression.decompressedByteCount(stored, atMost: lengths.upperBound)
+    return found.flatMap { lengths.contains($0) && $0 > stored.count ? $0 : nil }
   }
 }
 

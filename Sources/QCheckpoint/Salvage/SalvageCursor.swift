@@ -48,7 +48,8 @@ struct SalvageCursor {
     let (nameLength, dims) = (Int(fields.read(4, as: UInt16.self)) + 1, Int(fields.bytes[7]))
     var codes: SchemeCodes?
     if fields.read(8, as: UInt64.self) != 0 {
-      guard let read = try? SchemeCodes(fields, at: 8, place: offset) else { return nil }
+      // The header that tells of escapes may be what is damaged.
+      guard let read = try? SchemeCodes(fields, at: 8, place: offset, allowsEscapes: true) else { return nil }
       codes = read
     }
     let entries = codes?.map == .custom ? 1 << (codes?.bits ?? 0) : 0

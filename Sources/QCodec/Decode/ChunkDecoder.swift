@@ -44,19 +44,19 @@ public struct ChunkDecoder: Sendable {
   ///
   /// - Parameters:
   ///   - index: the chunk, counted from 0 within the tensor.
-  ///   - payload: exactly `payloadByteCount(ofChunk:)` bytes.
+  ///   - payload: exactly `payloadByteCount(ofChunk:)` bytes, and under a scheme with escapes what follows them.
   ///   - elements: which elements, counted from the chunk's first; nil for all.
   ///   - divisors: in the update domain `divisors(chunk:payload:elements:)` of the second moment for these elements; empty
   ///     in the value domain.
   ///   - target: exactly the bytes of those elements in the tensor's dtype.
   ///
-  /// Throws `invalidChunkLength` or `shapeMismatch` for a buffer of another size, `invalidScale` and `invalidCode` for
-  /// contents that no encoder writes.
+  /// Throws `invalidChunkLength` or `shapeMismatch` for a buffer of another size, `invalidEscape`, `invalidScale` and
+  /// `invalidCode` for contents that no encoder writes.
   public func decode(
     chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil, divisors: [Float] = [],
     into target: UnsafeMutableRawBufferPointer
   ) throws(QCodecError) {
-    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
+    let (first, total, escapes) = try unsafe sizes(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
     guard wanted.lowerBound >= 0, wanted.upperBound <= total, target.count == wanted.count * layout.elementSize,
       divisors.count == (layout.scheme.domain == .update ? wanted.count : 0)
@@ -65,8 +65,9 @@ public struct ChunkDecoder: Sendable {
     }
     guard !wanted.isEmpty else { return }
     if level != nil {
-      return try unsafe decodeByKernels(
+      try unsafe decodeByKernels(
         payload, first: first, total: total, elements: wanted, divisors: divisors, into: target)
+      return unsafe escapes.lay(over: target, elements: wanted, from: payload)
     }
     try unsafe forEachSegment(payload, first: first, total: total, elements: wanted) { values, done, count in
       if !divisors.isEmpty {
@@ -78,6 +79,7 @@ public struct ChunkDecoder: Sendable {
         values, count: count, dtype: layout.dtype,
         into: target.baseAddress.unsafelyUnwrapped + done * layout.elementSize)
     }
+    unsafe escapes.lay(over: target, elements: wanted, from: payload)
   }
 
   /// What the first moment of a pair is divided by: d = √v̂ where v̂ > 0 and 1 elsewhere, v̂ this tensor's decoded float32
@@ -85,7 +87,7 @@ public struct ChunkDecoder: Sendable {
   public func divisors(
     chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>? = nil
   ) throws(QCodecError) -> [Float] {
-    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
+    let (first, total, escapes) = try unsafe sizes(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
     guard wanted.lowerBound >= 0, wanted.upperBound <= total, layout.scheme.domain == .value else {
       throw QCodecError(.invalidArgument, "elements \(wanted) of chunk \(index) as a second moment")
@@ -98,6 +100,7 @@ public struct ChunkDecoder: Sendable {
         try withCodecEnvironment { () throws(QCodecError) in
           try unsafe values(payload, first: first, total: total, elements: wanted, into: target)
           unsafe qcodec_divisors(level, target, wanted.count)
+          unsafe escapes.lay(overDivisors: target, elements: wanted, from: payload)
         }
       }
       return result
@@ -108,6 +111,7 @@ public struct ChunkDecoder: Sendable {
         unsafe ScalarKernels.divisors(values, count: count)
         unsafe (target + done).update(from: values, count: count)
       }
+      withCodecEnvironment { unsafe escapes.lay(overDivisors: target, elements: wanted, from: payload) }
     }
     return result
   }
@@ -116,30 +120,31 @@ public struct ChunkDecoder: Sendable {
 
   /// Throws what `decode` throws for contents that no encoder writes, without decoding.
   package func check(chunk index: Int, payload: UnsafeRawBufferPointer) throws(QCodecError) {
-    let (first, total) = try unsafe sizes(chunk: index, payload: payload)
+    let (first, total, _) = try unsafe sizes(chunk: index, payload: payload)
     try unsafe forEachSegment(payload, first: first, total: total, elements: 0..<(forbidden.isEmpty ? 0 : total)) {
       _, _, _ in
     }
   }
 
-  /// A chunk's first element and how many it holds; throws for a payload of another size.
+  /// A chunk's first element, how many it holds, and its escapes; throws for a payload of another size.
   func sizes(
     chunk index: Int, payload: UnsafeRawBufferPointer
-  ) throws(QCodecError) -> (first: UInt64, total: Int) {
+  ) throws(QCodecError) -> (first: UInt64, total: Int, escapes: EscapeSection) {
     guard (0..<layout.codeChunkCount).contains(index) else {
       throw QCodecError(.invalidArgument, "chunk \(index) of \(layout.codeChunkCount)")
     }
-    guard payload.count == layout.payloadByteCount(ofChunk: index) else {
-      throw QCodecError(
-        .invalidChunkLength, "a chunk of \(payload.count) bytes for \(layout.payloadByteCount(ofChunk: index))")
+    let base = layout.payloadByteCount(ofChunk: index)
+    guard layout.payloadByteCounts(ofChunk: index).contains(payload.count) else {
+      throw QCodecError(.invalidChunkLength, "a chunk of \(payload.count) bytes for \(base)")
     }
     let range = layout.elements(ofChunk: index)
     let total = Int(range.upperBound - range.lowerBound)
-    if layout.scheme.bits == 4, total % 2 == 1, unsafe payload[payload.count - 1] & 15 != 0 {
-      throw QCodecError(
-        .invalidCode, "the nibble after the last code is not zero", offset: UInt64(payload.count - 1))
+    if layout.scheme.bits == 4, total % 2 == 1, unsafe payload[base - 1] & 15 != 0 {
+      throw QCodecError(.invalidCode, "the nibble after the last code is not zero", offset: UInt64(base - 1))
     }
-    return (range.lowerBound, total)
+    guard layout.scheme.hasEscapes else { return (range.lowerBound, total, EscapeSection(layout)) }
+    let escapes = try unsafe EscapeSection(payload, from: base, elements: total, layout: layout)
+    return (range.lowerBound, total, escapes)
   }
 
   /// Refuses scales that no rule makes; the offset of the error is that within the scales.

@@ -47,8 +47,9 @@ public struct PairDecoder: Sendable {
     _ secondTarget: UnsafeMutableRawBufferPointer?
   ) throws(QCodecError) {
     if let kernels = fused {
-      return try unsafe decode(
+      let isDone = try unsafe decode(
         chunk: index, kernels, payloads: (payload, secondPayload), elements: elements, into: target, secondTarget)
+      if isDone { return }
     }
     let divisors = try Self.naming(names.second) { () throws(QCodecError) in
       if let secondTarget = unsafe secondTarget {
@@ -88,18 +89,20 @@ extension PairDecoder {
     return (level, table)
   }
 
+  /// False, and nothing done, where a second moment has escapes: they change what the first is multiplied by.
   private func decode(
     chunk index: Int, _ kernels: (level: Int32, table: KernelTable),
     payloads: (first: UnsafeRawBufferPointer, second: UnsafeRawBufferPointer), elements: Range<Int>?,
     into target: UnsafeMutableRawBufferPointer, _ secondTarget: UnsafeMutableRawBufferPointer?
-  ) throws(QCodecError) {
+  ) throws(QCodecError) -> Bool {
     let own = try Self.naming(names.second) { () throws(QCodecError) in
       try unsafe second.part(chunk: index, payload: payloads.second, elements: elements, room: secondTarget?.count)
     }
     let part = try Self.naming(names.first) { () throws(QCodecError) in
       try unsafe first.part(chunk: index, payload: payloads.first, elements: elements, room: target.count)
     }
-    guard !part.elements.isEmpty else { return }
+    guard own.escapes.isEmpty else { return false }
+    guard !part.elements.isEmpty else { return true }
     var pair = unsafe qcodec_pair(
       table: kernels.table.pointer, block: part.blockSize, rule: 0, dtype: first.layout.dtype.kernelCode,
       second_block: own.blockSize, second_bits: Int32(second.layout.scheme.bits),
@@ -113,6 +116,8 @@ extension PairDecoder {
           values, secondValues)
       }
     }
+    unsafe part.escapes.lay(over: target, elements: part.elements, from: payloads.first)
+    return true
   }
 
   /// Calls `body` with (first element, elements, room for the first's, room for the second's float32 values): where they
@@ -153,13 +158,14 @@ extension ChunkDecoder {
     let codes: UnsafePointer<UInt8>
     let blockSize: Int
     let elements: Range<Int>
+    let escapes: EscapeSection
   }
 
   /// Throws as `decode` does; `room` is the size of the buffer for the elements, nil where there is none.
   fileprivate func part(
     chunk index: Int, payload: UnsafeRawBufferPointer, elements: Range<Int>?, room: Int?
   ) throws(QCodecError) -> Part {
-    let total = try unsafe sizes(chunk: index, payload: payload).total
+    let (_, total, escapes) = try unsafe sizes(chunk: index, payload: payload)
     let wanted = elements ?? 0..<total
     guard wanted.lowerBound >= 0, wanted.upperBound <= total,
       room ?? wanted.count * layout.elementSize
@@ -170,6 +176,6 @@ extension ChunkDecoder {
     let size = try unsafe checkedBlocks(payload, elements: total).size
     return unsafe Part(
       blocks: payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self),
-      codes: codes(of: payload, elements: total), blockSize: size, elements: wanted)
+      codes: codes(of: payload, elements: total), blockSize: size, elements: wanted, escapes: escapes)
   }
 }

@@ -37,7 +37,7 @@ extension ChunkEncoder {
   }
 
   /// Loads x and, in the update domain, u = x / d; `operand` is the one that is encoded.
-  private func loadOperand(_ work: ChunkWork, from start: Int, count: Int, _ scratch: SegmentScratch) {
+  func loadOperand(_ work: ChunkWork, from start: Int, count: Int, _ scratch: SegmentScratch) {
     unsafe load(work.source, from: start, count: count, scratch)
     guard !work.divisors.isEmpty else { return unsafe scratch.operand = scratch.x }
     unsafe work.divisors.withUnsafeBufferPointer { divisors in

@@ -32,6 +32,9 @@ extension Scheme {
     guard scaleRule != .unknown || rounding == .unknown else {
       throw QCodecError(.unsupportedScheme, "an unknown scale rule goes with unknown rounding alone")
     }
+    guard !hasEscapes || rounding != .unknown else {
+      throw QCodecError(.unsupportedScheme, "escapes go with a known rounding, not with imports")
+    }
     if map != .custom, customTable != nil {
       throw QCodecError(.unsupportedScheme, "a named map takes no table of its own")
     }

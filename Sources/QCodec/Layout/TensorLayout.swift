@@ -90,7 +90,7 @@ extension TensorLayout {
     index * Self.chunkScales..<min(scaleCount, (index + 1) * Self.chunkScales)
   }
 
-  /// Bytes of a code chunk: block scales, if any, and codes.
+  /// Bytes of a code chunk without escapes: block scales, if any, and codes.
   public func payloadByteCount(ofChunk index: Int) -> Int {
     let range = elements(ofChunk: index)
     return Self.payloadByteCount(elements: Int(range.upperBound - range.lowerBound), scheme: scheme)
@@ -99,6 +99,17 @@ extension TensorLayout {
   /// Bytes of a chunk of `count` elements under a scheme: block scales, if any, and codes.
   package static func payloadByteCount(elements count: Int, scheme: Scheme) -> Int {
     blockByteCount(elements: count, scheme: scheme) + (scheme.bits == 8 ? count : (count + 1) / 2)
+  }
+
+  /// The sizes that the payload of a code chunk may have: one, but where escapes follow the codes.
+  package func payloadByteCounts(ofChunk index: Int) -> ClosedRange<Int> {
+    Self.payloadByteCounts(elements: sourceByteCount(ofChunk: index) / elementSize, scheme: scheme)
+  }
+
+  /// Likewise of a chunk of `count` elements under a scheme.
+  package static func payloadByteCounts(elements count: Int, scheme: Scheme) -> ClosedRange<Int> {
+    let base = payloadByteCount(elements: count, scheme: scheme)
+    return scheme.hasEscapes ? EscapeSection.payloadByteCounts(base, elements: count) : base...base
   }
 
   private static func blockByteCount(elements count: Int, scheme: Scheme) -> Int {

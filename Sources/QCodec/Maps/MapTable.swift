@@ -22,6 +22,11 @@ public struct MapTable: Sendable, Hashable {
   /// Likewise for kernels.
   private let namedKernelTable: KernelTable?
 
+  /// The same table with what encoders make of it at hand, for one that many tensors are encoded with.
+  package var ready: MapTable {
+    MapTable(checked: entries, signed: signed, isImport: isImport, scaleRule: scaleRule, isNamed: !isImport)
+  }
+
   /// The table as kernels want it; custom tables make it on each call, for the reason below.
   package var kernelTable: KernelTable {
     namedKernelTable

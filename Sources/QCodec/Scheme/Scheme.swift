@@ -117,6 +117,10 @@ public struct Scheme: Sendable, Hashable {
   public var scaleRule: ScaleRule
   /// The table of a custom map; nil for named maps.
   public var customTable: MapTable?
+  /// Whether chunks in a file hold values of elements beside their codes (Spec/Stream.md, *Escapes*).
+  ///
+  /// Writers set it for tensors whose every element is to keep a bound; streams in memory have no escapes.
+  public var hasEscapes = false
 
   /// Creates a scheme; `scaleRule` nil takes the map's own rule, that of a custom table being what it states.
   public init(

@@ -41,6 +41,8 @@ public struct QCodecError: Error, Sendable, Equatable {
     case invalidChunkLength = 53
     /// The preamble or the frame before a chunk is not what the directory says.
     case leadCorrupt = 54
+    /// The values beside a chunk's codes are not what an encoder writes.
+    case invalidEscape = 55
     // Other documents.
     case invalidJSON = 60
     case invalidPolicy = 61

@@ -59,8 +59,8 @@ struct NegotiationTests {
 
   @Test("Each required feature is refused by its name or its bit, also of a newer minor version")
   func requiredBits() throws {
-    let names = ["'block-schemes' (bit 0)", "'base-file' (bit 1)", "'encryption' (bit 2)"]
-    for bit in 0..<64 {
+    let names = ["'escapes' (bit 0)", "'base-file' (bit 1)", "'encryption' (bit 2)"]
+    for bit in 1..<64 {
       for minor in [UInt8(1), 2] {
         let file = try headed {
           $0[Field.minor] = minor
@@ -72,8 +72,13 @@ struct NegotiationTests {
         #expect(error.offset == UInt64(Field.required))
       }
     }
-    let all = try #require(refusal(headed { $0.replaceSubrange(16..<24, with: littleEndian(UInt64(0b1_0100_0010))) }))
+    let all = try #require(refusal(headed { $0.replaceSubrange(16..<24, with: littleEndian(UInt64(0b1_0100_0011))) }))
     #expect(all.message.hasSuffix("does not know: 'base-file' (bit 1), bit 6, bit 8"), "\(all)")
+  }
+
+  @Test("A file may say that it may have escapes, and have none")
+  func escapesWithoutAny() throws {
+    try opened(headed { $0[Field.required] = 1 }).checkAllBytes(threads: 1)
   }
 
   @Test("Each reserved bit is refused, in every part of a file")
