@@ -14,7 +14,7 @@ import QVerify
   import Darwin
 #endif
 
-private func checkpoint(_ handle: OpaquePointer?) throws(QCodecError) -> CheckpointReader {
+func checkpoint(_ handle: OpaquePointer?) throws(QCodecError) -> CheckpointReader {
   try unsafe object(handle, CheckpointReader.self, "reader")
 }
 
@@ -31,6 +31,37 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     try unsafe give(place) { () throws(QCodecError) in try CheckpointReader(path: unsafe text(path, "path")) }
+  }
+}
+
+@c @implementation public func qcodec_reader_open_base(
+  _ path: UnsafePointer<CChar>?, _ base: UnsafePointer<CChar>?, _ place: UnsafeMutablePointer<OpaquePointer?>?,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      let path = try unsafe text(path, "path")
+      return try CheckpointReader(path: path, bases: [CheckpointReader(path: unsafe text(base, "base"))])
+    }
+  }
+}
+
+@c @implementation public func qcodec_reader_with_base(
+  _ handle: OpaquePointer?, _ base: OpaquePointer?, _ place: UnsafeMutablePointer<OpaquePointer?>?,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      try unsafe checkpoint(handle).withBases([checkpoint(base)])
+    }
+  }
+}
+
+@c @implementation public func qcodec_reader_base(
+  _ handle: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(CheckpointSummary(checkpoint(handle)).base.serialized(), json)
   }
 }
 

@@ -36,9 +36,12 @@ final class WriterBox {
     }
     epsilon = given.measure_epsilon.isNaN ? nil : given.measure_epsilon
     keepNonFinite = given.keep_nonfinite != 0
-    writer = try make(
-      WriterOptions(
-        compression: compression, zstdLevel: given.zstd_level, threads: threadCount(given.threads)))
+    var options = WriterOptions(
+      compression: compression, zstdLevel: given.zstd_level, threads: threadCount(given.threads))
+    if unsafe given.base != nil { options.base = try unsafe checkpoint(given.base) }
+    if unsafe given.base_name != nil { options.baseName = try unsafe text(given.base_name, "base_name") }
+    guard options.base != nil || options.baseName == nil else { throw invalid("base_name without a base") }
+    writer = try make(options)
   }
 
   var nonFinite: NonFinitePolicy { keepNonFinite ? .raw : .error }
@@ -60,7 +63,7 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
 @c @implementation public func qcodec_writer_options_init(_ options: UnsafeMutablePointer<qcodec_writer_options>?) {
   unsafe options?.pointee = qcodec_writer_options(
     struct_size: MemoryLayout<qcodec_writer_options>.size, compression: Int32(Compression.lz4.rawValue), zstd_level: 1,
-    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan)
+    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan, base: nil, base_name: nil)
 }
 
 @c @implementation public func qcodec_writer_create(

@@ -18,12 +18,17 @@ struct EncodeCommand: QuietableCommand {
       Reads safetensors (or an index of shards), .npy, .npz and .qckpt files, by content; several become one checkpoint. \
       The file appears at its path when it is complete, and takes the place of what was there.
 
+      With --base the checkpoint refers to another, of an earlier step for instance: what is the same is not stored again, \
+      and of lossless tensors the difference is stored where that is smaller. The base is to stay where it is, seen from \
+      the checkpoint, or to be named to whoever reads it; 'qcodec flatten' makes the checkpoint stand alone.
+
       EXAMPLES:
         qcodec encode optimizer.safetensors -o optimizer.qckpt
         qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
         qcodec encode optimizer.safetensors --dry-run --policy rules.yaml
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
+        qcodec encode step2.safetensors -o step2.qckpt --base step1.qckpt
       """)
 
   @Argument(help: "Input files; '-' is standard input.", completion: Completions.documents)
@@ -40,6 +45,11 @@ struct EncodeCommand: QuietableCommand {
 
   @Option(help: "The lossless stage.")
   var compression = CompressionOption.lz4
+
+  @Option(
+    help: ArgumentHelp("A checkpoint to which the one to be written may refer.", valueName: "previous"),
+    completion: Completions.checkpoints)
+  var base: String?
 
   @Option(help: "The rule for scales: the map's own, or plain absolute maxima.")
   var scale = ScaleOption.auto
@@ -73,6 +83,7 @@ struct EncodeCommand: QuietableCommand {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
+    if base == "-" { throw ValidationError("the base is a file, not standard input") }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
     }
@@ -81,15 +92,16 @@ struct EncodeCommand: QuietableCommand {
   func run() throws {
     let policy = try resolvedPolicy()
     let job = try EncodeJob(inputs: inputs, policy: policy, extraMetadata: metadata)
+    let base = try openBase()
     if let output, !dryRun {
       let policyFile = PolicyFile.identity(self.policy).map { [$0] } ?? []
-      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile))
+      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile).union(base?.files ?? []))
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
     let progress = Progress(total: job.writtenBytes)
     defer { progress.finish() }
-    let summary = try write(job, to: target, progress: progress)
+    let summary = try write(job, base: base, to: target, progress: progress)
     progress.finish()
     report(job, summary, seconds: progress.seconds)
   }
@@ -101,8 +113,22 @@ struct EncodeCommand: QuietableCommand {
     return policy
   }
 
-  private func write(_ job: EncodeJob, to target: String, progress: Progress) throws -> WriteSummary {
-    let options = WriterOptions(compression: compression.compression, threads: threads.count)
+  /// The base with all that lies behind it.
+  private func openBase() throws -> CheckpointReader? {
+    guard let base else { return nil }
+    let reader = try Inputs.checkpoint(base)
+    if let error = reader.baseFailure {
+      throw Failure("its own base is not at hand: \(error.message)", file: base, status: ExitStatus(error))
+    }
+    return reader
+  }
+
+  private func write(
+    _ job: EncodeJob, base: CheckpointReader?, to target: String, progress: Progress
+  ) throws -> WriteSummary {
+    var options = WriterOptions(compression: compression.compression, threads: threads.count)
+    options.base = base
+    options.baseName = self.base.map { FilePlace($0).relative(to: FilePlace(output ?? "")) }
     let writer = try Interruption.held {
       let writer = try concerning(target) {
         target == "-"
@@ -136,6 +162,7 @@ struct EncodeCommand: QuietableCommand {
         "input_bytes": .count(job.byteCount), "output_bytes": .count(summary.fileBytes),
         "tensors": .count(summary.tensors), "elements": .count(summary.elements), "ratio": .number(ratio),
         "seconds": .number(seconds), "dry_run": .bool(dryRun), "dropped": .array(job.dropped.map { .string($0) }),
+        "base_chunks": .count(summary.baseChunks), "difference_chunks": .count(summary.differenceChunks),
       ])
       return Terminal.print(document.serialized(pretty: true))
     }
@@ -146,7 +173,10 @@ struct EncodeCommand: QuietableCommand {
       "\(name) \(summary.tensors) tensors, \(summary.elements) elements, \(ByteSize.text(job.byteCount)) to "
       + "\(ByteSize.text(summary.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller), "
       + "\(Decimal.text(seconds, digits: 2)) s"
+    let relations =
+      base == nil
+      ? "" : "; \(summary.baseChunks) chunks are the base's, \(summary.differenceChunks) differences to it"
     // Standard output may hold the checkpoint itself.
-    if output == "-", !dryRun { Terminal.error(line) } else { Terminal.print(line) }
+    if output == "-", !dryRun { Terminal.error(line + relations) } else { Terminal.print(line + relations) }
   }
 }

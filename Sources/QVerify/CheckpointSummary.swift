@@ -9,6 +9,8 @@ public struct CheckpointSummary: Sendable {
   public let policy: JSONValue?
   /// What the user says of the file.
   public let metadata: JSONValue
+  /// Where the base is to be found, by what the file says; nil where it does not.
+  public let baseName: String?
   /// Elements of all tensors.
   public let elements: UInt64
   /// Bytes of all tensors as given.
@@ -23,6 +25,7 @@ public struct CheckpointSummary: Sendable {
     let document = try reader.metadata()
     self.reader = reader
     policy = document["policy"]
+    baseName = reader.baseDigest == nil ? nil : document["base"]?["name"]?.stringValue
     metadata = document["metadata"] ?? .object([:])
     var (elements, source, stored) = (UInt64(0), UInt64(0), UInt64(0))
     for index in 0..<reader.tensorCount {
@@ -56,9 +59,18 @@ public struct CheckpointSummary: Sendable {
       "format_version": .string("\(version.major).\(version.minor)"), "file_bytes": .count(reader.fileBytes),
       "tensor_count": .count(reader.tensorCount), "element_count": .count(elements),
       "source_bytes": .count(sourceBytes), "stored_bytes": .count(storedBytes), "ratio": .number(ratio),
-      "policy": policy ?? .null, "metadata": metadata,
+      "policy": policy ?? .null, "metadata": metadata, "base": base,
       "update_error": updateError?.json(pairs: pairs.count) ?? .null,
       "tensors": .array((indices ?? Array(0..<reader.tensorCount)).map { tensor($0, histogram: histograms[$0]) }),
+    ])
+  }
+
+  /// What the file refers to, its digest, place and whether it was found, as `qcodec inspect --json` prints it; null for one
+  /// that stands alone.
+  public var base: JSONValue {
+    guard let digest = reader.baseDigest else { return .null }
+    return .object([
+      "digest": .string(digest.description), "name": .optional(baseName), "found": .bool(reader.base != nil),
     ])
   }
 
@@ -69,6 +81,7 @@ public struct CheckpointSummary: Sendable {
       "role": .string(info.role.name), "reason": .optional(info.reason.name),
       "compression": .string(Self.compression(info)), "source_bytes": .count(info.sourceBytes),
       "stored_bytes": .count(info.storedBytes), "bits_per_value": .number(info.bitsPerValue),
+      "base_chunks": .count(info.baseChunks), "difference_chunks": .count(info.differenceChunks),
     ]
     var members = own.merging(Self.members(of: info.scheme)) { first, _ in first }
     let statistics = info.statistics

@@ -61,7 +61,10 @@ struct PairPreparation: Sendable {
       }
     }
     return Chunks(
-      first: try chunks.first.finish(first, kind: .codes, statistics: outcome.first),
-      second: try chunks.second.finish(second, kind: .codes, statistics: outcome.second), error: outcome.update)
+      first: try chunks.first.finish(
+        first, kind: .codes, chunk: chunks.first.plan.scaleChunks + index, statistics: outcome.first),
+      second: try chunks.second.finish(
+        second, kind: .codes, chunk: chunks.second.plan.scaleChunks + index, statistics: outcome.second),
+      error: outcome.update)
   }
 }

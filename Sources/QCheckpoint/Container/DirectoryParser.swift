@@ -8,6 +8,8 @@ struct DirectoryParser {
   private let sections: DirectorySections
   /// Where the directory stands in the file, for the places of errors.
   private let base: UInt64
+  /// Whether chunks may be those of a base.
+  private let hasBase: Bool
   private var schemes: SchemeList
   private var schemeNumbers: [UInt32] = []
   /// Whether any tensor refers to another or has chunks that alternate.
@@ -15,11 +17,12 @@ struct DirectoryParser {
   private var nextName: UInt64 = 0
   private var nextDim: UInt64 = 0
 
-  /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin.
+  /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin, `hasBase` tells whether the file
+  /// has a base.
   static func parse(
-    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64
+    _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64, hasBase: Bool = false
   ) throws(QCodecError) -> Directory {
-    var parser = try DirectoryParser(bytes, at: base, tensorCount: tensorCount)
+    var parser = try DirectoryParser(bytes, at: base, tensorCount: tensorCount, hasBase: hasBase)
     try parser.checkTensors()
     try parser.schemes.finish()
     try parser.checkChunks()
@@ -35,9 +38,10 @@ struct DirectoryParser {
     return directory
   }
 
-  private init(_ bytes: [UInt8], at base: UInt64, tensorCount: UInt64) throws(QCodecError) {
+  private init(_ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, hasBase: Bool) throws(QCodecError) {
     fields = ByteFields(bytes: bytes)
     self.base = base
+    self.hasBase = hasBase
     sections = try DirectorySections(fields, at: base, tensorCount: tensorCount)
     schemes = SchemeList(fields: fields, tables: sections.tablesStart..<sections.namesStart, base: base)
     schemeNumbers.reserveCapacity(sections.tensors)
@@ -192,8 +196,11 @@ struct DirectoryParser {
     for index in 0..<sections.chunks {
       let at = sections.chunkStart(index)
       let stored = StoredChunk(fields, at: at)
-      guard Compression(rawValue: stored.compressionCode) != nil else {
+      guard let coding = ChunkCoding(code: stored.compressionCode) else {
         throw refuse(.invalidChunkTable, "unknown compression of a chunk", at + 24)
+      }
+      guard hasBase || coding.relation == .own else {
+        throw refuse(.invalidChunkTable, "a chunk of a base in a file that has none", at + 24)
       }
       guard ChunkKind(rawValue: stored.kindCode) != nil else {
         throw refuse(.invalidChunkTable, "unknown kind of a chunk", at + 25)

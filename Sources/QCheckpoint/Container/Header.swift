@@ -2,14 +2,20 @@ import QCodec
 
 /// The first 64 bytes of a checkpoint.
 struct Header {
-  /// The header as this version writes it: no features.
+  /// The digest of the base; nil for a file that stands alone.
+  var base: Hash128?
+
+  /// The header as this version writes it: no feature but the base.
   var bytes: [UInt8] {
     var writer = ByteWriter()
     writer.write(contentsOf: Format.magic)
     writer.write(Format.major)
     writer.write(Format.minor)
     writer.write(UInt32(Format.headerSize))
-    writer.write(zeros: 40)
+    writer.write(base == nil ? 0 : RequiredFeatures.baseFile)
+    writer.write(zeros: 8)
+    writer.write(contentsOf: base?.bytes ?? [UInt8](repeating: 0, count: 16))
+    writer.write(zeros: 8)
     writer.write(xxh3(writer.bytes))
     return writer.bytes
   }
@@ -17,8 +23,16 @@ struct Header {
   /// The checksum that stands in the last eight bytes.
   var hash: UInt64 { ByteFields(bytes: bytes).read(56) }
 
-  /// Checks the first bytes of a file, all of it if it is short; returns version and checksum.
-  static func check(_ bytes: [UInt8]) throws(QCodecError) -> (major: UInt16, minor: UInt16, hash: UInt64) {
+  /// What a header says.
+  struct Contents {
+    let major: UInt16
+    let minor: UInt16
+    let hash: UInt64
+    let base: Hash128?
+  }
+
+  /// Checks the first bytes of a file, all of it if it is short.
+  static func check(_ bytes: [UInt8]) throws(QCodecError) -> Contents {
     guard bytes.starts(with: Format.magic) else { throw foreign(bytes) }
     guard bytes.count >= Format.headerSize else {
       throw QCodecError(.truncated, "the file ends within its header", offset: UInt64(bytes.count))
@@ -40,17 +54,17 @@ struct Header {
     guard fields.read(12, as: UInt32.self) == UInt32(Format.headerSize) else {
       throw QCodecError(.headerCorrupt, "the header's length is not 64", offset: 12)
     }
-    let required: UInt64 = fields.read(16)
-    guard required == 0 else {
+    let required = RequiredFeatures(bits: fields.read(16))
+    guard required.unknown.bits == 0 else {
       throw QCodecError(
         .unsupportedFeature,
-        "the file requires features that this reader does not know: \(RequiredFeatures(bits: required).description)",
-        offset: 16)
+        "the file requires features that this reader does not know: \(required.unknown.description)", offset: 16)
     }
-    for offset in 32..<56 where bytes[offset] != 0 {
+    let hasBase = required.bits & RequiredFeatures.baseFile != 0
+    for offset in (hasBase ? 48 : 32)..<56 where bytes[offset] != 0 {
       throw QCodecError(.reservedBits, "a reserved byte of the header is not zero", offset: UInt64(offset))
     }
-    return (major, minor, hash)
+    return Contents(major: major, minor: minor, hash: hash, base: hasBase ? Hash128(bytes: bytes[32..<48]) : nil)
   }
 
   private static func foreign(_ bytes: [UInt8]) -> QCodecError {

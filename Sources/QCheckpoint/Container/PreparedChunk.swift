@@ -8,18 +8,42 @@ struct PreparedChunk: Sendable {
   let kind: ChunkKind
   let hash: UInt64
   let statistics: TensorStatistics
+  let relation: ChunkRelation
 
   /// A chunk of a payload that `compressed`, where there is one, holds after the lossless stage.
   init(
     _ payload: PooledBuffer, kind: ChunkKind, compressed: (bytes: PooledBuffer, by: Compression)?,
-    statistics: TensorStatistics = TensorStatistics()
+    statistics: TensorStatistics = TensorStatistics(), relation: ChunkRelation = .own
   ) {
     stored = compressed?.bytes ?? payload
     compression = compressed?.by ?? .none
     rawLength = payload.count
     self.kind = kind
     self.statistics = statistics
+    self.relation = relation
     hash = unsafe xxh3(stored.contents)
+  }
+
+  /// A chunk of stored bytes that were written before.
+  init(_ stored: PooledBuffer, kind: ChunkKind, rawLength: Int, compression: Compression, hash: UInt64) {
+    self.stored = stored
+    self.rawLength = rawLength
+    self.compression = compression
+    self.kind = kind
+    self.hash = hash
+    statistics = TensorStatistics()
+    relation = .own
+  }
+
+  /// A chunk that is the base's; it keeps the checksum of its payload.
+  init(equalToBase payload: UnsafeRawBufferPointer, kind: ChunkKind, statistics: TensorStatistics, pool: BufferPool) {
+    stored = pool.buffer(0)
+    rawLength = payload.count
+    compression = .none
+    self.kind = kind
+    self.statistics = statistics
+    relation = .equal
+    hash = unsafe xxh3(payload)
   }
 }
 
@@ -29,6 +53,9 @@ struct ChunkPreparation: Sendable {
   /// nil for lossless tensors and for imports, whose codes are given.
   let encoder: ChunkEncoder?
   let planes: Int
+  private let wordSize: Int
+  /// What the base has in the tensor's place.
+  private let base: BaseTensor?
   let options: WriterOptions
   let pool: BufferPool
 
@@ -42,6 +69,8 @@ struct ChunkPreparation: Sendable {
       try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
     }
     planes = tensor.dtype.planeCount
+    wordSize = Difference.wordSize(tensor.dtype)
+    base = options.base.flatMap { BaseTensor($0, named: options.baseName, like: tensor, layout: layout) }
     self.pool = pool
     var own = options
     own.compression = tensor.compression ?? options.compression
@@ -71,28 +100,71 @@ struct ChunkPreparation: Sendable {
 
   /// One data chunk of a tensor of the value domain, or a lossless one, from its source bytes.
   func prepare(_ index: Int, _ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
-    guard let encoder, let layout = plan.layout else { return try unsafe lossless(source) }
+    guard let encoder, let layout = plan.layout else { return try unsafe lossless(source, chunk: index) }
     let payload = pool.buffer(layout.payloadByteCount(ofChunk: index))
     let statistics = try unsafe encoder.encode(chunk: index, source: source, into: payload.bytes)
-    return try finish(payload, kind: .codes, statistics: statistics)
+    return try finish(payload, kind: .codes, chunk: plan.scaleChunks + index, statistics: statistics)
   }
 
   /// One chunk of the scale vector, plain: what a reader keeps in memory whole is never larger than the file.
-  func prepare(scales: ArraySlice<Float>) -> PreparedChunk {
+  func prepare(scales: ArraySlice<Float>, chunk: Int) throws(QCodecError) -> PreparedChunk {
     let payload = pool.buffer(4 * scales.count)
     unsafe scales.withUnsafeBytes { unsafe payload.bytes.copyMemory(from: $0) }
+    if let equal = try unsafe equal(payload.contents, kind: .scales, chunk: chunk) { return equal }
     return PreparedChunk(payload, kind: .scales, compressed: nil)
   }
 
-  /// Compresses and hashes a payload.
+  /// The chunk of a payload that the base has too; nil for others.
+  private func equal(
+    _ payload: UnsafeRawBufferPointer, kind: ChunkKind, chunk: Int, statistics: TensorStatistics = TensorStatistics()
+  ) throws(QCodecError) -> PreparedChunk? {
+    guard let base, try unsafe base.holds(payload, chunk: chunk, pool: pool) else { return nil }
+    return unsafe PreparedChunk(equalToBase: payload, kind: kind, statistics: statistics, pool: pool)
+  }
+
+  /// Compresses and hashes a payload of codes; `chunk` is its number within the tensor.
   func finish(
-    _ payload: PooledBuffer, kind: ChunkKind, statistics: TensorStatistics = TensorStatistics()
+    _ payload: PooledBuffer, kind: ChunkKind, chunk: Int, statistics: TensorStatistics = TensorStatistics()
   ) throws(QCodecError) -> PreparedChunk {
+    if let equal = try unsafe equal(payload.contents, kind: kind, chunk: chunk, statistics: statistics) { return equal }
     let compressed = try unsafe compress(payload.contents)
     return PreparedChunk(payload, kind: kind, compressed: compressed, statistics: statistics)
   }
 
-  private func lossless(_ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
+  /// The smallest of what a payload can be stored as.
+  private func lossless(_ source: UnsafeRawBufferPointer, chunk: Int) throws(QCodecError) -> PreparedChunk {
+    guard let base else { return try unsafe alone(source) }
+    let before = pool.buffer(source.count)
+    try unsafe base.read(chunk: chunk, into: before.bytes)
+    if unsafe BaseTensor.areEqual(source, before.contents) {
+      return unsafe PreparedChunk(
+        equalToBase: source, kind: .lossless, statistics: TensorStatistics(), pool: pool)
+    }
+    let alone = try unsafe alone(source)
+    guard let difference = try unsafe difference(of: source, to: before.contents),
+      difference.stored.count < alone.stored.count
+    else { return alone }
+    return difference
+  }
+
+  /// A payload as its difference to the base's; nil where that gains too little.
+  private func difference(
+    of source: UnsafeRawBufferPointer, to before: UnsafeRawBufferPointer
+  ) throws(QCodecError) -> PreparedChunk? {
+    guard options.compression != .none else { return nil }
+    var steps = pool.buffer(source.count)
+    unsafe Difference.take(of: source, to: before, wordSize: wordSize, into: steps.bytes)
+    if planes > 1 {
+      let split = pool.buffer(source.count)
+      unsafe BytePlanes.split(steps.contents, planes: planes, into: split.bytes)
+      steps = split
+    }
+    guard let compressed = try unsafe compress(steps.contents) else { return nil }
+    return PreparedChunk(steps, kind: .lossless, compressed: compressed, relation: .difference)
+  }
+
+  /// A payload of a lossless tensor by itself.
+  func alone(_ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
     let payload = pool.buffer(source.count)
     if options.compression != .none, planes > 1 {
       unsafe BytePlanes.split(source, planes: planes, into: payload.bytes)
@@ -104,7 +176,7 @@ struct ChunkPreparation: Sendable {
       return PreparedChunk(payload, kind: .lossless, compressed: nil)
     }
     unsafe payload.bytes.copyMemory(from: source)
-    return try finish(payload, kind: .lossless)
+    return PreparedChunk(payload, kind: .lossless, compressed: try unsafe compress(payload.contents))
   }
 
   private func compress(

@@ -31,30 +31,39 @@ public struct Salvage: Sendable {
 
   /// Scans a file; O(bytes).
   ///
+  /// - Parameter bases: checkpoints that may be its base, whose place is lost with the metadata. Without the one that the
+  ///   header means, or with a header that is damaged, chunks that need a base are lost.
+  ///
   /// Throws `notACheckpoint` for anything else, with what it is, and as opening does for a header of another version or
   /// with unknown features; a header that is damaged is passed over.
-  public init(source: any TensorSource) throws(QCodecError) {
-    try self.init(source: source, file: nil)
+  public init(source: any TensorSource, bases: [CheckpointReader] = []) throws(QCodecError) {
+    try self.init(source: source, file: nil, bases: bases)
   }
 
-  /// Scans an open file; throws as `init(source:)`.
-  public init(file: InputFile) throws(QCodecError) {
-    try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file)
+  /// Scans an open file; throws as `init(source:bases:)`.
+  public init(file: InputFile, bases: [CheckpointReader] = []) throws(QCodecError) {
+    try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file, bases: bases)
   }
 
   /// `passesOverHeader` lets a damaged magic number pass too, if tensors are found behind it.
-  init(source: any TensorSource, file: InputFile?, passesOverHeader: Bool = false) throws(QCodecError) {
+  init(
+    source: any TensorSource, file: InputFile?, bases: [CheckpointReader], passesOverHeader: Bool = false
+  ) throws(QCodecError) {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
     var foreign: QCodecError?
-    do throws(QCodecError) { _ = try Header.check(start) } catch {
+    var base: CheckpointReader?
+    do throws(QCodecError) {
+      let digest = try Header.check(start).base
+      base = digest.flatMap { digest in bases.first { $0.digest == digest } }
+    } catch {
       // A damaged header takes nothing from the chunks; one that is whole tells what they are.
       if error.code == .notACheckpoint, passesOverHeader { foreign = error }
       guard error.code == .headerCorrupt || foreign != nil else { throw error }
     }
-    let scan = try SalvageScan.run(source)
+    let scan = try SalvageScan.run(source, hasBase: base != nil)
     if let foreign, scan.tensors.isEmpty { throw foreign }
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
-    reader = CheckpointReader(salvaged: scan, source: source, file: file)
+    reader = CheckpointReader(salvaged: scan, source: source, file: file, base: base)
   }
 }
 
@@ -75,6 +84,8 @@ struct SalvageScan {
   }
 
   private var cursor: SalvageCursor
+  /// Whether the base is at hand, without which chunks that need it are lost.
+  private let hasBase: Bool
   private(set) var tensors: [Found] = []
   /// Where in `tensors` the tensor of a frame's number is.
   fileprivate var places: [UInt32: Int] = [:]
@@ -85,9 +96,14 @@ struct SalvageScan {
   /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
   private var doubtful: UInt64?
 
+  private init(_ source: any TensorSource, hasBase: Bool) {
+    cursor = SalvageCursor(source)
+    self.hasBase = hasBase
+  }
+
   /// Scans a file; throws `cancelled` alone.
-  static func run(_ source: any TensorSource) throws(QCodecError) -> SalvageScan {
-    var scan = SalvageScan(cursor: SalvageCursor(source))
+  static func run(_ source: any TensorSource, hasBase: Bool = false) throws(QCodecError) -> SalvageScan {
+    var scan = SalvageScan(source, hasBase: hasBase)
     var position = UInt64(Format.headerSize)
     while position < source.byteCount {
       try Cancellation.check()
@@ -168,13 +184,15 @@ struct SalvageScan {
     guard frame.storedLength <= Format.losslessChunk,
       let stored = cursor.bytes(at: offset, count: Int(frame.storedLength))
     else { return nil }
-    let isWhole = xxh3(Array(stored)) == frame.hash
+    // A chunk that is the base's has no bytes, and the checksum of its payload.
+    let isSound = frame.relation == .equal || xxh3(Array(stored)) == frame.hash
+    let isWhole = isSound && (frame.relation == .own || hasBase)
     let end = offset + UInt64(frame.storedLength)
     guard let place = place(of: frame) else {
       nextNumber = nil
-      return isWhole && doubtful == nil ? end : nil
+      return isSound && doubtful == nil ? end : nil
     }
-    doubtful = isWhole ? nil : offset
+    doubtful = isSound ? nil : offset
     if frame.index == tensors[place].next {
       tensors[place].next += 1
       if UInt64(tensors[place].next) == tensors[place].plan.count { tensors[place].end = tensors.count }
@@ -182,7 +200,7 @@ struct SalvageScan {
         let rawLength = UInt32(tensors[place].plan.chunk(Int(frame.index)).rawLength)
         tensors[place].chunks[Int(frame.index)] = ChunkRecord(
           offset: offset, storedLength: frame.storedLength, rawLength: rawLength, hash: frame.hash,
-          compression: frame.compression, kind: frame.kind, tensor: 0)
+          compression: frame.compression, kind: frame.kind, tensor: 0, relation: frame.relation)
       }
     } else if frame.index &+ 1 == tensors[place].next, tensors[place].chunks[Int(frame.index)]?.hash != frame.hash {
       // Two claim to be the same chunk, and are not: one of the frames is damaged.
@@ -197,10 +215,8 @@ struct SalvageScan {
     // What had all its chunks when another began gets no more, whatever a damaged number says.
     if let end = tensors[place].end, end < tensors.count { return nil }
     let (kind, rawLength) = tensors[place].plan.chunk(Int(frame.index))
-    let plain = frame.compression == .none
-    guard frame.kind == kind, plain || kind != .scales,
-      plain ? Int(frame.storedLength) == rawLength : Int(frame.storedLength) < rawLength
-    else {
+    let coding = ChunkCoding(stage: frame.compression, relation: frame.relation)
+    guard frame.kind == kind, coding.fits(kind), coding.fits(stored: Int(frame.storedLength), raw: rawLength) else {
       return nil
     }
     return place

@@ -41,6 +41,10 @@ public struct QCodecError: Error, Sendable, Equatable {
     case invalidChunkLength = 53
     /// The preamble or the frame before a chunk is not what the directory says.
     case leadCorrupt = 54
+    /// Chunks are those of a base that is not at hand.
+    case baseMissing = 55
+    /// What was given for the base is another checkpoint, or its tensor another.
+    case baseMismatch = 56
     // Other documents.
     case invalidJSON = 60
     case invalidPolicy = 61
