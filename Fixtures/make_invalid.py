@@ -4,10 +4,12 @@
     python make_invalid.py --check    compares them with what would be written
 """
 
+import itertools
 import json
 import pathlib
 import sys
 
+import invalid_base
 import invalid_directory
 import invalid_file
 import invalid_pairs
@@ -19,7 +21,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "invalid"
 def refusal(data):
     """The code with which the reference reader refuses a file, or None."""
     try:
-        spec.summary(spec.Checkpoint(data))
+        spec.summary(spec.Checkpoint(data, folder=FOLDER))
     except spec.QckptError as error:
         return error.code
     return None
@@ -28,9 +30,10 @@ def refusal(data):
 def make():
     """{file name: bytes}, expected.json among them."""
     files, expected = {}, {}
-    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled()]:
+    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled(), *invalid_base.unspoiled()]:
         assert refusal(valid) is None, "a file that is not yet spoiled is refused"
-    for name, data, what in [*invalid_file.cases(), *invalid_directory.cases(), *invalid_pairs.cases()]:
+    groups = [module.cases() for module in (invalid_file, invalid_directory, invalid_pairs, invalid_base)]
+    for name, data, what in itertools.chain(*groups):
         assert name not in files, name
         files[name], expected[name] = data, what
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True).encode() + b"\n"

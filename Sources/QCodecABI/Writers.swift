@@ -132,7 +132,7 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
   unsafe perform(error) { () throws(QCodecError) in
     let box = try unsafe box(handle)
     let member = try unsafe text(member, "member")
-    guard member != "metadata", member != "policy" else {
+    guard member != "metadata", member != "policy", member != "base" else {
       throw invalid("'\(member)' has a meaning of its own in the format")
     }
     box.members[member] = try unsafe box.document(json, length)

@@ -20,7 +20,7 @@ struct InspectSummary {
         + "\(ByteSize.text(reader.fileBytes)) (\(Decimal.text(summary.ratio, digits: 2)) times smaller)",
     ]
     if let digest = reader.baseDigest {
-      let place = summary.baseName.map { " '\($0)'".escapingControls } ?? ""
+      let place = summary.base["name"]?.stringValue.map { " '\($0)'".escapingControls } ?? ""
       let found = reader.base == nil ? "not at hand" : "at hand"
       lines.append("base\(place) of digest \(digest), \(found)")
     }

@@ -9,8 +9,8 @@ public struct CheckpointSummary: Sendable {
   public let policy: JSONValue?
   /// What the user says of the file.
   public let metadata: JSONValue
-  /// Where the base is to be found, by what the file says; nil where it does not.
-  public let baseName: String?
+  /// The base that it refers to, as `base(of:_:)` describes it.
+  public let base: JSONValue
   /// Elements of all tensors.
   public let elements: UInt64
   /// Bytes of all tensors as given.
@@ -25,7 +25,7 @@ public struct CheckpointSummary: Sendable {
     let document = try reader.metadata()
     self.reader = reader
     policy = document["policy"]
-    baseName = reader.baseDigest == nil ? nil : document["base"]?["name"]?.stringValue
+    base = Self.base(of: reader, document)
     metadata = document["metadata"] ?? .object([:])
     var (elements, source, stored) = (UInt64(0), UInt64(0), UInt64(0))
     for index in 0..<reader.tensorCount {
@@ -65,12 +65,13 @@ public struct CheckpointSummary: Sendable {
     ])
   }
 
-  /// What the file refers to, its digest, place and whether it was found, as `qcodec inspect --json` prints it; null for one
-  /// that stands alone.
-  public var base: JSONValue {
+  /// The base that a checkpoint refers to, as `qcodec inspect --json` prints it: its digest, its place by the metadata, and
+  /// whether it was found; null for one that stands alone.
+  public static func base(of reader: CheckpointReader, _ metadata: JSONValue) -> JSONValue {
     guard let digest = reader.baseDigest else { return .null }
     return .object([
-      "digest": .string(digest.description), "name": .optional(baseName), "found": .bool(reader.base != nil),
+      "digest": .string(digest.description), "name": .optional(metadata["base"]?["name"]?.stringValue),
+      "found": .bool(reader.base != nil),
     ])
   }
 

@@ -151,7 +151,9 @@ struct TensorCheck: Sendable {
   private func checkDecompresses() throws(QCodecError) -> Measurement {
     try combine(info.chunks.count) { chunk throws(QCodecError) in
       let place = info.chunks[chunk]
-      if reader.chunk(place).compression != .none || reader.chunk(place).relation != .own { _ = try reader.payload(ofChunk: place) }
+      if reader.chunk(place).compression != .none || reader.chunk(place).relation != .own {
+        _ = try reader.payload(ofChunk: place)
+      }
       progress(UInt64(reader.chunk(place).rawLength))
       return Measurement()
     }

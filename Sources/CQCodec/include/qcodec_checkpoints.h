@@ -198,9 +198,14 @@ qcodec_status qcodec_reader_with_base(
 /// one that stands alone. Gives QCODEC_METADATA_CORRUPT.
 qcodec_status qcodec_reader_base(const qcodec_reader *reader, char **json, qcodec_error **error);
 
-/// Opens a checkpoint on a descriptor of a regular file, which stays the caller's. A base is given with
-/// qcodec_reader_with_base: a descriptor has no place beside which to look for one.
+/// Opens a checkpoint on a descriptor of a regular file, which stays the caller's. A base is looked for by
+/// qcodec_reader_open_fd_at alone: a descriptor has no place.
 qcodec_status qcodec_reader_open_fd(int32_t descriptor, qcodec_reader **reader, qcodec_error **error);
+
+/// As qcodec_reader_open_fd; a base is looked for from a folder on, its path empty for the current one or ending in a slash, or
+/// NULL to look for none.
+qcodec_status qcodec_reader_open_fd_at(
+  int32_t descriptor, const char *folder, qcodec_reader **reader, qcodec_error **error);
 
 /// Opens a checkpoint of `size` bytes that a function delivers by range; it is asked for the trailer, the directory, and
 /// then only for what is read. context must live as long as the reader.

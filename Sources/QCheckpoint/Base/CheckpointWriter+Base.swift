@@ -12,7 +12,8 @@ extension CheckpointWriter {
     }
     guard base.chainLength < BaseResolver.maximumChain else {
       throw QCodecError(
-        .limitExceeded, "the base is the last of \(BaseResolver.maximumChain) that refer to each other; flatten one of them")
+        .limitExceeded,
+        "the base is the last of \(BaseResolver.maximumChain) that refer to each other; flatten one of them")
     }
     var entry = ["digest": JSONValue.string(digest.description)]
     if let name = options.baseName {

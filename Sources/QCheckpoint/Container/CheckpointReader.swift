@@ -50,7 +50,8 @@ public final class CheckpointReader: Sendable {
   ) throws(QCodecError) {
     let source = FileRangeSource(file: file, offset: 0, byteCount: file.byteCount)
     try self.init(
-      source: source, file: file, verifyChecksums: verifyChecksums, resolver: BaseResolver(folder: folder, bases: bases))
+      source: source, file: file, verifyChecksums: verifyChecksums, resolver: BaseResolver(folder: folder, bases: bases)
+    )
   }
 
   /// Opens a checkpoint that anything delivers by range, memory for instance; throws as
