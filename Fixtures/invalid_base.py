@@ -92,10 +92,6 @@ def tables():
         draft = Related([part], {MOVED: (code, stored)})
         yield case(f"base-long-{code}", "invalidChunkTable", draft.bytes(), "a difference no smaller than its payload",
                    offset=draft.chunk_at(), tensor=MOVED)
-    codes = quantized(name="h.codes", count=100, scales=(1, 1, 1, 1))
-    draft = Related([codes], {"h.codes": (4, b"\x00")})
-    yield case("base-difference-codes", "invalidChunkTable", draft.bytes(), "a difference of codes",
-               offset=draft.chunk_at(), tensor="h.codes")
     rows = quantized("linear", scaling="row", name="j.rows", shape=(20, 4), scales=[1.0] * 20)
     draft = Related([rows], {})
     draft.chunk(codec=4)

@@ -305,7 +305,8 @@ def related(step):
     halves = np.where(np.arange(600) < 300, moved[:600], floats[:600])
     chunk = np.zeros(spec.LOSSLESS_CHUNK // 2 + 40, "<i2")
     chunk[-30:] = 900 + step * np.arange(30)
-    rows = values(80, True, 70)
+    rows, near = values(80, True, 70), values(900, True, 75)
+    near[:40] *= 1 - step / 100
     result = [
         tensor("a.equal", (300,), None, "BF16", data=floats[:300]),
         Record("b.moved", "F32", (700,), moved.astype("<f4").tobytes(), role=5),
@@ -315,6 +316,7 @@ def related(step):
         Record("f.nibbles", "F4", (800,), bytes((i // 9 + step * (i % 2)) % 256 for i in range(400))),
         Record("g.chunks", "I16", (len(chunk),), chunk.tobytes()),
         tensor("h.codes", (100,), how, data=values(100, True, 71 + step)),
+        tensor("h.near", (900,), how, data=near), tensor("h.nibbles", (900,), scheme("dynamic", 4, True, block=32), data=near),
         tensor("i.still", (100,), how, data=values(100, True, 70)),
         tensor("j.rows", (20, 4), scheme("linear", 8, True, scaling="row"), data=rows * np.where(np.arange(80) % 2, 1, -1)),
         *pair("k.pair", (70,), scheme("linear", 8, True, block=32), seed=80, v=values(70, False, 81 + step)),

@@ -343,8 +343,9 @@ def relate(payload, kind, t, compression, before):
     if before == payload:
         return spec.EQUAL, b"", payload
     codec, stored = squeeze(payload, kind, planes, compression)
-    if before is not None and kind == spec.LOSSLESS:
-        other, less = squeeze(spec.take_difference(payload, before, t.dtype), kind, planes, compression)
+    if before is not None:
+        difference = spec.take_difference(payload, before, spec.numbers(kind, t.dtype))
+        other, less = squeeze(difference, kind, planes, compression)
         if other and len(less) < len(stored):
             codec, stored = other + 3, less
     return codec, stored, stored

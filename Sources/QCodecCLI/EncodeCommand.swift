@@ -19,7 +19,7 @@ struct EncodeCommand: QuietableCommand {
       The file appears at its path when it is complete, and takes the place of what was there.
 
       With --base the checkpoint refers to another, of an earlier step for instance: what is the same is not stored again, \
-      and of lossless tensors the difference is stored where that is smaller. The base is to stay where it is, seen from \
+      and of what is not the difference is stored where that is smaller. The base is to stay where it is, seen from \
       the checkpoint, or to be named to whoever reads it; 'qcodec flatten' makes the checkpoint stand alone.
 
       EXAMPLES:

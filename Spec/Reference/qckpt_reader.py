@@ -424,7 +424,7 @@ class Checkpoint:
         planes = max(1, self.tensors[owner].bit_width // 8)
         if kind == LOSSLESS and codec and planes > 1:
             data = np.frombuffer(data, np.uint8).reshape(planes, -1).T.tobytes()
-        return data if before is None else add_difference(data, before, self.tensors[owner].dtype)
+        return data if before is None else add_difference(data, before, numbers(kind, self.tensors[owner].dtype))
 
     def check_all_bytes(self):
         for index, (start, lead) in enumerate(self.leads):
@@ -470,26 +470,26 @@ def fits(codec, kind, stored, raw):
     """Whether a chunk of a kind can be stored so, in so many bytes."""
     if codec == EQUAL:
         return stored == 0
-    if codec in DIFFERENCES and kind != LOSSLESS or codec and kind == SCALES:
+    if codec and kind == SCALES:
         return False
     return stored == raw if codec == 0 else stored < raw
 
 
-def numbers(dtype):
+def numbers(kind, dtype):
     """The unsigned integers that are subtracted."""
-    bits = dict(DTYPES.values())[dtype]
+    bits = dict(DTYPES.values())[dtype] if kind == LOSSLESS else 8
     return {8: "<u8", 4: "<u4", 2: "<u2"}.get(bits // 16 if dtype in ("C64", "C128") else bits // 8, "u1")
 
 
-def add_difference(difference, base, dtype):
+def add_difference(difference, base, integers):
     """The payload whose difference to the base's this is."""
-    z, a = np.frombuffer(difference, numbers(dtype)), np.frombuffer(base, numbers(dtype))
+    z, a = np.frombuffer(difference, integers), np.frombuffer(base, integers)
     return (a + (z >> z.dtype.type(1) ^ -(z & z.dtype.type(1)))).astype(z.dtype).tobytes()
 
 
-def take_difference(payload, base, dtype):
+def take_difference(payload, base, integers):
     """The inverse."""
-    b, a = np.frombuffer(payload, numbers(dtype)), np.frombuffer(base, numbers(dtype))
+    b, a = np.frombuffer(payload, integers), np.frombuffer(base, integers)
     d = b - a
     return (d << d.dtype.type(1) ^ -(d >> d.dtype.type(8 * d.dtype.itemsize - 1))).astype(d.dtype).tobytes()
 

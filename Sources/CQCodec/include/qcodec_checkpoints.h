@@ -38,7 +38,7 @@ typedef struct {
   /// measures nothing.
   double measure_epsilon;
   /// NULL unless changed: a checkpoint that the one to be written may refer to. What is the same is not stored again, and of
-  /// lossless tensors the difference is stored where that is smaller; whoever reads those needs the base. It stays the
+  /// what is not the difference is stored where that is smaller; whoever reads those needs the base. It stays the
   /// caller's, and may be freed once the writer is made.
   const qcodec_reader *base;
   /// NULL unless changed: where readers are to look for the base, a path relative to the folder of the file.

@@ -112,7 +112,7 @@ extension CheckpointReader {
       let preparation = try ChunkPreparation(
         description, layout: nil, scales: [], options: WriterOptions(), pool: pool)
       return try unsafe withPayload(ofChunk: index) { payload throws(QCodecError) in
-        try unsafe preparation.alone(payload)
+        try unsafe preparation.alone(payload, kind: record.kind)
       }
     }
   }

@@ -41,14 +41,8 @@ struct ChunkCoding: Equatable, Sendable {
     }
   }
 
-  /// Whether a chunk of a kind can be coded so: scale vectors are never compressed, differences are of lossless tensors.
-  func fits(_ kind: ChunkKind) -> Bool {
-    switch relation {
-    case .own: stage == .none || kind != .scales
-    case .equal: true
-    case .difference: kind == .lossless
-    }
-  }
+  /// Whether a chunk of a kind can be coded so: scale vectors are never compressed.
+  func fits(_ kind: ChunkKind) -> Bool { stage == .none || kind != .scales }
 
   /// Whether so many stored bytes can stand for a payload of so many.
   func fits(stored: Int, raw: Int) -> Bool {

@@ -7,7 +7,10 @@ import QCodec
 /// step of either sign has zeros in its upper bytes. The exclusive or of the two, which peers take, is large wherever a carry
 /// runs through the bits.
 enum Difference {
-  /// Bytes of a number: those of an element, or of either part of a complex one; 1 for elements of less.
+  /// Bytes of a number in a chunk of a tensor: those of an element, or of either part of a complex one; 1 for elements of less,
+  /// and for scales and codes.
+  static func wordSize(_ kind: ChunkKind, _ dtype: DType) -> Int { kind == .lossless ? wordSize(dtype) : 1 }
+
   static func wordSize(_ dtype: DType) -> Int {
     switch dtype {
     case .c64: 4

@@ -95,7 +95,8 @@ extension CheckpointReader {
     try unsafe readBasePayload(ofChunk: index, into: target)
     let difference = pool.buffer(target.count)
     try unsafe expand(chunk: index, into: difference.bytes)
-    let wordSize = Difference.wordSize(directory.dtype(Int(directory.chunk(index).tensor)))
+    let record = directory.chunk(index)
+    let wordSize = Difference.wordSize(record.kind, directory.dtype(Int(record.tensor)))
     unsafe Difference.add(difference.contents, wordSize: wordSize, to: target)
   }
 

@@ -8,8 +8,8 @@ public struct WriterOptions: Sendable {
   public var zstdLevel: Int32
   /// Threads to use, 1 to 1,024; they do not change the bytes written.
   public var threads: Int { didSet { threads = Self.usable(threads) } }
-  /// A checkpoint that the one to be written may refer to: chunks that are equal to its are not stored, and lossless ones are
-  /// stored as their difference to its where that is smaller. Nobody can read those without it.
+  /// A checkpoint that the one to be written may refer to: chunks that are equal to its are not stored, and others are stored as
+  /// their difference to its where that is smaller. Nobody can read those without it.
   public var base: CheckpointReader?
   /// Where readers are to look for the base: a path relative to the folder of the file.
   public var baseName: String?

@@ -71,8 +71,7 @@ struct ChunkTableCheck {
     }
     guard coding.fits(kind) else {
       throw refuse(
-        coding.relation == .own ? "a compressed chunk of scales" : "a difference of scales or codes", index,
-        tensor: tensor)
+        coding.relation == .own ? "a compressed chunk of scales" : "a difference of scales", index, tensor: tensor)
     }
     guard coding.fits(stored: Int(chunk.storedLength), raw: Int(chunk.rawLength)) else {
       throw refuse("\(chunk.storedLength) stored bytes for \(chunk.rawLength)", index, tensor: tensor)

@@ -53,7 +53,7 @@ struct ChunkPreparation: Sendable {
   /// nil for lossless tensors and for imports, whose codes are given.
   let encoder: ChunkEncoder?
   let planes: Int
-  private let wordSize: Int
+  private let dtype: DType
   /// What the base has in the tensor's place.
   private let base: BaseTensor?
   let options: WriterOptions
@@ -69,7 +69,7 @@ struct ChunkPreparation: Sendable {
       try ChunkEncoder(layout: layout, name: tensor.name, scales: scales)
     }
     planes = tensor.dtype.planeCount
-    wordSize = Difference.wordSize(tensor.dtype)
+    dtype = tensor.dtype
     base = options.base.flatMap { BaseTensor($0, named: options.baseName, like: tensor, layout: layout) }
     self.pool = pool
     var own = options
@@ -110,73 +110,85 @@ struct ChunkPreparation: Sendable {
   func prepare(scales: ArraySlice<Float>, chunk: Int) throws(QCodecError) -> PreparedChunk {
     let payload = pool.buffer(4 * scales.count)
     unsafe scales.withUnsafeBytes { unsafe payload.bytes.copyMemory(from: $0) }
-    if let equal = try unsafe equal(payload.contents, kind: .scales, chunk: chunk) { return equal }
+    let statistics = TensorStatistics()
+    if let related = try unsafe related(payload.contents, kind: .scales, chunk: chunk, statistics: statistics) {
+      return related
+    }
     return PreparedChunk(payload, kind: .scales, compressed: nil)
   }
 
-  /// The chunk of a payload that the base has too; nil for others.
-  private func equal(
-    _ payload: UnsafeRawBufferPointer, kind: ChunkKind, chunk: Int, statistics: TensorStatistics = TensorStatistics()
-  ) throws(QCodecError) -> PreparedChunk? {
-    guard let base, try unsafe base.holds(payload, chunk: chunk, pool: pool) else { return nil }
-    return unsafe PreparedChunk(equalToBase: payload, kind: kind, statistics: statistics, pool: pool)
-  }
-
-  /// Compresses and hashes a payload of codes; `chunk` is its number within the tensor.
+  /// A payload of codes, compressed and hashed; `chunk` is its number within the tensor.
   func finish(
     _ payload: PooledBuffer, kind: ChunkKind, chunk: Int, statistics: TensorStatistics = TensorStatistics()
   ) throws(QCodecError) -> PreparedChunk {
-    if let equal = try unsafe equal(payload.contents, kind: kind, chunk: chunk, statistics: statistics) { return equal }
-    let compressed = try unsafe compress(payload.contents)
-    return PreparedChunk(payload, kind: kind, compressed: compressed, statistics: statistics)
+    if let related = try unsafe related(payload.contents, kind: kind, chunk: chunk, statistics: statistics) {
+      return related
+    }
+    return PreparedChunk(payload, kind: kind, compressed: try unsafe compress(payload.contents), statistics: statistics)
   }
 
-  /// The smallest of what a payload can be stored as.
+  /// The smallest of what a payload of a lossless tensor can be stored as.
   private func lossless(_ source: UnsafeRawBufferPointer, chunk: Int) throws(QCodecError) -> PreparedChunk {
-    guard let base else { return try unsafe alone(source) }
-    let before = pool.buffer(source.count)
-    try unsafe base.read(chunk: chunk, into: before.bytes)
-    if unsafe BaseTensor.areEqual(source, before.contents) {
-      return unsafe PreparedChunk(
-        equalToBase: source, kind: .lossless, statistics: TensorStatistics(), pool: pool)
+    try unsafe related(source, kind: .lossless, chunk: chunk, statistics: TensorStatistics())
+      ?? alone(source, kind: .lossless)
+  }
+
+  /// A payload beside that of the base: nothing where they are equal, else the smaller of itself and the difference. nil where
+  /// there is no base, or nothing to be gained by it.
+  private func related(
+    _ payload: UnsafeRawBufferPointer, kind: ChunkKind, chunk: Int, statistics: TensorStatistics
+  ) throws(QCodecError) -> PreparedChunk? {
+    guard let base else { return nil }
+    guard options.compression != .none, kind != .scales else {
+      guard try unsafe base.holds(payload, chunk: chunk, pool: pool) else { return nil }
+      return unsafe PreparedChunk(equalToBase: payload, kind: kind, statistics: statistics, pool: pool)
     }
-    let alone = try unsafe alone(source)
-    guard let difference = try unsafe difference(of: source, to: before.contents),
-      difference.stored.count < alone.stored.count
-    else { return alone }
+    let before = pool.buffer(payload.count)
+    try unsafe base.read(chunk: chunk, into: before.bytes)
+    if unsafe BaseTensor.areEqual(payload, before.contents) {
+      return unsafe PreparedChunk(equalToBase: payload, kind: kind, statistics: statistics, pool: pool)
+    }
+    let alone = try unsafe alone(payload, kind: kind, statistics: statistics)
+    let difference = try unsafe difference(of: payload, to: before.contents, kind: kind, statistics: statistics)
+    guard let difference, difference.stored.count < alone.stored.count else { return alone }
     return difference
   }
 
   /// A payload as its difference to the base's; nil where that gains too little.
   private func difference(
-    of source: UnsafeRawBufferPointer, to before: UnsafeRawBufferPointer
+    of payload: UnsafeRawBufferPointer, to before: UnsafeRawBufferPointer, kind: ChunkKind,
+    statistics: TensorStatistics
   ) throws(QCodecError) -> PreparedChunk? {
-    guard options.compression != .none else { return nil }
-    var steps = pool.buffer(source.count)
-    unsafe Difference.take(of: source, to: before, wordSize: wordSize, into: steps.bytes)
-    if planes > 1 {
-      let split = pool.buffer(source.count)
+    var steps = pool.buffer(payload.count)
+    let wordSize = Difference.wordSize(kind, dtype)
+    unsafe Difference.take(of: payload, to: before, wordSize: wordSize, into: steps.bytes)
+    if kind == .lossless, planes > 1 {
+      let split = pool.buffer(payload.count)
       unsafe BytePlanes.split(steps.contents, planes: planes, into: split.bytes)
       steps = split
     }
     guard let compressed = try unsafe compress(steps.contents) else { return nil }
-    return PreparedChunk(steps, kind: .lossless, compressed: compressed, relation: .difference)
+    return PreparedChunk(
+      steps, kind: kind, compressed: compressed, statistics: statistics, relation: .difference)
   }
 
-  /// A payload of a lossless tensor by itself.
-  func alone(_ source: UnsafeRawBufferPointer) throws(QCodecError) -> PreparedChunk {
+  /// A payload by itself.
+  func alone(
+    _ source: UnsafeRawBufferPointer, kind: ChunkKind, statistics: TensorStatistics = TensorStatistics()
+  ) throws(QCodecError) -> PreparedChunk {
     let payload = pool.buffer(source.count)
-    if options.compression != .none, planes > 1 {
+    if options.compression != .none, kind == .lossless, planes > 1 {
       unsafe BytePlanes.split(source, planes: planes, into: payload.bytes)
       if let compressed = try unsafe compress(payload.contents) {
-        return PreparedChunk(payload, kind: .lossless, compressed: compressed)
+        return PreparedChunk(payload, kind: kind, compressed: compressed, statistics: statistics)
       }
       // Planes alone gain nothing: what does not compress is stored as it came.
       unsafe payload.bytes.copyMemory(from: source)
-      return PreparedChunk(payload, kind: .lossless, compressed: nil)
+      return PreparedChunk(payload, kind: kind, compressed: nil, statistics: statistics)
     }
     unsafe payload.bytes.copyMemory(from: source)
-    return PreparedChunk(payload, kind: .lossless, compressed: try unsafe compress(payload.contents))
+    return PreparedChunk(
+      payload, kind: kind, compressed: try unsafe compress(payload.contents), statistics: statistics)
   }
 
   private func compress(

@@ -46,7 +46,7 @@ class Writer:
     losslessly instead of refusing it. `measure_epsilon` measures and records what coding does to the Adam update.
 
     `base`: a checkpoint, by its path or open, that the new one may refer to: what is the same is not stored again, and of
-    lossless arrays the difference is stored where that is smaller. Whoever reads the new one needs it, at the same place
+    what is not the difference is stored where that is smaller. Whoever reads the new one needs it, at the same place
     relative to it, or given.
     """
 
