@@ -15,7 +15,7 @@ struct BaseOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The base of a checkpoint that has one, where it is not at the place that was recorded; may be repeated.",
-      valueName: "file"), completion: Completions.checkpoints)
+      valueName: "base"), completion: Completions.checkpoints)
   var base: [String] = []
 
   func validate() throws {

@@ -21,6 +21,7 @@ struct FlattenCommand: QuietableCommand {
       EXAMPLES:
         qcodec flatten step2.qckpt -o alone.qckpt
         qcodec flatten step2.qckpt -o alone.qckpt --base old/step1.qckpt
+        qcodec flatten step2.qckpt -o - --quiet | qcodec verify -
       """)
 
   @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)

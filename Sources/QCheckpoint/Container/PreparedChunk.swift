@@ -129,8 +129,10 @@ struct ChunkPreparation: Sendable {
 
   /// The smallest of what a payload of a lossless tensor can be stored as.
   private func lossless(_ source: UnsafeRawBufferPointer, chunk: Int) throws(QCodecError) -> PreparedChunk {
-    try unsafe related(source, kind: .lossless, chunk: chunk, statistics: TensorStatistics())
-      ?? alone(source, kind: .lossless)
+    if let related = try unsafe related(source, kind: .lossless, chunk: chunk, statistics: TensorStatistics()) {
+      return related
+    }
+    return try unsafe alone(source, kind: .lossless)
   }
 
   /// A payload beside that of the base: nothing where they are equal, else the smaller of itself and the difference. nil where

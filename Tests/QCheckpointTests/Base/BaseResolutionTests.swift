@@ -8,7 +8,7 @@ struct BaseResolutionTests {
   private func small(_ step: UInt8, base: CheckpointReader? = nil, name: String? = nil) throws -> [UInt8] {
     try checkpoint(Run.options(.lz4, base: base, name: name)) { writer in
       try writer.add("still", bytes: [UInt8](repeating: 7, count: 100))
-      try writer.add("step", bytes: [step])
+      try writer.add("tick", bytes: [step])
     }
   }
 

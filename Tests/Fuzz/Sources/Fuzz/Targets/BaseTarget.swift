@@ -38,7 +38,8 @@ enum BaseTarget {
       let recovery = try Recovery(source: MemorySource(bytes: bytes), threads: 1, bases: [base])
       for tensor in recovery.tensors {
         guard let number = tensor.number else { continue }
-        require(tensor.isWhole == contents[number].isSuccess, "a tensor is whole and cannot be read, or the other way round")
+        require(
+          tensor.isWhole == contents[number].isSuccess, "a tensor is whole and cannot be read, or the other way round")
       }
     }
     return true
