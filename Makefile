@@ -1,9 +1,9 @@
 # qcodec: `make demo` runs the main job on a real optimizer state, `make compare` sets the presets beside other schemes,
-# `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states. `make test`
-# runs every test; `make corpus` damages checkpoints in 100,000 ways, `make faults` kills writers and has their calls fail,
-# `make fuzz` and `make sanitize` look for what no test thought of, `make large` writes more than memory holds. All install
-# what they need first: Debian packages through apt (as root or with sudo), Python packages into .build. Nothing else on the
-# machine is touched.
+# `make bench` measures speed beside other codecs and formats, `make resume-demo` trains on from stored states, `make
+# delta-bench` measures checkpoints that refer to others. `make test` runs every test; `make corpus` damages checkpoints in
+# 100,000 ways, `make faults` kills writers and has their calls fail, `make fuzz` and `make sanitize` look for what no test
+# thought of, `make large` writes more than memory holds. All install what they need first: Debian packages through apt (as
+# root or with sudo), Python packages into .build. Nothing else on the machine is touched.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,7 +28,7 @@ CASES ?= 100000
 SEED ?= 1
 
 .PHONY: build man library install wheel package demo compare bench bench-smoke bounds-bench quality resume-demo optimizer-bench \
-  optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
+  optimizer-training delta-bench test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
   sanitize corpus faults docs
 
 build: deps
@@ -200,6 +200,10 @@ optimizer-training: library $(BENCH_VENV)/.complete
 	@$(BENCH_VENV)/bin/pip install -q ./Sources/PyQCodec
 	$(BENCH_VENV)/bin/python Tests/Benchmarks/train_optimizers.py --json $(BUILD)/training.json \
 	  --results $(BUILD)/OPTIMIZERS.md $(TRAINING)
+
+# Sizes and times of checkpoints that refer to the one before, in two real runs, into the README's table.
+delta-bench: build $(VENV)/.complete
+	$(VENV)/bin/python Tests/Benchmarks/delta.py --qcodec $(QCODEC) --json $(BUILD)/delta.json --readme README.md $(DELTA)
 
 # Damages files of every preset under every lossless stage, and golden ones, in CASES ways, each of which follows from
 # SEED and its number: qcodec-corpus damage --case N runs one of them again.

@@ -372,6 +372,49 @@ HEADERS = {"unused-bits": dict(optional=(1 << 64) - 1), "newer-minor": dict(vers
            "escapes-lz4": dict(required=spec.ESCAPES), "escapes-zstd": dict(required=spec.ESCAPES)}
 
 
+def related(step):
+    """What a run would save at its steps: what never changes, what moves a little, what is new. Small, but for one tensor of
+    two chunks of which the first stays the same."""
+    how = scheme("dynamic", 8, True, block=32)
+    floats = (1 + np.arange(700) / 700).astype(np.float32)
+    moved = (floats.view(np.int32) + ((np.arange(700) % 5 - 2) * step).astype(np.int32)).view(np.float32)
+    wide = np.linspace(-1, 1, 300) * (1 + 1e-9 * step)
+    halves = np.where(np.arange(600) < 300, moved[:600], floats[:600])
+    chunk = np.zeros(spec.LOSSLESS_CHUNK // 2 + 40, "<i2")
+    chunk[-30:] = 900 + step * np.arange(30)
+    rows, near = values(80, True, 70), values(900, True, 75)
+    near[:40] *= 1 - step / 100
+    result = [
+        tensor("a.equal", (300,), None, "BF16", data=floats[:300]),
+        Record("b.moved", "F32", (700,), moved.astype("<f4").tobytes(), role=5),
+        Record("c.wide", "F64", (300,), wide.astype("<f8").tobytes()),
+        Record("d.complex", "C64", (300,), halves.astype("<f4").tobytes()),
+        Record("e.bytes", "I8", (400,), (np.arange(400) // 7 + step * (np.arange(400) % 3)).astype("i1").tobytes()),
+        Record("f.nibbles", "F4", (800,), bytes((i // 9 + step * (i % 2)) % 256 for i in range(400))),
+        Record("g.chunks", "I16", (len(chunk),), chunk.tobytes()),
+        tensor("h.codes", (100,), how, data=values(100, True, 71 + step)),
+        tensor("h.near", (900,), how, data=near), tensor("h.nibbles", (900,), scheme("dynamic", 4, True, block=32), data=near),
+        tensor("i.still", (100,), how, data=values(100, True, 70)),
+        tensor("j.rows", (20, 4), scheme("linear", 8, True, scaling="row"), data=rows * np.where(np.arange(80) % 2, 1, -1)),
+        *pair("k.pair", (70,), scheme("linear", 8, True, block=32), seed=80, v=values(70, False, 81 + step)),
+        *pair("l.pair", (70,), scheme("normal", 4, True, block=32), LOG4, seed=82),
+        Record("m.empty", "I64", (0,), b""),
+        tensor("n.custom", (50,), scheme("custom", 4, False, block=32, table=[(i / 15) ** 2 for i in range(16)]), seed=4),
+        Record("o.steps", "I64", (), struct.pack("<q", 1000 + step)),
+    ]
+    # In the base under other names, dtypes, shapes and schemes.
+    if step == 0:
+        return [*result, Record("p.dtype", "I16", (40,), bytes(80)), Record("q.shape", "U8", (40,), bytes(40)),
+                tensor("r.scheme", (40,), scheme("dynamic", 8, True, block=64), seed=3), Record("s.gone", "U8", (9,), bytes(9))]
+    return [*result, Record("p.dtype", "U16", (40,), bytes(80)), Record("q.shape", "U8", (8, 5), bytes(40)),
+            tensor("r.scheme", (40,), how, seed=3), Record("t.new", "U8", (9,), bytes(9))]
+
+
+# The files that have a base, the case that it is, and the step of the run; the last is a base's base away from the first.
+RELATED = {"delta-base": (None, 0), "delta-none": ("delta-base", 1), "delta-lz4": ("delta-base", 1),
+           "delta-zstd": ("delta-lz4", 2)}
+
+
 def named():
     """Names out of order, of several scripts; roles and reasons."""
     return [
@@ -393,6 +436,8 @@ CASES = {
     "escapes-lz4": (escaped_chunks, {}, "lz4"), "escapes-zstd": (escaped_chunks, {}, "zstd"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
     "newer-minor": (unused, None, "none"), "newer-minor-bits": (unused, None, "none"),
+    "delta-base": (lambda: related(0), {}, "lz4"), "delta-none": (lambda: related(1), {}, "none"),
+    "delta-lz4": (lambda: related(1), {}, "lz4"), "delta-zstd": (lambda: related(2), {}, "zstd"),
     "names": (named, {"metadata": {"größe": "1 ≤ 2", "step": "7"}}, "none"),
 }
 
@@ -407,9 +452,9 @@ def safetensors(tensors):
     return struct.pack("<Q", len(text)) + text + body
 
 
-def describe(data):
+def describe(data, bases=()):
     """What a reader must find, from the reference reader, and what the writer measured."""
-    checkpoint = spec.Checkpoint(data)
+    checkpoint = spec.Checkpoint(data, bases)
     found = spec.summary(checkpoint)
     for entry, t in zip(found["tensors"], checkpoint.tensors):
         entry["xxh3"] = f"{spec.xxh3(checkpoint.read(t)):016x}"
@@ -427,7 +472,7 @@ def encode_imported(t, *divisors, original=writer.encode):
 def make():
     """{file name: bytes}, expected.json among them."""
     writer.encode = encode_imported
-    files, expected = {}, {}
+    files, expected, made = {}, {}, {}
     for case, (tensors, metadata, compression) in CASES.items():
         listed = tensors()
         if case != "names":
@@ -435,9 +480,13 @@ def make():
         for t in listed:
             if isinstance(t, Imported):
                 t.guaranteed = float("nan")
-        data = build(listed, metadata, compression, **HEADERS.get(case, {}))
+        own_base = RELATED.get(case, (None,))[0]
+        related_to = {} if own_base is None else dict(base=made[own_base], base_name=f"{own_base}.qckpt")
+        data = build(listed, metadata, compression, **related_to, **HEADERS.get(case, {}))
         files[f"{case}.qckpt"] = data
-        expected[case] = {"compression": compression, **describe(data)}
+        if case in RELATED:
+            made[case] = spec.Checkpoint(data, made.values())
+        expected[case] = {"compression": compression, **describe(data, made.values())}
         # What is written in the order of its names from a source at hand must be reproduced byte for byte.
         expected[case]["reproducible"] = compression == "none" and case not in (
             "custom", "c128", "names", "steps", *HEADERS)
@@ -447,15 +496,28 @@ def make():
     return files
 
 
-def comparable(name, data):
+def summaries(files):
+    """What describe() finds in the files of RELATED, each with the bases of the same lot."""
+    made = []
+    for case in RELATED:
+        made.append(spec.Checkpoint(files[f"{case}.qckpt"], made))
+    return [spec.summary(checkpoint)["tensors"] for checkpoint in made]
+
+
+def comparable(name, data, files):
     """What --check compares: compressors of another version may write other bytes, which hold the same tensors."""
     if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks", "pair-chunks", "escapes-lz4", "escapes-zstd"):
         return describe(data)["tensors"]
+    if data is not None and name.removesuffix(".qckpt") in RELATED:
+        return summaries(files)
     if data is not None and name == "expected.json":
         expected = json.loads(data)
-        for case in expected.values():
-            if case["compression"] != "none":
+        for name, case in expected.items():
+            if case["compression"] != "none" or name in RELATED:
                 del case["sha256"]
+            if name in RELATED:
+                # Of a base that another version of a compressor wrote.
+                case.update(base=None, metadata=None)
         return expected
     return data
 
@@ -465,7 +527,7 @@ def main(arguments):
     if arguments == ["--check"]:
         there = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.name != "README.md"}
         wrong = sorted(name for name in files.keys() | there.keys()
-                       if comparable(name, files.get(name)) != comparable(name, there.get(name)))
+                       if comparable(name, files.get(name), files) != comparable(name, there.get(name), there))
         sys.exit(f"differ: {wrong}" if wrong else 0)
     FOLDER.mkdir(exist_ok=True)
     for name, data in files.items():

@@ -4,10 +4,12 @@
     python make_invalid.py --check    compares them with what would be written
 """
 
+import itertools
 import json
 import pathlib
 import sys
 
+import invalid_base
 import invalid_directory
 import invalid_escapes
 import invalid_file
@@ -20,7 +22,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "invalid"
 def refusal(data):
     """The code with which the reference reader refuses a file, or None."""
     try:
-        spec.summary(spec.Checkpoint(data))
+        spec.summary(spec.Checkpoint(data, folder=FOLDER))
     except spec.QckptError as error:
         return error.code
     return None
@@ -29,10 +31,10 @@ def refusal(data):
 def make():
     """{file name: bytes}, expected.json among them."""
     files, expected = {}, {}
-    for valid in [*invalid_file.unspoiled(), *invalid_pairs.unspoiled(), *invalid_escapes.unspoiled()]:
+    modules = (invalid_file, invalid_directory, invalid_pairs, invalid_escapes, invalid_base)
+    for valid in (each for module in modules if hasattr(module, "unspoiled") for each in module.unspoiled()):
         assert refusal(valid) is None, "a file that is not yet spoiled is refused"
-    groups = (invalid_file, invalid_directory, invalid_pairs, invalid_escapes)
-    for name, data, what in (each for group in groups for each in group.cases()):
+    for name, data, what in itertools.chain(*(module.cases() for module in modules)):
         assert name not in files, name
         files[name], expected[name] = data, what
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True).encode() + b"\n"

@@ -388,6 +388,30 @@ def squeeze(payload, kind, planes, compression):
     return (codec, stored) if gain > 0 and 64 * gain >= len(payload) else (0, payload)
 
 
+def relate(payload, kind, t, compression, before):
+    """(codec, stored bytes, what the checksum is of) of a chunk in whose place the base has a payload, or None."""
+    planes = max(1, t.bit_width // 8)
+    if before == payload:
+        return spec.EQUAL, b"", payload
+    codec, stored = squeeze(payload, kind, planes, compression)
+    if before is not None:
+        difference = spec.take_difference(payload, before, spec.numbers(kind, t.dtype))
+        other, less = squeeze(difference, kind, planes, compression)
+        if other and len(less) < len(stored):
+            codec, stored = other + 3, less
+    return codec, stored, stored
+
+
+def payload_before(base, t, number):
+    """The base's payload of a tensor's chunk; None where it has no such tensor."""
+    other = None if base is None else next((other for other in base.tensors if other.raw_name == t.name.encode()), None)
+    if other is None or (other.dtype, other.shape, other.scheme_bytes) != (t.dtype, t.shape, scheme_bytes(t)):
+        return None
+    if t.quantized and t.map == "custom" and other.table.tobytes() != t.table.astype("<f4").tobytes():
+        return None
+    return base.payload(other.places[number])
+
+
 def pad(data):
     return data + bytes(-len(data) % 64)
 
@@ -479,13 +503,17 @@ def ordinals(chunks):
     return found
 
 
-def build(tensors, metadata=None, compression="none", **head):
-    """The bytes of a checkpoint whose tensors are written in the order given, under a header with what `head` gives."""
+def build(tensors, metadata=None, compression="none", base=None, base_name=None, **head):
+    """The bytes of a checkpoint whose tensors are written in the order given, under a header with what `head` gives; `base`
+    is a checkpoint of the reference reader, or None."""
+    if base is not None:
+        head |= dict(required=spec.BASE_FILE, reserved=base.digest + bytes(8))
+        metadata = {**(metadata or {}), "base": {"digest": base.digest.hex(), "name": base_name}}
     data, chunks, ordered = header(**head), [], list(in_file_order(tensors, encode))
     number_of = ordinals(ordered)
     for t, number, kind, payload in ordered:
-        codec, stored = squeeze(payload, kind, max(1, t.bit_width // 8), compression)
-        digest, start = spec.xxh3(stored), b""
+        codec, stored, summed = relate(payload, kind, t, compression, payload_before(base, t, number))
+        digest, start = spec.xxh3(summed), b""
         if number == 0:
             start = preamble(t, t.name.encode(), None if t.second is None else number_of[id(t.second)])
         data += lead(start, len(data), (len(stored), codec, kind, 0, number_of[id(t)], number, digest))

@@ -14,7 +14,7 @@ import QVerify
   import Darwin
 #endif
 
-private func checkpoint(_ handle: OpaquePointer?) throws(QCodecError) -> CheckpointReader {
+func checkpoint(_ handle: OpaquePointer?) throws(QCodecError) -> CheckpointReader {
   try unsafe object(handle, CheckpointReader.self, "reader")
 }
 
@@ -34,14 +34,55 @@ private func number(_ tensor: Int, _ reader: CheckpointReader) throws(QCodecErro
   }
 }
 
-@c @implementation public func qcodec_reader_open_fd(
-  _ descriptor: Int32, _ place: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+@c @implementation public func qcodec_reader_open_base(
+  _ path: UnsafePointer<CChar>?, _ base: UnsafePointer<CChar>?, _ place: UnsafeMutablePointer<OpaquePointer?>?,
+  _ error: ErrorPlace
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     try unsafe give(place) { () throws(QCodecError) in
+      let path = try unsafe text(path, "path")
+      return try CheckpointReader(path: path, bases: [CheckpointReader(path: unsafe text(base, "base"))])
+    }
+  }
+}
+
+@c @implementation public func qcodec_reader_with_base(
+  _ handle: OpaquePointer?, _ base: OpaquePointer?, _ place: UnsafeMutablePointer<OpaquePointer?>?,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      try unsafe checkpoint(handle).withBases([checkpoint(base)])
+    }
+  }
+}
+
+@c @implementation public func qcodec_reader_base(
+  _ handle: OpaquePointer?, _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    let reader = try unsafe checkpoint(handle)
+    let document: JSONValue = reader.baseDigest == nil ? .null : try reader.metadata()
+    try unsafe give(CheckpointSummary.base(of: reader, document).serialized(), json)
+  }
+}
+
+@c @implementation public func qcodec_reader_open_fd(
+  _ descriptor: Int32, _ place: UnsafeMutablePointer<OpaquePointer?>?, _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe qcodec_reader_open_fd_at(descriptor, nil, place, error)
+}
+
+@c @implementation public func qcodec_reader_open_fd_at(
+  _ descriptor: Int32, _ folder: UnsafePointer<CChar>?, _ place: UnsafeMutablePointer<OpaquePointer?>?,
+  _ error: ErrorPlace
+) -> qcodec_status {
+  unsafe perform(error) { () throws(QCodecError) in
+    try unsafe give(place) { () throws(QCodecError) in
+      let folder = unsafe folder == nil ? nil : try text(folder, "folder")
       let own = dup(descriptor)
       guard own >= 0 else { throw invalid("\(descriptor) is no open descriptor") }
-      return try CheckpointReader(file: InputFile(descriptor: own))
+      return try CheckpointReader(file: InputFile(descriptor: own), folder: folder)
     }
   }
 }

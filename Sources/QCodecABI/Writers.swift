@@ -16,29 +16,31 @@ final class WriterBox {
   init(
     _ options: UnsafePointer<qcodec_writer_options>?, _ make: (WriterOptions) throws(QCodecError) -> CheckpointWriter
   ) throws(QCodecError) {
-    var given = qcodec_writer_options()
+    var given = unsafe qcodec_writer_options()
     unsafe qcodec_writer_options_init(&given)
     if let options = unsafe options {
       guard unsafe options.pointee.struct_size == MemoryLayout<qcodec_writer_options>.size else {
         throw invalid(
           "options of \(unsafe options.pointee.struct_size) bytes; qcodec_writer_options_init sets the size")
       }
-      given = unsafe options.pointee
+      unsafe given = options.pointee
     }
-    guard let compression = UInt8(exactly: given.compression).flatMap(Compression.init(rawValue:)) else {
-      throw invalid("\(given.compression) is no compression")
+    let (stage, level, epsilon) = unsafe (given.compression, given.zstd_level, given.measure_epsilon)
+    guard let compression = UInt8(exactly: stage).flatMap(Compression.init(rawValue:)) else {
+      throw invalid("\(stage) is no compression")
     }
-    guard (-131_072...22).contains(given.zstd_level) else { throw invalid("\(given.zstd_level) is no level of zstd") }
-    if !given.measure_epsilon.isNaN {
-      guard given.measure_epsilon >= 0, given.measure_epsilon.isFinite else {
-        throw invalid("measure_epsilon is to be 0 or more")
-      }
+    guard (-131_072...22).contains(level) else { throw invalid("\(level) is no level of zstd") }
+    guard epsilon.isNaN || (epsilon >= 0 && epsilon.isFinite) else {
+      throw invalid("measure_epsilon is to be 0 or more")
     }
-    epsilon = given.measure_epsilon.isNaN ? nil : given.measure_epsilon
-    keepNonFinite = given.keep_nonfinite != 0
-    writer = try make(
-      WriterOptions(
-        compression: compression, zstdLevel: given.zstd_level, threads: threadCount(given.threads)))
+    self.epsilon = epsilon.isNaN ? nil : epsilon
+    keepNonFinite = unsafe given.keep_nonfinite != 0
+    var options = WriterOptions(
+      compression: compression, zstdLevel: level, threads: threadCount(unsafe given.threads))
+    if unsafe given.base != nil { options.base = try unsafe checkpoint(given.base) }
+    if unsafe given.base_name != nil { options.baseName = try unsafe text(given.base_name, "base_name") }
+    guard options.base != nil || options.baseName == nil else { throw invalid("base_name without a base") }
+    writer = try make(options)
   }
 
   var nonFinite: NonFinitePolicy { keepNonFinite ? .raw : .error }
@@ -60,7 +62,7 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
 @c @implementation public func qcodec_writer_options_init(_ options: UnsafeMutablePointer<qcodec_writer_options>?) {
   unsafe options?.pointee = qcodec_writer_options(
     struct_size: MemoryLayout<qcodec_writer_options>.size, compression: Int32(Compression.lz4.rawValue), zstd_level: 1,
-    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan)
+    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan, base: nil, base_name: nil)
 }
 
 @c @implementation public func qcodec_writer_create(
@@ -129,7 +131,7 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
   unsafe perform(error) { () throws(QCodecError) in
     let box = try unsafe box(handle)
     let member = try unsafe text(member, "member")
-    guard !["metadata", "policy", RequestedBound.member].contains(member) else {
+    guard !["metadata", "policy", "base", RequestedBound.member].contains(member) else {
       throw invalid("'\(member)' has a meaning of its own in the format")
     }
     box.members[member] = try unsafe box.document(json, length)

@@ -22,6 +22,7 @@ struct DecodeCommand: QuietableCommand {
         qcodec decode optimizer.qckpt -o restored.safetensors
         qcodec decode optimizer.qckpt -o moments.safetensors --tensor 'exp_avg*'
         qcodec decode damaged.qckpt -o rest.safetensors --salvage --json
+        qcodec decode step2.qckpt -o step2.safetensors --base old/step1.qckpt
         qcodec decode - -o - <optimizer.qckpt >restored.safetensors
       """)
 
@@ -39,6 +40,8 @@ struct DecodeCommand: QuietableCommand {
   @Flag(help: "Of a damaged or truncated checkpoint write the tensors that are whole; status 1 if anything is lost.")
   var salvage = false
 
+  @OptionGroup var bases: BaseOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print one JSON document, with what is lost.")
@@ -53,9 +56,10 @@ struct DecodeCommand: QuietableCommand {
 
   func run() throws {
     let filter = try TensorFilter(tensor)
-    let job = salvage ? try SalvageJob(file, filter: filter, threads: threads.count) : nil
-    let reader = try job?.reader ?? Inputs.checkpoint(file)
-    try Inputs.refuseOverwriting(output, inputs: reader.file.map { [$0.identity] } ?? [])
+    let bases = try bases.readers()
+    let job = salvage ? try SalvageJob(file, filter: filter, bases: bases, threads: threads.count) : nil
+    let reader = try job?.reader ?? Inputs.checkpoint(file, bases: bases)
+    try Inputs.refuseOverwriting(output, inputs: reader.files)
     try Inputs.refuseTerminal(output)
     let indices = try job?.whole ?? filter.indices(in: reader, file: file)
     if let failure = job?.failure(of: file), indices.isEmpty {

@@ -44,6 +44,8 @@ struct DiffCommand: QuietableCommand {
 
   @OptionGroup var epsilon: EpsilonOptions
 
+  @OptionGroup var bases: BaseOptions
+
   @Flag(help: "List every tensor, equal ones as well.")
   var all = false
 
@@ -64,7 +66,8 @@ struct DiffCommand: QuietableCommand {
 
   func run() throws {
     let filter = try TensorFilter(tensor)
-    let (one, other) = (try Inputs.document(a), try Inputs.document(b))
+    let bases = try bases.readers()
+    let (one, other) = (try Inputs.document(a, bases: bases), try Inputs.document(b, bases: bases))
     let chosen = (a: one.filter { filter.holds($0.name) }, b: other.filter { filter.holds($0.name) })
     try filter.requireMatch(chosen.a.tensors + chosen.b.tensors, file: "\(a) and \(b)")
     let report = try compare(chosen.a, chosen.b)

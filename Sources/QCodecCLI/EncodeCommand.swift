@@ -21,6 +21,10 @@ struct EncodeCommand: QuietableCommand {
       A bound holds for every element: it is checked with the decoder's arithmetic, and what the codes do not keep is \
       stored beside them. It takes the place of a policy.
 
+      With --base the checkpoint refers to another, of an earlier step for instance: what is the same is not stored again, \
+      and of what is not the difference is stored where that is smaller. The base is to stay where it is, seen from \
+      the checkpoint, or to be named to whoever reads it; 'qcodec flatten' makes the checkpoint stand alone.
+
       EXAMPLES:
         qcodec encode optimizer.safetensors -o optimizer.qckpt
         qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
@@ -29,6 +33,7 @@ struct EncodeCommand: QuietableCommand {
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
         qcodec encode o.safetensors -o o.qckpt --max-update-error 0.15rms
+        qcodec encode step2.safetensors -o step2.qckpt --base step1.qckpt
       """)
 
   @Argument(help: "Input files; '-' is standard input.", completion: Completions.documents)
@@ -56,6 +61,11 @@ struct EncodeCommand: QuietableCommand {
 
   @Option(help: "The lossless stage.")
   var compression = CompressionOption.lz4
+
+  @Option(
+    help: ArgumentHelp("A checkpoint to which the one to be written may refer.", valueName: "previous"),
+    completion: Completions.checkpoints)
+  var base: String?
 
   @Option(help: "The rule for scales: the map's own, or plain absolute maxima.")
   var scale = ScaleOption.auto
@@ -102,6 +112,7 @@ struct EncodeCommand: QuietableCommand {
         throw ValidationError("--quality takes \(least) to \(most), not \(quality)")
       }
     }
+    if base == "-" { throw ValidationError("the base is a file, not standard input") }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
     }
@@ -111,16 +122,17 @@ struct EncodeCommand: QuietableCommand {
     let requested = try bound.requested(epsilon: epsilon.eps)
     let policy = try resolvedPolicy(requested)
     var job = try EncodeJob(inputs: inputs, policy: policy, bound: requested, extraMetadata: metadata)
+    let base = try openBase()
     if let output, !dryRun {
       let policyFile = self.policy.flatMap { PolicyFile.identity($0) }.map { [$0] } ?? []
-      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile))
+      try Inputs.refuseOverwriting(output, inputs: job.files.union(policyFile).union(base?.files ?? []))
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
     let progress = Progress(total: job.writtenBytes)
     defer { progress.finish() }
     let additions = try planned(&job, requested)
-    let summary = try write(job, additions, to: target, progress: progress)
+    let summary = try write(job, additions, base: base, to: target, progress: progress)
     progress.finish()
     report(job, summary, seconds: progress.seconds)
   }
@@ -154,11 +166,23 @@ struct EncodeCommand: QuietableCommand {
     }
   }
 
+  /// The base with all that lies behind it.
+  private func openBase() throws -> CheckpointReader? {
+    guard let base else { return nil }
+    let reader = try Inputs.checkpoint(base)
+    if let error = reader.baseFailure {
+      throw Failure("its own base is not at hand: \(error.message)", file: base, status: ExitStatus(error))
+    }
+    return reader
+  }
+
   private func write(
-    _ job: EncodeJob, _ additions: [Addition], to target: String, progress: Progress
+    _ job: EncodeJob, _ additions: [Addition], base: CheckpointReader?, to target: String, progress: Progress
   ) throws -> WriteSummary {
     var options = options
     options.allowsEscapes = job.isBounded
+    options.base = base
+    options.baseName = self.base.map { FilePlace($0).relative(to: FilePlace(output ?? "")) }
     let writer = try Interruption.held {
       let writer = try concerning(target) {
         target == "-"
@@ -190,6 +214,7 @@ struct EncodeCommand: QuietableCommand {
         "input_bytes": .count(job.byteCount), "output_bytes": .count(summary.fileBytes),
         "tensors": .count(summary.tensors), "elements": .count(summary.elements), "ratio": .number(ratio),
         "seconds": .number(seconds), "dry_run": .bool(dryRun), "dropped": .array(job.dropped.map { .string($0) }),
+        "base_chunks": .count(summary.baseChunks), "difference_chunks": .count(summary.differenceChunks),
       ])
       return Terminal.print(document.serialized(pretty: true))
     }
@@ -200,7 +225,10 @@ struct EncodeCommand: QuietableCommand {
       "\(name) \(summary.tensors) tensors, \(summary.elements) elements, \(ByteSize.text(job.byteCount)) to "
       + "\(ByteSize.text(summary.fileBytes)) (\(Decimal.text(ratio, digits: 2)) times smaller), "
       + "\(Decimal.text(seconds, digits: 2)) s"
+    let relations =
+      base == nil
+      ? "" : "; \(summary.baseChunks) chunks are the base's, \(summary.differenceChunks) differences to it"
     // Standard output may hold the checkpoint itself.
-    if output == "-", !dryRun { Terminal.error(line) } else { Terminal.print(line) }
+    if output == "-", !dryRun { Terminal.error(line + relations) } else { Terminal.print(line + relations) }
   }
 }

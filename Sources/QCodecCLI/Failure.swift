@@ -35,7 +35,8 @@ struct Failure: Error {
 
   /// An error of the library about a file.
   init(_ error: QCodecError, file: String) {
-    self.init(error.description, file: file, status: ExitStatus(error))
+    let hint = error.code == .baseMissing || error.code == .baseMismatch ? "; --base names it" : ""
+    self.init(error.description + hint, file: file, status: ExitStatus(error))
   }
 }
 

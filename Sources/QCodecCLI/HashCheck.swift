@@ -7,6 +7,7 @@ struct HashCheck {
   let manifests: [String]
   /// Whether values alone are compared.
   let values: Bool
+  let bases: [CheckpointReader]
   let threads: Int
   let json: Bool
   let quiet: Bool
@@ -91,7 +92,7 @@ struct HashCheck {
   private func check(_ entries: [HashManifest.Entry], file: String) throws -> [Mismatch] {
     let names = Set(entries.compactMap { $0.tensor.map { Array($0.utf8) } })
     let isWhole = entries.contains { $0.tensor == nil }
-    let document = try Inputs.document(file).filter { isWhole || names.contains(Array($0.name.utf8)) }
+    let document = try Inputs.document(file, bases: bases).filter { isWhole || names.contains(Array($0.name.utf8)) }
     let stored = !values && entries.contains { $0.stored != nil }
     let hashes = try HashCommand.hashes(of: document, file: file, stored: stored, threads: threads)
     let tensors = Dictionary(hashes.tensors.map { (Array($0.name.utf8), $0) }) { first, _ in first }

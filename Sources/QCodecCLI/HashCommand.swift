@@ -38,6 +38,8 @@ struct HashCommand: QuietableCommand {
   @Flag(help: "Hash values alone: '-' stands for all stored bytes, and --check does not compare them.")
   var values = false
 
+  @OptionGroup var bases: BaseOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print one JSON document.")
@@ -53,13 +55,16 @@ struct HashCommand: QuietableCommand {
   }
 
   func run() throws {
+    let bases = try bases.readers()
     if check {
-      return try HashCheck(manifests: files, values: values, threads: threads.count, json: json, quiet: quiet).run()
+      return try HashCheck(
+        manifests: files, values: values, bases: bases, threads: threads.count, json: json, quiet: quiet
+      ).run()
     }
     let filter = try TensorFilter(tensor)
     var documents: [JSONValue] = []
     for file in files {
-      let document = try Inputs.document(file)
+      let document = try Inputs.document(file, bases: bases)
       let chosen = document.filter { filter.holds($0.name) }
       try filter.requireMatch(chosen.tensors, file: file)
       let hashes = try Self.hashes(of: chosen, file: file, stored: !values, threads: threads.count)

@@ -17,15 +17,15 @@ enum Inputs {
   }
 
   /// A document of tensors, by its content.
-  static func document(_ path: String) throws -> InputDocument {
+  static func document(_ path: String, bases: [CheckpointReader] = []) throws -> InputDocument {
     let file = try file(path)
-    return try concerning(path) { try openInput(file: file, path: path == "-" ? "stdin" : path) }
+    return try concerning(path) { try openInput(file: file, path: path == "-" ? "stdin" : path, bases: bases) }
   }
 
   /// A checkpoint; anything else is refused by name.
-  static func checkpoint(_ path: String) throws -> CheckpointReader {
+  static func checkpoint(_ path: String, bases: [CheckpointReader] = []) throws -> CheckpointReader {
     let file = try file(path)
-    return try concerning(path) { try CheckpointReader(file: file) }
+    return try concerning(path) { try CheckpointReader(file: file, folder: FilePlace(path).folder, bases: bases) }
   }
 
   private static func spooledInput() throws -> InputFile {

@@ -10,8 +10,8 @@ struct InspectCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Show what a checkpoint holds, and its recorded errors and bounds.",
     discussion: """
-      Reads the directory alone, and chunks only for --codes and --plot. Of a checkpoint that was cut short it shows what \
-      can be salvaged.
+      Reads the directory alone, and chunks only for --codes and --plot, which need the base of a checkpoint that has one. \
+      Of a checkpoint that was cut short it shows what can be salvaged.
 
       EXAMPLES:
         qcodec inspect optimizer.qckpt
@@ -37,6 +37,8 @@ struct InspectCommand: QuietableCommand {
 
   @Flag(help: "Draw with ASCII characters alone, as is done where the locale is not UTF-8.")
   var ascii = false
+
+  @OptionGroup var bases: BaseOptions
 
   @OptionGroup var threads: ThreadOptions
 
@@ -95,9 +97,10 @@ extension InspectCommand {
 
   private func openOrListSalvage(_ filter: TensorFilter) throws -> CheckpointReader {
     let input = try Inputs.file(file)
-    do { return try CheckpointReader(file: input) } catch {
+    let bases = try bases.readers()
+    do { return try CheckpointReader(file: input, folder: FilePlace(file).folder, bases: bases) } catch {
       if error.leavesTensorsToSalvage {
-        let summary = SalvageSummary(input, filter: filter)
+        let summary = SalvageSummary(input, filter: filter, bases: bases)
         if json { Terminal.print(summary.json.serialized(pretty: true)) }
         if !json { for line in summary.lines() { Terminal.print(line) } }
       }

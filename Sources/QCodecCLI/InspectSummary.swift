@@ -19,6 +19,11 @@ struct InspectSummary {
       "\(reader.tensorCount) tensors, \(summary.elements) elements, \(ByteSize.text(summary.sourceBytes)) in "
         + "\(ByteSize.text(reader.fileBytes)) (\(Decimal.text(summary.ratio, digits: 2)) times smaller)",
     ]
+    if let digest = reader.baseDigest {
+      let place = summary.base["name"]?.stringValue.map { " '\($0)'".escapingControls } ?? ""
+      let found = reader.base == nil ? "not at hand" : "at hand"
+      lines.append("base\(place) of digest \(digest), \(found)")
+    }
     if let name = summary.policy?["name"]?.stringValue { lines.append("policy \(name.escapingControls)") }
     if let error = summary.updateError { lines.append(Describe.update(error, pairs: summary.pairs.count)) }
     if case .object(let members) = summary.metadata {

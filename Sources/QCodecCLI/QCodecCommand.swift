@@ -30,7 +30,7 @@ struct QCodecCommand: ParsableCommand {
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
       EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, PlanCommand.self,
-      ReportCommand.self, DiffCommand.self, HashCommand.self, BenchCommand.self,
+      ReportCommand.self, DiffCommand.self, FlattenCommand.self, HashCommand.self, BenchCommand.self,
     ])
 
   static func main() {

@@ -48,6 +48,8 @@ struct ReportCommand: QuietableCommand {
 
   @OptionGroup var epsilon: EpsilonOptions
 
+  @OptionGroup var bases: BaseOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print nothing but errors.")
@@ -58,10 +60,11 @@ struct ReportCommand: QuietableCommand {
   }
 
   func run() throws {
-    let reader = try Inputs.checkpoint(file)
+    let bases = try bases.readers()
+    let reader = try Inputs.checkpoint(file, bases: bases)
     let faults = ReadFaults()
-    let document = try against.map { try Inputs.document($0) }
-    let inputs = (document?.files ?? []).union(reader.file.map { [$0.identity] } ?? [])
+    let document = try against.map { try Inputs.document($0, bases: bases) }
+    let inputs = (document?.files ?? []).union(reader.files)
     try Inputs.refuseOverwriting(output, inputs: inputs)
     try Inputs.refuseTerminal(output)
     let original = against.flatMap { name in document?.noting(name, in: faults) }

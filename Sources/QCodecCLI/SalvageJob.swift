@@ -7,13 +7,14 @@ struct SalvageJob {
 
   /// Looks a file over, every element of the tensors that the filter holds; throws for what is no checkpoint and where no
   /// tensor matches.
-  init(_ path: String, filter: TensorFilter, threads: Int) throws {
+  init(_ path: String, filter: TensorFilter, bases: [CheckpointReader], threads: Int) throws {
     let file = try Inputs.file(path)
     let progress = Progress(total: nil)
     defer { progress.finish() }
     do {
       recovery = try Recovery(
-        file: file, threads: threads, progress: { progress.advance($0) }, isWanted: { filter.holds($0) })
+        file: file, folder: FilePlace(path).folder, threads: threads, bases: bases,
+        progress: { progress.advance($0) }, isWanted: { filter.holds($0) })
     } catch {
       throw Failure(error, file: path)
     }
@@ -43,7 +44,8 @@ struct SalvageJob {
       isDirectoryLost
       ? "; the directory, the metadata and what stood behind the damage are lost too"
       : metadata == nil ? "; the metadata are lost too" : ""
-    return Failure("lost: \(names)\(rest)", file: path, status: .failed)
+    let base = lost.isEmpty ? nil : reader.baseFailure.map { "; what needs a base: \($0.message); --base names it" }
+    return Failure("lost: \(names)\(rest)\(base ?? "")", file: path, status: .failed)
   }
 
   /// A tensor with its rows that are lost, both ends included: `'m' (rows 10-19, 30-39 of 100)`.

@@ -7,8 +7,8 @@ struct SalvageSummary {
   private let tensors: [Salvage.Tensor]
 
   /// The tensors of a damaged file that the filter lets through; none where nothing can be found.
-  init(_ file: InputFile, filter: TensorFilter) {
-    tensors = ((try? Salvage(file: file))?.tensors ?? []).filter { filter.holds($0.name) }
+  init(_ file: InputFile, filter: TensorFilter, bases: [CheckpointReader]) {
+    tensors = ((try? Salvage(file: file, bases: bases))?.tensors ?? []).filter { filter.holds($0.name) }
   }
 
   /// One line a tensor, under headings; nothing where there is none.

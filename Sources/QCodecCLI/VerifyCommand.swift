@@ -11,6 +11,8 @@ struct VerifyCommand: QuietableCommand {
       Reads every byte against its checksum and computes every guarantee anew, from codes and scales. With --against each \
       element is held against its own bound, and the error of the update m/(√v + ε) is measured.
 
+      Of a checkpoint with a base those chunks of the base are checked as well that it refers to.
+
       Exit status: 0 if all holds, 1 if an element or a limit does not, 3 if the file is damaged.
 
       EXAMPLES:
@@ -43,6 +45,8 @@ struct VerifyCommand: QuietableCommand {
 
   @OptionGroup var epsilon: EpsilonOptions
 
+  @OptionGroup var bases: BaseOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print one JSON document.")
@@ -62,9 +66,10 @@ struct VerifyCommand: QuietableCommand {
   }
 
   func run() throws {
-    let reader = try Inputs.checkpoint(file)
+    let bases = try bases.readers()
+    let reader = try Inputs.checkpoint(file, bases: bases)
     let faults = ReadFaults()
-    let original = try against.map { try Inputs.document($0).noting($0, in: faults) }
+    let original = try against.map { try Inputs.document($0, bases: bases).noting($0, in: faults) }
     let limits = Verifier.Limits(
       maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute, maxUpdateError: maxUpdateError,
       maxUpdateAbsolute: maxUpdateAbs)

@@ -11,6 +11,8 @@ public struct CheckpointSummary: Sendable {
   public let errorBound: JSONValue?
   /// What the user says of the file.
   public let metadata: JSONValue
+  /// The base that it refers to, as `base(of:_:)` describes it.
+  public let base: JSONValue
   /// Elements of all tensors.
   public let elements: UInt64
   /// Bytes of all tensors as given.
@@ -26,6 +28,7 @@ public struct CheckpointSummary: Sendable {
     self.reader = reader
     policy = document["policy"]
     errorBound = document[RequestedBound.member]
+    base = Self.base(of: reader, document)
     metadata = document["metadata"] ?? .object([:])
     var (elements, source, stored) = (UInt64(0), UInt64(0), UInt64(0))
     for index in 0..<reader.tensorCount {
@@ -59,9 +62,19 @@ public struct CheckpointSummary: Sendable {
       "format_version": .string("\(version.major).\(version.minor)"), "file_bytes": .count(reader.fileBytes),
       "tensor_count": .count(reader.tensorCount), "element_count": .count(elements),
       "source_bytes": .count(sourceBytes), "stored_bytes": .count(storedBytes), "ratio": .number(ratio),
-      "policy": policy ?? .null, "error_bound": errorBound ?? .null, "metadata": metadata,
+      "policy": policy ?? .null, "error_bound": errorBound ?? .null, "metadata": metadata, "base": base,
       "update_error": updateError?.json(pairs: pairs.count) ?? .null,
       "tensors": .array((indices ?? Array(0..<reader.tensorCount)).map { tensor($0, histogram: histograms[$0]) }),
+    ])
+  }
+
+  /// The base that a checkpoint refers to, as `qcodec inspect --json` prints it: its digest, its place by the metadata, and
+  /// whether it was found; null for one that stands alone.
+  public static func base(of reader: CheckpointReader, _ metadata: JSONValue) -> JSONValue {
+    guard let digest = reader.baseDigest else { return .null }
+    return .object([
+      "digest": .string(digest.description), "name": .optional(metadata["base"]?["name"]?.stringValue),
+      "found": .bool(reader.base != nil),
     ])
   }
 
@@ -73,6 +86,7 @@ public struct CheckpointSummary: Sendable {
       "compression": .string(Self.compression(info)), "source_bytes": .count(info.sourceBytes),
       "stored_bytes": .count(info.storedBytes), "bits_per_value": .number(info.bitsPerValue),
       "escape_bytes": .count(info.escapeBytes),
+      "base_chunks": .count(info.baseChunks), "difference_chunks": .count(info.differenceChunks),
     ]
     var members = own.merging(Self.members(of: info.scheme)) { first, _ in first }
     let statistics = info.statistics

@@ -154,11 +154,14 @@ struct TensorCheck: Sendable {
     }
   }
 
-  /// A right checksum does not say that a chunk decompresses to its size; plain chunks have no other way to be wrong.
+  /// A right checksum does not say that a chunk decompresses to its size, or that a base has it; plain chunks have no other way
+  /// to be wrong.
   private func checkDecompresses() throws(QCodecError) -> Measurement {
     try combine(info.chunks.count) { chunk throws(QCodecError) in
       let place = info.chunks[chunk]
-      if reader.chunk(place).compression != .none { _ = try reader.payload(ofChunk: place) }
+      if reader.chunk(place).compression != .none || reader.chunk(place).relation != .own {
+        _ = try reader.payload(ofChunk: place)
+      }
       progress(UInt64(reader.chunk(place).rawLength))
       return Measurement()
     }

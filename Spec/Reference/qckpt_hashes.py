@@ -44,7 +44,7 @@ def escaped(name):
 
 def manifest(path):
     """The lines of a checkpoint."""
-    checkpoint = qckpt_reader.Checkpoint(pathlib.Path(path).read_bytes())
+    checkpoint = qckpt_reader.read_file(path)
     values = {t.name: value_hash(t.dtype, t.shape, checkpoint.read(t)) for t in checkpoint.tensors}
     stored = {t.name: stored_hash(checkpoint, t) for t in checkpoint.tensors}
     whole = f"{file_hash(values)}  {file_hash(stored)}  {escaped(path)}"

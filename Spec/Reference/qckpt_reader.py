@@ -3,6 +3,8 @@
     python qckpt_reader.py FILE              prints a JSON summary; exit status 3 and "code: message" for what is invalid
     python qckpt_reader.py --salvage FILE    prints what is whole of a file without its end
 
+A base is looked for where the metadata say.
+
 Plain on purpose: it holds a file in memory, checks everything, and decodes a chunk at a time with NumPy float32. The rules
 are those of the library, in the order in which they are checked there; nothing else is shared with it.
 """
@@ -40,10 +42,12 @@ RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
 # The named maps that hold +1 and, signed, not −1.
 SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
+# How stored bytes make a payload: beyond the lossless stage only in a file with a base.
+EQUAL, DIFFERENCES = 3, (4, 5)
 # Required features, and those of this version.
 FEATURES = {0: "escapes", 1: "base-file", 2: "encryption"}
-KNOWN_FEATURES = 1
-ESCAPES = 1
+ESCAPES, BASE_FILE, MOST_BASES = 1 << 0, 1 << 1, 64
+KNOWN_FEATURES = ESCAPES | BASE_FILE
 PAIR = ("first", "second", "eps", "squared_error", "squared_update", "max_abs", "v_zeroed", "sign_changes")
 
 
@@ -132,9 +136,12 @@ class Tensor:
 
 
 class Checkpoint:
-    """A whole file, its header, trailer and directory checked."""
+    """A whole file, its header, trailer and directory checked.
 
-    def __init__(self, data):
+    Its base is the checkpoint of `bases` with the right digest, or what lies where the metadata say, from `folder` on.
+    """
+
+    def __init__(self, data, bases=(), folder=None, depth=0):
         self.data = bytes(data)
         header_hash = self._header()
         self._trailer(header_hash)
@@ -143,6 +150,13 @@ class Checkpoint:
         self.leads = []
         self._chunk_table()
         self._check_pairs()
+        self.digest = xxhash.xxh3_128_digest(self.data[-96:])
+        self.base, self.base_defect = None, None
+        if self.base_digest is not None:
+            try:
+                self.base = self._find_base(bases, folder, depth)
+            except QckptError as defect:
+                self.base_defect = defect
 
     def _header(self):
         data = self.data
@@ -158,7 +172,8 @@ class Checkpoint:
         unknown = required & ~KNOWN_FEATURES
         features = [FEATURES.get(bit, f"bit {bit}") for bit in range(64) if unknown >> bit & 1]
         require(not features, "unsupportedFeature", ", ".join(features))
-        require(not any(data[32:56]), "reservedBits", "reserved bytes of the header")
+        self.base_digest = data[32:48] if required & BASE_FILE else None
+        require(not any(data[32 if self.base_digest is None else 48:56]), "reservedBits", "reserved bytes of the header")
         self.version, self.features = (major, minor), required
         return digest
 
@@ -290,7 +305,8 @@ class Checkpoint:
 
     def _chunk(self, index):
         fields = struct.unpack_from("<QIIQBBHI", self.directory, self.chunks_at + index * 32)
-        require(fields[4] <= 2 and fields[5] <= 2, "invalidChunkTable", "compression or kind")
+        most = 2 if self.base_digest is None else 5
+        require(fields[4] <= most and fields[5] <= 2, "invalidChunkTable", "compression or kind")
         require(fields[6] == 0, "reservedBits", "reserved field of a chunk")
         return fields
 
@@ -331,8 +347,7 @@ class Checkpoint:
             frame = struct.pack("<IBBHIIQ", stored, codec, kind, 0, t.ordinal, number, digest)
             lead = lead_bytes(position, b"" if number else self._preamble_of(t), frame)
             require(offset == position + len(lead), "invalidChunkTable", "a hole or an overlap")
-            require(codec == 0 or kind != SCALES, "invalidChunkTable", "compressed scales")
-            require(stored == raw if codec == 0 else stored < raw, "invalidChunkTable", "stored length")
+            require(fits(codec, kind, stored, raw), "invalidChunkTable", "compression or stored length")
             self.leads.append((position, lead))
             position, t.seen = offset + stored, number + 1
             require(position <= self.meta_offset, "invalidChunkTable", "a chunk beyond the end")
@@ -358,12 +373,48 @@ class Checkpoint:
             require(max(zeroed, signs) <= self.tensors[first].elements, "invalidDirectory", "more than all elements")
             following = first + 1
 
+    # The base
+
+    def _find_base(self, bases, folder, depth):
+        require(depth < MOST_BASES, "limitExceeded", "a chain of more than 64 bases")
+        for base in bases:
+            if base.digest == self.base_digest:
+                return base
+        name = (self.metadata().get("base") or {}).get("name")
+        usable = isinstance(name, str) and name and not name.startswith("/") and "\0" not in name
+        require(folder is not None and usable, "baseMissing", self.base_digest.hex())
+        path = pathlib.Path(folder, name)
+        require(path.is_file(), "baseMissing", self.base_digest.hex())
+        base = Checkpoint(path.read_bytes(), bases, path.parent, depth + 1)
+        require(base.digest == self.base_digest, "baseMismatch", self.base_digest.hex())
+        return base
+
+    def base_payload(self, index):
+        """The payload of the base's chunk that corresponds to one."""
+        if self.base_defect:
+            raise self.base_defect
+        t = self.tensors[self.chunks[index][7]]
+        other = next((other for other in self.base.tensors if other.raw_name == t.raw_name), None)
+        require(other is not None and (other.dtype, other.shape, other.scheme_bytes)
+                == (t.dtype, t.shape, t.scheme_bytes), "baseMismatch", "no such tensor in the base")
+        require(t.map != "custom" or other.table.tobytes() == t.table.tobytes(), "baseMismatch", "another table")
+        data = self.base.payload(other.places[t.places.index(index)])
+        # Under a scheme with escapes chunks are of several lengths.
+        require(len(data) == self.chunks[index][2], "baseMismatch", "a chunk of another length")
+        return data
+
     # Payloads
 
     def payload(self, index):
         offset, stored, raw_length, digest, codec, kind, _, owner = self.chunks[index]
+        if codec == EQUAL:
+            data = self.base_payload(index)
+            require(xxh3(data) == digest, "chunkCorrupt", f"chunk {index} of the base")
+            return data
         data = self.data[offset:offset + stored]
         require(xxh3(data) == digest, "chunkCorrupt", f"chunk {index}")
+        before = self.base_payload(index) if codec in DIFFERENCES else None
+        codec -= 0 if before is None else 3
         try:
             if codec == 1:
                 data = lz4.block.decompress(data, uncompressed_size=raw_length)
@@ -378,7 +429,7 @@ class Checkpoint:
         planes = max(1, self.tensors[owner].bit_width // 8)
         if kind == LOSSLESS and codec and planes > 1:
             data = np.frombuffer(data, np.uint8).reshape(planes, -1).T.tobytes()
-        return data
+        return data if before is None else add_difference(data, before, numbers(kind, self.tensors[owner].dtype))
 
     def check_all_bytes(self):
         for index, (start, lead) in enumerate(self.leads):
@@ -418,6 +469,34 @@ class Checkpoint:
     def divisors(self, t):
         """What the elements of a tensor of the update domain are divided by, else None."""
         return None if t.reference is None else divisors(self.decode(self.tensors[t.reference])[0])
+
+
+def fits(codec, kind, stored, raw):
+    """Whether a chunk of a kind can be stored so, in so many bytes."""
+    if codec == EQUAL:
+        return stored == 0
+    if codec and kind == SCALES:
+        return False
+    return stored == raw if codec == 0 else stored < raw
+
+
+def numbers(kind, dtype):
+    """The unsigned integers that are subtracted."""
+    bits = dict(DTYPES.values())[dtype] if kind == LOSSLESS else 8
+    return {8: "<u8", 4: "<u4", 2: "<u2"}.get(bits // 16 if dtype in ("C64", "C128") else bits // 8, "u1")
+
+
+def add_difference(difference, base, integers):
+    """The payload whose difference to the base's this is."""
+    z, a = np.frombuffer(difference, integers), np.frombuffer(base, integers)
+    return (a + (z >> z.dtype.type(1) ^ -(z & z.dtype.type(1)))).astype(z.dtype).tobytes()
+
+
+def take_difference(payload, base, integers):
+    """The inverse."""
+    b, a = np.frombuffer(payload, integers), np.frombuffer(base, integers)
+    d = b - a
+    return (d << d.dtype.type(1) ^ -(d >> d.dtype.type(8 * d.dtype.itemsize - 1))).astype(d.dtype).tobytes()
 
 
 def measure_shape(t):
@@ -480,7 +559,7 @@ class Salvage(Checkpoint):
         except QckptError as defect:
             if defect.code != "headerCorrupt":
                 raise
-        found, end = {}, 64
+        self.base_digest, found, end = None, {}, 64
         while end is not None and end < len(self.data):
             end = self._chunk_after(end, found) or self._resume(end + 15 & ~7)
         whole = [ordinal for ordinal, t in found.items() if self._is_whole(t, found)]
@@ -513,12 +592,13 @@ class Salvage(Checkpoint):
         elif t or ordinal not in found:
             return None
         t = found[ordinal]
-        if reserved or codec > 2 or number >= t.count or t.plan[number][0] != kind:
+        if reserved or codec > 5 or number >= t.count or t.plan[number][0] != kind:
             return None
         lengths, data = raw_lengths(t, number), self.data[offset:offset + stored]
-        if len(data) < stored or (stored not in lengths if codec == 0 else stored >= lengths[-1]):
+        if len(data) < stored or not (stored in lengths if codec == 0 else fits(codec, kind, stored, lengths[-1])):
             return None
-        if xxh3(data) == digest:
+        # What needs a base is lost: it has none at hand.
+        if codec < EQUAL and xxh3(data) == digest:
             raw = stored if codec == 0 else lengths[0] if len(lengths) == 1 else inflated(data, codec, lengths[-1])
             if raw in lengths and (codec == 0 or raw > stored):
                 t.chunks[number] = (offset, stored, raw, digest, codec, kind, 0)
@@ -970,6 +1050,12 @@ def with_escapes(t, absolute, relative, divided_by, chunks):
     return absolute, relative
 
 
+def read_file(path, bases=()):
+    """The checkpoint at a path, its base beside it."""
+    path = pathlib.Path(path)
+    return Checkpoint(path.read_bytes(), bases, path.parent)
+
+
 def described(checkpoint, t):
     return {"name": t.name, "dtype": t.dtype, "shape": list(t.shape),
             "sha256": hashlib.sha256(checkpoint.read(t)).hexdigest()}
@@ -989,16 +1075,16 @@ def summary(checkpoint):
             "second_moment": None if t.reference is None else checkpoint.tensors[t.reference].name})
     names = [t.name for t in checkpoint.tensors]
     pairs = [dict(zip(PAIR, (names[pair[0]], names[pair[1]], *pair[2:]))) for pair in checkpoint.pairs]
-    return {"format_version": "%d.%d" % checkpoint.version, "metadata": checkpoint.metadata(), "tensors": tensors,
+    base = None if checkpoint.base_digest is None else checkpoint.base_digest.hex()
+    return {"format_version": "%d.%d" % checkpoint.version, "base": base, "metadata": checkpoint.metadata(), "tensors": tensors,
             "update_errors": pairs}
 
 
 def main(arguments):
-    data = pathlib.Path(arguments[-1]).read_bytes()
     if arguments[0] == "--salvage":
-        found = Salvage(data)
+        found = Salvage(pathlib.Path(arguments[-1]).read_bytes())
         return {"tensors": [described(found, t) for t in found.tensors]}
-    return summary(Checkpoint(data))
+    return summary(read_file(arguments[-1]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ struct GoldenTests {
   /// A missing or unreadable expected.json would leave the other tests without cases.
   @Test func everyFileIsExpected() throws {
     #expect(try Fixtures.golden.files(".qckpt") == Fixtures.golden.names.map { "\($0).qckpt" }.sorted())
-    #expect(Fixtures.golden.names.count == 25)
+    #expect(Fixtures.golden.names.count == 29)
   }
 
   @Test(arguments: Fixtures.golden.names)
@@ -23,6 +23,8 @@ struct GoldenTests {
     try reader.checkAllBytes()
     #expect("\(reader.formatVersion.major).\(reader.formatVersion.minor)" == expected["format_version"]?.stringValue)
     #expect(try reader.metadata() == expected["metadata"])
+    #expect(reader.baseDigest?.description == expected["base"]?.stringValue)
+    #expect(reader.baseFailure == nil)
     let tensors = try #require(expected["tensors"]?.arrayValue)
     #expect(reader.tensorCount == tensors.count)
     for (index, tensor) in tensors.enumerated() {

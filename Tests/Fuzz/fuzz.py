@@ -17,12 +17,12 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # By target, which words libFuzzer is to try.
-DICTIONARIES = {"checkpoint": "checkpoint", "directory": "checkpoint", "reference": "checkpoint", "safetensors": "json",
+DICTIONARIES = {"checkpoint": "checkpoint", "base": "checkpoint", "directory": "checkpoint", "reference": "checkpoint", "safetensors": "json",
                 "policy": "json", "policy-text": "yaml", "npy": "npy"}
-TARGETS = ("checkpoint", "directory", "stream", "safetensors", "npy", "policy", "policy-text", "kernels", "pairs", "optimizers",
+TARGETS = ("checkpoint", "base", "directory", "stream", "safetensors", "npy", "policy", "policy-text", "kernels", "pairs", "optimizers",
            "interface", "reference")
 # The longest inputs: a single one is to take milliseconds.
-LONGEST = {"checkpoint": 19_000, "reference": 19_000, "directory": 8000, "safetensors": 4000, "npy": 4000, "pairs": 1000,
+LONGEST = {"checkpoint": 19_000, "base": 19_000, "reference": 19_000, "directory": 8000, "safetensors": 4000, "npy": 4000, "pairs": 1000,
            "optimizers": 1000, "interface": 1000}
 
 

@@ -186,7 +186,7 @@ def committed(target):
                 yield name, corpus.read(name)
 
 
-TARGETS = {"checkpoint": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
+TARGETS = {"checkpoint": checkpoints, "base": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
            "npy": arrays, "policy": policies, "policy-text": policy_texts, "kernels": kernels, "pairs": pairs,
            "optimizers": optimizers, "interface": interfaces, "reference": checkpoints}
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-SUBCOMMANDS = ["encode", "decode", "inspect", "verify", "plan", "report", "diff", "hash", "bench"]
+SUBCOMMANDS = ["encode", "decode", "inspect", "verify", "plan", "report", "diff", "flatten", "hash", "bench"]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,12 @@ def workshop(binary, states, tmp_path_factory):
     data = bytearray((folder / "optimizer.qckpt").read_bytes())
     data[len(data) // 2] ^= 1
     (folder / "damaged.qckpt").write_bytes(data)
+    (folder / "old").mkdir()
+    shutil.copy(states[0], folder / "step2.safetensors")
+    for name in ("step1.qckpt", "old/step1.qckpt"):
+        shutil.copy(folder / "o.qckpt", folder / name)
+    subprocess.run(
+        [binary, "encode", states[0], "-o", folder / "step2.qckpt", "--base", folder / "step1.qckpt", "--quiet"], check=True)
     manifest = subprocess.run([binary, "hash", "optimizer.qckpt"], cwd=folder, check=True, capture_output=True).stdout
     (folder / "manifest").write_bytes(manifest)
     for name in ("a", "b"):
@@ -101,7 +107,8 @@ def test_arguments_say_what_completes_them(document):
                   ("plan", "inputs"), ("report", "original")]:
         assert kinds.pop(place) == tensors
     for place in [("decode", "file"), ("inspect", "file"), ("verify", "file"), ("encode", "output"),
-                  ("report", "file")]:
+                  ("report", "file"), ("flatten", "file"), ("flatten", "output"), ("encode", "previous"),
+                  *((name, "base") for name in ("decode", "inspect", "verify", "report", "diff", "flatten", "hash"))]:
         assert kinds.pop(place) == checkpoint
     assert kinds.pop(("plan", "output")) == {"file": {"extensions": ["json"]}}
     assert kinds.pop(("report", "output")) == {"file": {"extensions": ["html"]}}

@@ -365,11 +365,28 @@ def test_vectors_of_byte_planes(spec):
         assert planes.hex() == row["transposed"], row
 
 
+def test_vectors_of_differences(spec, reader):
+    sizes = {"U8": 1, "F32": 4, "BF16": 2, "C64": 4, "F4": 1}
+    for row in vectors(spec["Checkpoint"], "differences"):
+        size, base, payload = sizes[row["dtype"]], bytes.fromhex(row["base"]), bytes.fromhex(row["payload"])
+        difference = b""
+        for at in range(0, len(payload), size):
+            a, b = (int.from_bytes(data[at:at + size], "little") for data in (base, payload))
+            d = (b - a) % (1 << 8 * size)
+            z = 2 * d if d < 1 << 8 * size - 1 else 2 * ((1 << 8 * size) - d) - 1
+            assert (a + (z // 2 if z % 2 == 0 else -(z + 1) // 2)) % (1 << 8 * size) == b
+            difference += z.to_bytes(size, "little")
+        assert difference.hex() == row["difference"], row
+        integers = reader.numbers(reader.LOSSLESS, row["dtype"])
+        assert reader.take_difference(payload, base, integers) == difference, row
+        assert reader.add_difference(difference, base, integers) == payload, row
+
+
 def test_no_vectors_are_unchecked(spec):
     names = [name for text in spec.values() for name, _ in blocks(text, "vectors")]
     assert sorted(names) == sorted([
-        "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "log-decode",
-        "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps"])
+        "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "differences",
+        "log-decode", "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps"])
 
 
 # Salvage by the reference reader

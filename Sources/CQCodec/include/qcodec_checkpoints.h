@@ -15,6 +15,10 @@ extern "C" {
 /// given up. One thread at a time.
 typedef struct qcodec_writer qcodec_writer;
 
+/// An open checkpoint: its directory, checked in full; chunks are read, and checked, when they are asked for. Any number of
+/// threads may read.
+typedef struct qcodec_reader qcodec_reader;
+
 /// The lossless stage.
 enum qcodec_compression { QCODEC_COMPRESSION_NONE = 0, QCODEC_COMPRESSION_LZ4 = 1, QCODEC_COMPRESSION_ZSTD = 2 };
 
@@ -33,6 +37,12 @@ typedef struct {
   /// The epsilon of the Adam update whose error is measured and recorded for pairs of moments; NaN, unless changed,
   /// measures nothing.
   double measure_epsilon;
+  /// NULL unless changed: a checkpoint that the one to be written may refer to. What is the same is not stored again, and of
+  /// what is not the difference is stored where that is smaller; whoever reads those needs the base. It stays the
+  /// caller's, and may be freed once the writer is made.
+  const qcodec_reader *base;
+  /// NULL unless changed: where readers are to look for the base, a path relative to the folder of the file.
+  const char *base_name;
 } qcodec_writer_options;
 
 void qcodec_writer_options_init(qcodec_writer_options *options);
@@ -45,7 +55,8 @@ typedef int32_t (*qcodec_write_function)(void *context, const void *bytes, size_
 /// thread, several at a time.
 typedef int32_t (*qcodec_read_function)(void *context, uint64_t offset, void *target, size_t size);
 
-/// Begins a checkpoint that will replace the file at path; options may be NULL. Gives QCODEC_IO.
+/// Begins a checkpoint that will replace the file at path; options may be NULL. Gives QCODEC_IO, and
+/// QCODEC_WOULD_OVERWRITE_INPUT where that is the base or one behind it.
 qcodec_status qcodec_writer_create(
   const char *path, const qcodec_writer_options *options, qcodec_writer **writer, qcodec_error **error);
 
@@ -65,7 +76,8 @@ qcodec_status qcodec_writer_set_metadata(
   qcodec_writer *writer, const char *json, size_t length, qcodec_error **error);
 
 /// Sets another member of the metadata document, any JSON value, for programs that keep more beside their tensors. Names
-/// that the format gives a meaning (`metadata`, `policy`, `error_bound`) are refused. Gives what qcodec_writer_set_metadata gives.
+/// that the format gives a meaning (`metadata`, `policy`, `error_bound`, `base`) are refused. Gives what
+/// qcodec_writer_set_metadata gives.
 qcodec_status qcodec_writer_set_member(
   qcodec_writer *writer, const char *member, const char *json, size_t length, qcodec_error **error);
 
@@ -166,16 +178,35 @@ void qcodec_writer_free(qcodec_writer *writer);
 
 // MARK: Reading checkpoints
 
-/// An open checkpoint: its directory, checked in full; chunks are read, and checked, when they are asked for. Any number of
-/// threads may read.
-typedef struct qcodec_reader qcodec_reader;
-
 /// Opens a checkpoint file. Gives QCODEC_IO, QCODEC_NOT_A_CHECKPOINT with what the file is instead, and an error with its
 /// byte offset for each defect.
+///
+/// The base of one that has a base is looked for at the place that is recorded, from the folder of the file on. Where it is
+/// not there the checkpoint opens all the same: what needs it gives QCODEC_BASE_MISSING, or QCODEC_BASE_MISMATCH where
+/// another checkpoint is in its place.
 qcodec_status qcodec_reader_open(const char *path, qcodec_reader **reader, qcodec_error **error);
 
-/// Opens a checkpoint on a descriptor of a regular file, which stays the caller's.
+/// Opens a checkpoint file whose base may be the file at another path; that counts if it is the base, or one behind it.
+qcodec_status qcodec_reader_open_base(
+  const char *path, const char *base, qcodec_reader **reader, qcodec_error **error);
+
+/// Gives another reader of an open checkpoint, with a base at hand, if that is the one it refers to or one behind it. Nothing
+/// is read; both stay the caller's, and may be freed in any order.
+qcodec_status qcodec_reader_with_base(
+  const qcodec_reader *reader, const qcodec_reader *base, qcodec_reader **with_base, qcodec_error **error);
+
+/// The base that a checkpoint refers to, as JSON: `digest`, `name` (where it is to be found, or null) and `found`; "null" for
+/// one that stands alone. Gives QCODEC_METADATA_CORRUPT.
+qcodec_status qcodec_reader_base(const qcodec_reader *reader, char **json, qcodec_error **error);
+
+/// Opens a checkpoint on a descriptor of a regular file, which stays the caller's. A base is looked for by
+/// qcodec_reader_open_fd_at alone: a descriptor has no place.
 qcodec_status qcodec_reader_open_fd(int32_t descriptor, qcodec_reader **reader, qcodec_error **error);
+
+/// As qcodec_reader_open_fd; a base is looked for from a folder on, its path empty for the current one or ending in a slash, or
+/// NULL to look for none.
+qcodec_status qcodec_reader_open_fd_at(
+  int32_t descriptor, const char *folder, qcodec_reader **reader, qcodec_error **error);
 
 /// Opens a checkpoint of `size` bytes that a function delivers by range; it is asked for the trailer, the directory, and
 /// then only for what is read. context must live as long as the reader.

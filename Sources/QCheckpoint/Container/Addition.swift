@@ -185,7 +185,8 @@ struct AdditionWork: Sendable {
     case .scales(let tensor):
       let (preparation, scales) = (preparations[tensor], addition.tensors[tensor].scales)
       guard let layout = preparation.plan.layout else { return Made() }
-      return Made(chunks: [(tensor, preparation.prepare(scales: scales[layout.scales(ofChunk: chunk)]))])
+      return Made(
+        chunks: [(tensor, try preparation.prepare(scales: scales[layout.scales(ofChunk: chunk)], chunk: chunk))])
     case .data(let tensor):
       let preparation = preparations[tensor]
       return try unsafe preparation.withSource(

@@ -17,7 +17,8 @@ extension CheckpointReader {
     }
   }
 
-  private func check(_ stored: UnsafeRawBufferPointer, ofChunk index: Int) throws(QCodecError) {
+  /// Throws `chunkCorrupt` where stored bytes are not those of the checksum.
+  func check(_ stored: UnsafeRawBufferPointer, ofChunk index: Int) throws(QCodecError) {
     let record = directory.chunk(index)
     guard unsafe xxh3(stored) == record.hash else {
       throw QCodecError(
@@ -28,6 +29,8 @@ extension CheckpointReader {
 
   /// Reads the stored bytes of a chunk for their checksum alone; throws as `payload(ofChunk:)`.
   func checkStored(ofChunk index: Int) throws(QCodecError) {
+    // What is the base's has none.
+    if directory.chunk(index).relation == .equal { return }
     try unsafe withStored(ofChunk: index, checked: true) { _ in }
   }
 
@@ -38,7 +41,7 @@ extension CheckpointReader {
     ofChunk index: Int, _ body: (UnsafeRawBufferPointer) throws(QCodecError) -> Result
   ) throws(QCodecError) -> Result {
     let record = directory.chunk(index)
-    if record.compression == .none {
+    if record.compression == .none, record.relation == .own {
       return try unsafe withStored(ofChunk: index, checked: verifiesChecksums, body)
     }
     let payload = pool.buffer(Int(record.rawLength))
@@ -49,19 +52,52 @@ extension CheckpointReader {
   /// Puts the payload of a chunk into exactly its bytes; throws as `payload(ofChunk:)`.
   func readPayload(ofChunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
     let record = directory.chunk(index)
+    switch record.relation {
+    case .own: break
+    case .equal: return try unsafe readEqual(ofChunk: index, into: target)
+    case .difference: return try unsafe readDifference(ofChunk: index, into: target)
+    }
     guard record.compression != .none else {
       // Straight to where it belongs: nothing is copied but by the system.
       try unsafe source.read(at: record.offset, into: target)
       if verifiesChecksums { try unsafe check(UnsafeRawBufferPointer(target), ofChunk: index) }
       return
     }
-    let planes = record.kind == .lossless ? directory.record(Int(record.tensor)).dtype.planeCount : 1
+    try unsafe expand(chunk: index, into: target)
+  }
+
+  /// Undoes the lossless stage, and of lossless tensors the byte planes, into exactly the payload's bytes.
+  private func expand(chunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    let record = directory.chunk(index)
+    let planes = record.kind == .lossless ? directory.dtype(Int(record.tensor)).planeCount : 1
     try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { stored throws(QCodecError) in
       guard planes > 1 else { return try unsafe decompress(stored, ofChunk: index, into: target) }
       let split = pool.buffer(target.count)
       try unsafe decompress(stored, ofChunk: index, into: split.bytes)
       unsafe BytePlanes.join(split.contents, planes: planes, into: target)
     }
+  }
+
+  /// The payload of a chunk that is the base's.
+  private func readEqual(ofChunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    try unsafe readBasePayload(ofChunk: index, into: target)
+    let record = directory.chunk(index)
+    guard !verifiesChecksums || (unsafe xxh3(UnsafeRawBufferPointer(target))) == record.hash else {
+      throw QCodecError(
+        .chunkCorrupt, "the base's chunk is not the one that is meant: \(location(ofChunk: index))",
+        offset: record.offset, tensor: tensorName(ofChunk: index))
+    }
+  }
+
+  /// The payload of a chunk that is stored as a difference.
+  private func readDifference(ofChunk index: Int, into target: UnsafeMutableRawBufferPointer) throws(QCodecError) {
+    // The base first: its own differences are done with before memory is taken for this one.
+    try unsafe readBasePayload(ofChunk: index, into: target)
+    let difference = pool.buffer(target.count)
+    try unsafe expand(chunk: index, into: difference.bytes)
+    let record = directory.chunk(index)
+    let wordSize = Difference.wordSize(record.kind, directory.dtype(Int(record.tensor)))
+    unsafe Difference.add(difference.contents, wordSize: wordSize, to: target)
   }
 
   private func decompress(
@@ -78,7 +114,7 @@ extension CheckpointReader {
   /// The payload of a chunk before the lossless stage: scales, codes, or source bytes.
   ///
   /// Throws `chunkCorrupt` and `decompressionFailed` with the chunk's place and tensor, and its number, elements and rows in
-  /// the message, and `io`.
+  /// the message, `io`, and where it is made of the base's `baseMissing`, `baseMismatch` and what is wrong with that.
   public func payload(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
     var payload = [UInt8](repeating: 0, count: Int(directory.chunk(index).rawLength))
     try unsafe payload.withMutableBytes { target throws(QCodecError) in
@@ -89,7 +125,8 @@ extension CheckpointReader {
 
   /// The bytes of a chunk as they lie in the file, after the lossless stage; throws as `payload(ofChunk:)`.
   public func storedBytes(ofChunk index: Int) throws(QCodecError) -> [UInt8] {
-    try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { bytes in unsafe [UInt8](bytes) }
+    if directory.chunk(index).relation == .equal { return [] }
+    return try unsafe withStored(ofChunk: index, checked: verifiesChecksums) { bytes in unsafe [UInt8](bytes) }
   }
 
   func tensorName(ofChunk index: Int) -> String {
@@ -116,7 +153,8 @@ extension CheckpointReader {
     return scales
   }
 
-  /// Reads every byte of the file: chunks against their checksums, padding against zero, metadata.
+  /// Reads every byte of the file: chunks against their checksums, padding against zero, metadata; of a base those chunks
+  /// that the file's are made of.
   ///
   /// Throws the error of the first defect in file order. Memory: a few chunks.
   ///
@@ -130,6 +168,7 @@ extension CheckpointReader {
     try parallelFor(count: chunkCount, threads: threads) { index throws(QCodecError) in
       try self.checkStored(ofChunk: index)
       try self.checkLead(ofChunk: index, ordinals: ordinals)
+      if self.directory.chunk(index).relation != .own { try unsafe self.withPayload(ofChunk: index) { _ in } }
       progress(UInt64(self.directory.chunk(index).storedLength))
     }
     if chunkCount > 0 {
@@ -159,12 +198,25 @@ extension CheckpointReader {
   /// The bytes between a chunk and what comes before it are those that the directory implies.
   func checkLead(ofChunk index: Int, ordinals: [UInt32]) throws(QCodecError) {
     let chunk = directory.chunk(index)
-    let tensor = Int(chunk.tensor)
-    let record = directory.record(tensor)
     let start =
       index == 0
       ? UInt64(Format.headerSize)
       : directory.chunk(index - 1).offset + UInt64(directory.chunk(index - 1).storedLength)
+    let (expected, place) = lead(of: chunk, index, after: start, ordinals: ordinals)
+    let found = try source.bytes(at: start, count: expected.count)
+    guard let wrong = found.indices.first(where: { found[$0] != expected[$0] }) else { return }
+    throw QCodecError(
+      .leadCorrupt, "what stands before chunk \(place) is not what the directory says", offset: start + UInt64(wrong),
+      tensor: tensorName(ofChunk: index))
+  }
+
+  /// The bytes before a chunk of that place in the table that follows `start`, stored as `chunk` says, and its number within
+  /// its tensor.
+  func lead(
+    of chunk: ChunkRecord, _ index: Int, after start: UInt64, ordinals: [UInt32]
+  ) -> (bytes: [UInt8], place: UInt32) {
+    let tensor = Int(chunk.tensor)
+    let record = directory.record(tensor)
     let place = UInt32(
       numberInTensor(ofChunk: index, places: directory.places(tensor), stride: Int(record.stride)))
     let preamble = Preamble(
@@ -172,13 +224,8 @@ extension CheckpointReader {
       reference: record.reference.map { ordinals[$0] })
     let frame = ChunkFrame(
       storedLength: chunk.storedLength, compression: chunk.compression, kind: chunk.kind, tensor: ordinals[tensor],
-      index: place, hash: chunk.hash)
-    let expected = Lead.bytes(after: start, preamble: place == 0 ? preamble : nil, frame: frame)
-    let found = try source.bytes(at: start, count: expected.count)
-    guard let wrong = found.indices.first(where: { found[$0] != expected[$0] }) else { return }
-    throw QCodecError(
-      .leadCorrupt, "what stands before chunk \(place) is not what the directory says", offset: start + UInt64(wrong),
-      tensor: tensorName(ofChunk: index))
+      index: place, hash: chunk.hash, relation: chunk.relation)
+    return (Lead.bytes(after: start, preamble: place == 0 ? preamble : nil, frame: frame), place)
   }
 
   /// The bytes from an end to the next multiple of 64 are zero.

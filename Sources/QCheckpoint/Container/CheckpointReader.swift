@@ -11,7 +11,14 @@ public final class CheckpointReader: Sendable {
   let directory: Directory
   let trailer: Trailer
   let verifiesChecksums: Bool
-  let pool = BufferPool()
+  let pool: BufferPool
+  /// What a checkpoint that refers to this one calls it: the XXH3-128 of the trailer, which sums up all of the file. nil
+  /// where a salvage found no trailer.
+  public let digest: Hash128?
+  /// The digest of the base whose chunks some of this file's are; nil for a file that stands alone.
+  public let baseDigest: Hash128?
+  /// The base, or why it is not at hand; nil for a file that stands alone.
+  let resolvedBase: Result<CheckpointReader, QCodecError>?
   /// The format's version as the file states it.
   public let formatVersion: (major: UInt16, minor: UInt16)
   /// The file that is read, where it is one.
@@ -19,35 +26,57 @@ public final class CheckpointReader: Sendable {
 
   /// Opens a checkpoint file.
   ///
+  /// A base is opened along with a file that has one, and the base's own, so that it is readable as long as the file is. That
+  /// it cannot be opened is an error of those chunks alone that need it (`baseFailure`).
+  ///
   /// - Parameters:
   ///   - path: where the file is.
   ///   - verifyChecksums: whether every chunk read is checked against its checksum.
+  ///   - bases: checkpoints that may be its base, or one behind that; where none is, the place that the metadata name
+  ///     counts.
   ///
   /// Throws `io`, `notACheckpoint` with what the file is instead, and an error with its byte offset for each defect of
   /// header, trailer and directory. As everything that reads, it can be cancelled (`Cancellation`).
-  public convenience init(path: String, verifyChecksums: Bool = true) throws(QCodecError) {
-    try self.init(file: InputFile(path: path), verifyChecksums: verifyChecksums)
+  public convenience init(
+    path: String, verifyChecksums: Bool = true, bases: [CheckpointReader] = []
+  ) throws(QCodecError) {
+    try self.init(
+      file: InputFile(path: path), folder: splitPath(path).folder, verifyChecksums: verifyChecksums, bases: bases)
   }
 
-  /// Opens a checkpoint in an open file; throws as `init(path:verifyChecksums:)`.
-  public convenience init(file: InputFile, verifyChecksums: Bool = true) throws(QCodecError) {
+  /// Opens a checkpoint in an open file, whose base is looked for from `folder` on (a slash at its end, empty for the
+  /// current one), where that is known; throws as `init(path:verifyChecksums:bases:)`.
+  public convenience init(
+    file: InputFile, folder: String? = nil, verifyChecksums: Bool = true, bases: [CheckpointReader] = []
+  ) throws(QCodecError) {
     let source = FileRangeSource(file: file, offset: 0, byteCount: file.byteCount)
-    try self.init(source: source, file: file, verifyChecksums: verifyChecksums)
+    try self.init(
+      source: source, file: file, verifyChecksums: verifyChecksums, resolver: BaseResolver(folder: folder, bases: bases)
+    )
   }
 
-  /// Opens a checkpoint that anything delivers by range, memory for instance; throws as `init(path:verifyChecksums:)`.
-  public convenience init(source: any TensorSource, verifyChecksums: Bool = true) throws(QCodecError) {
-    try self.init(source: source, file: nil, verifyChecksums: verifyChecksums)
+  /// Opens a checkpoint that anything delivers by range, memory for instance; throws as
+  /// `init(path:verifyChecksums:bases:)`.
+  public convenience init(
+    source: any TensorSource, verifyChecksums: Bool = true, bases: [CheckpointReader] = []
+  ) throws(QCodecError) {
+    try self.init(
+      source: source, file: nil, verifyChecksums: verifyChecksums, resolver: BaseResolver(bases: bases))
   }
 
-  init(source: any TensorSource, file: InputFile?, verifyChecksums: Bool) throws(QCodecError) {
+  init(
+    source: any TensorSource, file: InputFile?, verifyChecksums: Bool, resolver: BaseResolver
+  ) throws(QCodecError) {
     self.source = source
     self.file = file
     verifiesChecksums = verifyChecksums
+    let pool = resolver.pool ?? BufferPool()
+    self.pool = pool
     let length = source.byteCount
     let start = try source.bytes(at: 0, count: Int(min(length, 256)))
     let header = try Header.check(start)
     formatVersion = (header.major, header.minor)
+    baseDigest = header.base
     guard length >= UInt64(Format.headerSize + Format.trailerSize) else {
       throw Self.listingSalvage(QCodecError(.truncated, "the file ends before its trailer", offset: length), source)
     }
@@ -57,6 +86,7 @@ public final class CheckpointReader: Sendable {
     } catch {
       throw error.code == .truncated ? Self.listingSalvage(error, source) : error
     }
+    digest = Hash128(of: end)
     // Checksums of the directory are not optional: everything else is found through it.
     let places = trailer
     let bytes = try unsafe [UInt8](count: Int(places.directoryLength)) { target throws(QCodecError) in
@@ -70,6 +100,11 @@ public final class CheckpointReader: Sendable {
         bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
         features: header.features)
     }
+    resolvedBase = header.base.map { base in
+      resolver.resolve(base, pool: pool) { () throws(QCodecError) in try Self.metadata(places, of: source) }
+    }
+    // What a stopped call did not find is not missing.
+    if case .failure(let error)? = resolvedBase, error.code == .cancelled { throw error }
   }
 
   /// The error of a file cut short, with the names of the tensors that stand whole in it.
@@ -85,19 +120,41 @@ public final class CheckpointReader: Sendable {
   }
 
   /// A reader by a directory that a salvage made up: no metadata, nothing between chunks is known.
-  convenience init(directory: Directory, source: any TensorSource, file: InputFile?) {
+  convenience init(directory: Directory, source: any TensorSource, file: InputFile?, base: CheckpointReader?) {
     let trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
-    self.init(directory: directory, trailer: trailer, source: source, file: file)
+    self.init(
+      directory: directory, trailer: trailer, source: source, file: file, digest: nil, baseDigest: base?.digest,
+      base: base.map { .success($0) })
   }
 
   /// A reader of this version by parts that were read before; it checks every checksum.
-  init(directory: Directory, trailer: Trailer, source: any TensorSource, file: InputFile?) {
+  init(
+    directory: Directory, trailer: Trailer, source: any TensorSource, file: InputFile?, digest: Hash128?,
+    baseDigest: Hash128?, base: Result<CheckpointReader, QCodecError>?
+  ) {
     self.source = source
     self.file = file
     self.directory = directory
     self.trailer = trailer
+    self.digest = digest
+    self.baseDigest = baseDigest
+    resolvedBase = base
+    pool = BufferPool()
     verifiesChecksums = true
     formatVersion = (Format.major, Format.minor)
+  }
+
+  /// The same checkpoint by another base.
+  init(_ other: CheckpointReader, base: Result<CheckpointReader, QCodecError>) {
+    source = other.source
+    file = other.file
+    directory = other.directory
+    trailer = other.trailer
+    (digest, baseDigest) = (other.digest, other.baseDigest)
+    resolvedBase = base
+    pool = other.pool
+    verifiesChecksums = other.verifiesChecksums
+    formatVersion = other.formatVersion
   }
 
   // MARK: Directory
@@ -115,11 +172,17 @@ public final class CheckpointReader: Sendable {
   public func tensor(_ index: Int) -> TensorInfo {
     let record = directory.record(index)
     let places = directory.places(index)
-    var (storedBytes, compressions) = (UInt64(0), Compressions())
+    var (storedBytes, compressions, relations) = (UInt64(0), Compressions(), (base: 0, difference: 0))
     for place in places {
       let chunk = directory.storedChunk(place)
       storedBytes += UInt64(chunk.storedLength)
-      compressions.insert(chunk.compressionCode)
+      guard chunk.compressionCode >= Compression.allCases.count else {
+        compressions.insert(chunk.compressionCode)
+        continue
+      }
+      let coding = ChunkCoding(code: chunk.compressionCode)
+      compressions.insert(coding?.stage.rawValue ?? 0)
+      if coding?.relation == .equal { relations.base += 1 } else { relations.difference += 1 }
     }
     let guarantee = record.statistics.guaranteedMaxAbsError
     let escapeBytes = record.scheme.map { self.escapeBytes(of: places, scheme: $0, elements: record.elementCount) } ?? 0
@@ -128,9 +191,9 @@ public final class CheckpointReader: Sendable {
       elementCount: record.elementCount, role: record.role, reason: record.reason, scheme: record.scheme,
       statistics: record.statistics, guaranteedMaxAbsError: guarantee.isNaN ? nil : guarantee,
       guaranteedMaxRelError: record.scheme?.hasRelativeBound == true ? record.guaranteedRelative : nil,
-      sourceBytes: record.sourceBytes, storedBytes: storedBytes, escapeBytes: escapeBytes,
-      chunks: places, compressions: compressions.set,
-      reference: record.reference)
+      sourceBytes: record.sourceBytes, storedBytes: storedBytes, escapeBytes: escapeBytes, chunks: places,
+      compressions: compressions.set, reference: record.reference, baseChunks: relations.base,
+      differenceChunks: relations.difference)
   }
 
   /// What the chunks of a tensor have beyond scales and codes.
@@ -159,7 +222,8 @@ public final class CheckpointReader: Sendable {
     let record = directory.chunk(index)
     return ChunkInfo(
       offset: record.offset, storedLength: Int(record.storedLength), rawLength: Int(record.rawLength),
-      hash: record.hash, compression: record.compression, kind: record.kind, tensor: Int(record.tensor))
+      hash: record.hash, compression: record.compression, kind: record.kind, tensor: Int(record.tensor),
+      relation: record.relation)
   }
 
   /// The layout of a quantized tensor, or nil for a lossless one.
@@ -168,7 +232,9 @@ public final class CheckpointReader: Sendable {
   /// The metadata document, read when asked for; an empty object where the file has none.
   ///
   /// Throws `metadataCorrupt` for a wrong checksum or what is no JSON object.
-  public func metadata() throws(QCodecError) -> JSONValue {
+  public func metadata() throws(QCodecError) -> JSONValue { try Self.metadata(trailer, of: source) }
+
+  static func metadata(_ trailer: Trailer, of source: any TensorSource) throws(QCodecError) -> JSONValue {
     let bytes = try source.bytes(at: trailer.metadataOffset, count: Int(trailer.metadataLength))
     guard xxh3(bytes) == trailer.metadataHash else {
       throw QCodecError(.metadataCorrupt, "the metadata's checksum is wrong", offset: trailer.metadataOffset)

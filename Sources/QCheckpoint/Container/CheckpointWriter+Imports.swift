@@ -37,7 +37,7 @@ extension CheckpointWriter {
       let decoder = try ChunkDecoder(layout: layout, scales: vector)
       var opened = try open(tensor, layout: layout, reason: .none)
       try writeChunks(layout.scaleChunkCount, to: &opened) { index throws(QCodecError) in
-        chunks.prepare(scales: vector[layout.scales(ofChunk: index)])
+        try chunks.prepare(scales: vector[layout.scales(ofChunk: index)], chunk: index)
       }
       try writeChunks(layout.codeChunkCount, to: &opened) { [pool] index throws(QCodecError) in
         let part = layout.importPart(ofChunk: index)
@@ -47,7 +47,7 @@ extension CheckpointWriter {
         do throws(QCodecError) { try unsafe decoder.check(chunk: index, payload: payload.contents) } catch {
           throw part.located(error)
         }
-        return try chunks.finish(payload, kind: .codes)
+        return try chunks.finish(payload, kind: .codes, chunk: chunks.plan.scaleChunks + index)
       }
       // Nothing is known of the encoder.
       opened.record.statistics.guaranteedMaxAbsError = .nan

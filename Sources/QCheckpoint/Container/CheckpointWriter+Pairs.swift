@@ -72,8 +72,11 @@ struct PairPreparation: Sendable {
       }
     }
     return Chunks(
-      first: try chunks.first.finish(first, kind: .codes, statistics: outcome.first),
-      second: try chunks.second.finish(second, kind: .codes, statistics: outcome.second), error: outcome.update)
+      first: try chunks.first.finish(
+        first, kind: .codes, chunk: chunks.first.plan.scaleChunks + index, statistics: outcome.first),
+      second: try chunks.second.finish(
+        second, kind: .codes, chunk: chunks.second.plan.scaleChunks + index, statistics: outcome.second),
+      error: outcome.update)
   }
 
   private func prepare(_ index: Int, by bounded: BoundedPairEncoder) throws(QCodecError) -> Chunks {

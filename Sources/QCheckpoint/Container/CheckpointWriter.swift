@@ -8,6 +8,11 @@ public struct WriterOptions: Sendable {
   public var zstdLevel: Int32
   /// Threads to use, 1 to 1,024; they do not change the bytes written.
   public var threads: Int { didSet { threads = Self.usable(threads) } }
+  /// A checkpoint that the one to be written may refer to: chunks that are equal to its are not stored, and others are stored as
+  /// their difference to its where that is smaller. Nobody can read those without it.
+  public var base: CheckpointReader?
+  /// Where readers are to look for the base: a path relative to the folder of the file.
+  public var baseName: String?
 
   /// Whether tensors may have escapes. The header, which comes first, says so to readers that do not know them.
   public var allowsEscapes = false
@@ -34,6 +39,8 @@ public struct WriteSummary: Sendable, Equatable {
   public var tensors: Int = 0
   /// Elements of all tensors.
   public var elements: UInt64 = 0
+  /// Chunks that are the base's, and those that are stored as differences to the base's.
+  public var baseChunks = 0, differenceChunks = 0
 }
 
 /// Writes a checkpoint strictly forward, tensor by tensor, to a file or a pipe.
@@ -58,8 +65,14 @@ public final class CheckpointWriter {
   private(set) var nextOrdinal: UInt32 = 0
   private var pairs: [PairRecord] = []
 
-  /// Begins a checkpoint that will replace the file at `path`; throws `io`.
+  /// Begins a checkpoint that will replace the file at `path`.
+  ///
+  /// Throws `io`, `wouldOverwriteInput` where that is the base or one behind it, and for a base `invalidArgument` and
+  /// `limitExceeded`.
   public convenience init(path: String, options: WriterOptions = .init()) throws(QCodecError) {
+    if let base = options.base, let identity = FileIdentity(path: path), base.files.contains(identity) {
+      throw QCodecError(.wouldOverwriteInput, "this is the base, or a base of that; choose another output")
+    }
     try self.init(output: OutputFile(path: path), options: options)
   }
 
@@ -81,22 +94,24 @@ public final class CheckpointWriter {
   private init(output: OutputFile, options: WriterOptions) throws(QCodecError) {
     self.output = output
     self.options = options
+    metadata = try Self.document(.object([:]), options) ?? []
     try output.write(header.bytes)
   }
 
-  private var header: Header { Header(features: options.allowsEscapes ? .escapes : RequiredFeatures()) }
+  private var header: Header { Header(allowsEscapes: options.allowsEscapes, base: options.base?.digest) }
 
   /// The file that is written to until `finish` puts it in place; nil for pipes and devices.
   ///
   /// For programs that a signal may end: whoever handles it can remove the file.
   public var temporaryPath: String? { output.temporaryPath }
 
-  /// Sets the user metadata and policy document, an object; the last call that succeeds counts.
+  /// Sets the user metadata and policy document, an object; the last call that succeeds counts. What it says of a base
+  /// gives way to what the options say.
   ///
   /// Throws `limitExceeded` above 256 MiB, `invalidArgument` for what is no object, `invalidJSON` for too many levels.
   public func setMetadata(_ document: JSONValue) throws(QCodecError) {
     guard case .object = document else { throw QCodecError(.invalidArgument, "the metadata are no JSON object") }
-    let bytes = Array(document.serialized().utf8)
+    let bytes = try Self.document(document, options) ?? Array(document.serialized().utf8)
     guard bytes.count <= Format.maximumMetadata else { throw QCodecError(.limitExceeded, "metadata above 256 MiB") }
     // A reader must take what is written.
     _ = try withCodecEnvironment { () throws(QCodecError) in try JSONValue(parsing: bytes) }
@@ -163,20 +178,8 @@ public final class CheckpointWriter {
     guard isOpen else { throw QCodecError(.writerClosed, "the checkpoint is already complete") }
     isOpen = false
     do throws(QCodecError) {
-      try pad()
-      let metadataOffset = output.position
-      try output.write(metadata)
-      try pad()
-      let directory = directoryBytes()
-      let directoryOffset = output.position
-      try output.write(directory)
-      try pad()
-      let trailer = Trailer(
-        directoryOffset: directoryOffset, directoryLength: UInt64(directory.count), directoryHash: xxh3(directory),
-        metadataOffset: metadataOffset, metadataLength: UInt64(metadata.count), metadataHash: xxh3(metadata),
-        headerHash: header.hash, fileLength: output.position + UInt64(Format.trailerSize),
-        tensorCount: UInt64(tensors.count))
-      try output.write(trailer.bytes)
+      try output.pad()
+      try output.write(metadata: metadata, directory: directoryBytes, header: header, tensors: tensors.count)
       try output.commit()
     } catch {
       output.abort()
@@ -282,12 +285,6 @@ public final class CheckpointWriter {
     pairs.append(PairRecord(first: UInt32(first), second: UInt32(second), error: error))
   }
 
-  /// Fills up to the next multiple of 64 with zeros.
-  func pad() throws(QCodecError) {
-    let rest = Int(output.position % Format.alignment)
-    if rest > 0 { try output.write([UInt8](repeating: 0, count: Int(Format.alignment) - rest)) }
-  }
-
   /// Writes one chunk with what stands before it, and its record.
   func append(_ chunk: PreparedChunk, to tensor: inout OpenTensor) throws(QCodecError) {
     let isFirst = tensor.chunkCount == 0
@@ -298,19 +295,25 @@ public final class CheckpointWriter {
     }
     let frame = ChunkFrame(
       storedLength: UInt32(chunk.stored.count), compression: chunk.compression, kind: chunk.kind,
-      tensor: tensor.ordinal, index: UInt32(tensor.chunkCount), hash: chunk.hash)
+      tensor: tensor.ordinal, index: UInt32(tensor.chunkCount), hash: chunk.hash, relation: chunk.relation)
     tensor.chunkCount += 1
     tensor.record.chunkCount = tensor.chunkCount
     try output.write(Lead.bytes(after: output.position, preamble: isFirst ? tensor.preamble : nil, frame: frame))
     chunks.append(
       ChunkRecord(
         offset: output.position, storedLength: UInt32(chunk.stored.count), rawLength: UInt32(chunk.rawLength),
-        hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: tensor.number))
+        hash: chunk.hash, compression: chunk.compression, kind: chunk.kind, tensor: tensor.number,
+        relation: chunk.relation))
     try unsafe output.write(chunk.stored.contents)
     summary.storedBytes += UInt64(chunk.stored.count)
+    switch chunk.relation {
+    case .own: break
+    case .equal: summary.baseChunks += 1
+    case .difference: summary.differenceChunks += 1
+    }
   }
 
-  private func directoryBytes() -> [UInt8] {
+  private var directoryBytes: [UInt8] {
     var builder = DirectoryBuilder()
     return builder.build(tensors: tensors, chunks: chunks, pairs: pairs)
   }

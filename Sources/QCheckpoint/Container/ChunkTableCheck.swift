@@ -66,9 +66,14 @@ struct ChunkTableCheck {
     guard chunk.offset == expected else {
       throw refuse("a chunk at byte \(chunk.offset), not \(expected)", index, tensor: tensor)
     }
-    let isPlain = chunk.compressionCode == Compression.none.rawValue
-    guard isPlain || kind != .scales else { throw refuse("a compressed chunk of scales", index, tensor: tensor) }
-    guard isPlain ? chunk.storedLength == chunk.rawLength : chunk.storedLength < chunk.rawLength else {
+    guard let coding = ChunkCoding(code: chunk.compressionCode) else {
+      throw refuse("unknown compression of a chunk", index, tensor: tensor)
+    }
+    guard coding.fits(kind) else {
+      throw refuse(
+        coding.relation == .own ? "a compressed chunk of scales" : "a difference of scales", index, tensor: tensor)
+    }
+    guard coding.fits(stored: Int(chunk.storedLength), raw: Int(chunk.rawLength)) else {
       throw refuse("\(chunk.storedLength) stored bytes for \(chunk.rawLength)", index, tensor: tensor)
     }
     next = chunk.offset + UInt64(chunk.storedLength)

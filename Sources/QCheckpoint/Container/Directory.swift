@@ -176,6 +176,16 @@ final class Directory: Sendable {
     )
   }
 
+  /// The directory's bytes with other chunk records in the place of its own.
+  func bytes(with chunks: [ChunkRecord]) -> [UInt8] {
+    precondition(chunks.count == chunkCount, "a record for each chunk")
+    var records = ByteWriter(capacity: chunks.count * Format.chunkRecordSize)
+    for chunk in chunks { chunk.write(to: &records) }
+    var result = fields.bytes
+    result.replaceSubrange(sections.chunksStart..<sections.pairsStart, with: records.bytes)
+    return result
+  }
+
   @inline(__always)
   func storedChunk(_ index: Int) -> StoredChunk {
     precondition(index >= 0 && index < chunkCount, "no chunk of that number")
@@ -184,12 +194,12 @@ final class Directory: Sendable {
 
   func chunk(_ index: Int) -> ChunkRecord {
     let stored = storedChunk(index)
-    guard let compression = Compression(rawValue: stored.compressionCode),
+    guard let coding = ChunkCoding(code: stored.compressionCode),
       let kind = ChunkKind(rawValue: stored.kindCode)
     else { preconditionFailure("a compression or kind that no check let pass") }
     return ChunkRecord(
       offset: stored.offset, storedLength: stored.storedLength, rawLength: stored.rawLength, hash: stored.hash,
-      compression: compression, kind: kind, tensor: stored.tensor)
+      compression: coding.stage, kind: kind, tensor: stored.tensor, relation: coding.relation)
   }
 }
 

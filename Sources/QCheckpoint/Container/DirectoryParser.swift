@@ -8,6 +8,8 @@ struct DirectoryParser {
   private let sections: DirectorySections
   /// Where the directory stands in the file, for the places of errors.
   private let base: UInt64
+  /// Whether chunks may be those of a base.
+  private let hasBase: Bool
   private var schemes: SchemeList
   private var schemeNumbers: [UInt32] = []
   /// Whether any tensor refers to another or has chunks that alternate.
@@ -15,7 +17,8 @@ struct DirectoryParser {
   private var nextName: UInt64 = 0
   private var nextDim: UInt64 = 0
 
-  /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin.
+  /// Reads the directory whose checksum was right; `chunksEnd` is where the metadata begin, `features` are those
+  /// of the header.
   static func parse(
     _ bytes: [UInt8], at base: UInt64, tensorCount: UInt64, chunksEnd: UInt64, features: RequiredFeatures
   ) throws(QCodecError) -> Directory {
@@ -40,10 +43,11 @@ struct DirectoryParser {
   ) throws(QCodecError) {
     fields = ByteFields(bytes: bytes)
     self.base = base
+    hasBase = features.contains(.baseFile)
     sections = try DirectorySections(fields, at: base, tensorCount: tensorCount)
     schemes = SchemeList(
       fields: fields, tables: sections.tablesStart..<sections.namesStart, base: base,
-      allowsEscapes: features.hasEscapes)
+      allowsEscapes: features.contains(.escapes))
     schemeNumbers.reserveCapacity(sections.tensors)
   }
 
@@ -196,8 +200,11 @@ struct DirectoryParser {
     for index in 0..<sections.chunks {
       let at = sections.chunkStart(index)
       let stored = StoredChunk(fields, at: at)
-      guard Compression(rawValue: stored.compressionCode) != nil else {
+      guard let coding = ChunkCoding(code: stored.compressionCode) else {
         throw refuse(.invalidChunkTable, "unknown compression of a chunk", at + 24)
+      }
+      guard hasBase || coding.relation == .own else {
+        throw refuse(.invalidChunkTable, "a chunk of a base in a file that has none", at + 24)
       }
       guard ChunkKind(rawValue: stored.kindCode) != nil else {
         throw refuse(.invalidChunkTable, "unknown kind of a chunk", at + 25)

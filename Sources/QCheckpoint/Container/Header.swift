@@ -2,8 +2,18 @@ import QCodec
 
 /// The first 64 bytes of a checkpoint.
 struct Header {
+  /// Whether tensors may have escapes.
+  var allowsEscapes = false
+  /// The digest of the base; nil for a file that stands alone.
+  var base: Hash128?
+
   /// What a reader must understand.
-  var features = RequiredFeatures()
+  var features: RequiredFeatures {
+    var features = RequiredFeatures()
+    if allowsEscapes { features.insert(.escapes) }
+    if base != nil { features.insert(.baseFile) }
+    return features
+  }
 
   /// The header as this version writes it.
   var bytes: [UInt8] {
@@ -12,8 +22,10 @@ struct Header {
     writer.write(Format.major)
     writer.write(Format.minor)
     writer.write(UInt32(Format.headerSize))
-    writer.write(features.bits)
-    writer.write(zeros: 32)
+    writer.write(features.rawValue)
+    writer.write(zeros: 8)
+    writer.write(contentsOf: base?.bytes ?? [UInt8](repeating: 0, count: 16))
+    writer.write(zeros: 8)
     writer.write(xxh3(writer.bytes))
     return writer.bytes
   }
@@ -27,6 +39,7 @@ struct Header {
     let minor: UInt16
     let features: RequiredFeatures
     let hash: UInt64
+    let base: Hash128?
   }
 
   /// Checks the first bytes of a file, all of it if it is short.
@@ -52,16 +65,18 @@ struct Header {
     guard fields.read(12, as: UInt32.self) == UInt32(Format.headerSize) else {
       throw QCodecError(.headerCorrupt, "the header's length is not 64", offset: 12)
     }
-    let features = RequiredFeatures(bits: fields.read(16))
-    guard features.unknown.bits == 0 else {
+    let features = RequiredFeatures(rawValue: fields.read(16))
+    guard features.unknown.isEmpty else {
       throw QCodecError(
         .unsupportedFeature,
         "the file requires features that this reader does not know: \(features.unknown.description)", offset: 16)
     }
-    for offset in 32..<56 where bytes[offset] != 0 {
+    for offset in (features.contains(.baseFile) ? 48 : 32)..<56 where bytes[offset] != 0 {
       throw QCodecError(.reservedBits, "a reserved byte of the header is not zero", offset: UInt64(offset))
     }
-    return Contents(major: major, minor: minor, features: features, hash: hash)
+    return Contents(
+      major: major, minor: minor, features: features, hash: hash,
+      base: features.contains(.baseFile) ? Hash128(bytes: bytes[32..<48]) : nil)
   }
 
   private static func foreign(_ bytes: [UInt8]) -> QCodecError {

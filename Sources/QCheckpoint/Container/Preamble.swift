@@ -54,12 +54,13 @@ struct ChunkFrame: Equatable {
   /// The chunk within its tensor.
   var index: UInt32
   var hash: UInt64
+  var relation: ChunkRelation
 
   /// The frame as stored.
   var bytes: [UInt8] {
     var writer = ByteWriter()
     writer.write(storedLength)
-    writer.write(compression.rawValue)
+    writer.write(ChunkCoding(stage: compression, relation: relation).code)
     writer.write(kind.rawValue)
     writer.write(UInt16(0))
     writer.write(tensor)
@@ -70,16 +71,17 @@ struct ChunkFrame: Equatable {
 
   /// Reads a frame; nil for what no writer writes.
   init?(_ fields: ByteFields, at offset: Int) {
-    guard let compression = Compression(rawValue: fields.bytes[offset + 4]),
+    guard let coding = ChunkCoding(code: fields.bytes[offset + 4]),
       let kind = ChunkKind(rawValue: fields.bytes[offset + 5]), fields.read(offset + 6, as: UInt16.self) == 0
     else { return nil }
     self.init(
-      storedLength: fields.read(offset), compression: compression, kind: kind, tensor: fields.read(offset + 8),
-      index: fields.read(offset + 12), hash: fields.read(offset + 16))
+      storedLength: fields.read(offset), compression: coding.stage, kind: kind, tensor: fields.read(offset + 8),
+      index: fields.read(offset + 12), hash: fields.read(offset + 16), relation: coding.relation)
   }
 
   init(
-    storedLength: UInt32, compression: Compression, kind: ChunkKind, tensor: UInt32, index: UInt32, hash: UInt64
+    storedLength: UInt32, compression: Compression, kind: ChunkKind, tensor: UInt32, index: UInt32, hash: UInt64,
+    relation: ChunkRelation = .own
   ) {
     self.storedLength = storedLength
     self.compression = compression
@@ -87,6 +89,7 @@ struct ChunkFrame: Equatable {
     self.tensor = tensor
     self.index = index
     self.hash = hash
+    self.relation = relation
   }
 }
 

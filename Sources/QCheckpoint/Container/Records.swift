@@ -103,10 +103,12 @@ struct ChunkRecord: Sendable {
   var offset: UInt64
   var storedLength: UInt32
   var rawLength: UInt32
+  /// Of the stored bytes; of a chunk that is the base's, of the payload.
   var hash: UInt64
   var compression: Compression
   var kind: ChunkKind
   var tensor: UInt32
+  var relation: ChunkRelation = .own
 
   /// Appends the record.
   func write(to writer: inout ByteWriter) {
@@ -114,7 +116,7 @@ struct ChunkRecord: Sendable {
     writer.write(storedLength)
     writer.write(rawLength)
     writer.write(hash)
-    writer.write(compression.rawValue)
+    writer.write(ChunkCoding(stage: compression, relation: relation).code)
     writer.write(kind.rawValue)
     writer.write(UInt16(0))
     writer.write(tensor)

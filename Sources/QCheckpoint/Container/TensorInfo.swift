@@ -35,6 +35,8 @@ public struct TensorInfo: Sendable {
   public let compressions: Set<Compression>
   /// In the update domain the second moment, by its number.
   public let reference: Int?
+  /// Its chunks that are the base's, and those that are stored as differences to the base's.
+  public let baseChunks, differenceChunks: Int
 
   /// Bits stored for each element; 0 without elements.
   public var bitsPerValue: Double {
@@ -50,7 +52,7 @@ public struct ChunkInfo: Sendable, Equatable {
   public let storedLength: Int
   /// Bytes before the lossless stage.
   public let rawLength: Int
-  /// XXH3-64 of the stored bytes.
+  /// XXH3-64 of the stored bytes; of a chunk that is the base's, of its payload.
   public let hash: UInt64
   /// The lossless stage that it went through.
   public let compression: Compression
@@ -58,4 +60,6 @@ public struct ChunkInfo: Sendable, Equatable {
   public let kind: ChunkKind
   /// The tensor that it belongs to.
   public let tensor: Int
+  /// What the base has to do with it.
+  public let relation: ChunkRelation
 }

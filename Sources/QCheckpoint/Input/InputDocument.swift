@@ -54,16 +54,24 @@ public struct InputDocument: Sendable {
 ///
 /// Headers are read and checked now, tensors when they are asked for. Throws `io`, `notACheckpoint` with what the file
 /// is instead, and each format's own errors with their byte offsets.
-public func openInput(path: String) throws(QCodecError) -> InputDocument {
-  try openInput(file: InputFile(path: path), path: path)
+///
+/// - Parameter bases: checkpoints that may be the base of a checkpoint, or one behind that.
+public func openInput(path: String, bases: [CheckpointReader] = []) throws(QCodecError) -> InputDocument {
+  try openInput(file: InputFile(path: path), path: path, bases: bases)
 }
 
-/// Opens a document in an open file; `path` gives a .npy array its name and an index its folder.
+/// Opens a document in an open file; `path` gives a .npy array its name, and an index and a checkpoint with a base their
+/// folder.
 ///
-/// Throws as `openInput(path:)`.
-public func openInput(file: InputFile, path: String) throws(QCodecError) -> InputDocument {
+/// Throws as `openInput(path:bases:)`.
+public func openInput(
+  file: InputFile, path: String, bases: [CheckpointReader] = []
+) throws(QCodecError) -> InputDocument {
   let start = try file.bytes(at: 0, count: Int(min(file.byteCount, 256)))
-  if start.starts(with: Format.magic[..<4]) { return try InputDocument(checkpoint: CheckpointReader(file: file), file) }
+  if start.starts(with: Format.magic[..<4]) {
+    return try InputDocument(
+      checkpoint: CheckpointReader(file: file, folder: splitPath(path).folder, bases: bases), file)
+  }
   switch ForeignFile.identify(start) {
   case .safetensors: return InputDocument(try SafetensorsFile(input: file))
   case .numpy: return try InputDocument(array: NumpyFile(input: file), file, path: path)
@@ -130,7 +138,7 @@ extension InputDocument {
     let metadata = try reader.metadata()["metadata"]?.objectValue ?? [:]
     self.init(
       tensors: tensors, metadata: metadata.compactMapValues(\.stringValue), kind: "qcodec checkpoint",
-      files: [file.identity], checkpoint: reader)
+      files: reader.files.union([file.identity]), checkpoint: reader)
   }
 }
 

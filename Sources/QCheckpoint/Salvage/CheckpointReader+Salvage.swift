@@ -2,9 +2,9 @@ import QCodec
 
 extension CheckpointReader {
   /// A reader of the tensors that a scan found whole, without what only a directory tells.
-  convenience init(salvaged scan: SalvageScan, source: any TensorSource, file: InputFile?) {
+  convenience init(salvaged scan: SalvageScan, source: any TensorSource, file: InputFile?, base: CheckpointReader?) {
     var builder = SalvagedDirectory(scan)
-    self.init(directory: builder.build(), source: source, file: file)
+    self.init(directory: builder.build(), source: source, file: file, base: base)
   }
 }
 

@@ -4,10 +4,18 @@ extension CheckpointReader {
   /// A reader of a file whose trailer and directory are sound while its header is not, or its length is another because
   /// bytes before them were added or lost; nil where they are not.
   ///
-  /// The trailer repeats the checksum of the header, and so vouches for a version and features that this reader knows.
-  convenience init?(byTrailerOf source: any TensorSource, file: InputFile?) {
-    guard let found = FoundDirectory(source) else { return nil }
-    self.init(directory: found.directory, trailer: found.trailer, source: source, file: file)
+  /// The trailer repeats the checksum of the header, and so vouches for a version and features that this reader knows, and
+  /// for the base that was given or that the metadata tell.
+  convenience init?(byTrailerOf source: any TensorSource, file: InputFile?, resolver: BaseResolver) {
+    guard let found = FoundDirectory(source, bases: resolver.bases) else { return nil }
+    let base = found.base.map { digest in
+      resolver.resolve(digest, pool: BufferPool()) { () throws(QCodecError) in
+        try CheckpointReader.metadata(found.trailer, of: source)
+      }
+    }
+    self.init(
+      directory: found.directory, trailer: found.trailer, source: source, file: file, digest: found.digest,
+      baseDigest: found.base, base: base)
   }
 }
 
@@ -16,19 +24,22 @@ private struct FoundDirectory {
   let directory: Directory
   /// As stored, but for the places, which are those in this file.
   let trailer: Trailer
+  let digest: Hash128
+  /// The digest of the base that the lost header had.
+  let base: Hash128?
 
-  init?(_ source: any TensorSource) {
+  init?(_ source: any TensorSource, bases: [CheckpointReader]) {
     let length = source.byteCount
     let size = UInt64(Format.trailerSize)
     guard length >= size,
       let end = try? source.bytes(at: length - size, count: Format.trailerSize)
     else { return nil }
     let recorded: UInt64 = ByteFields(bytes: end).read(56)
-    let hash: UInt64 = ByteFields(bytes: end).read(48)
+    let header: UInt64 = ByteFields(bytes: end).read(48)
     guard recorded >= size, recorded < Format.maximumFile,
-      let features = [RequiredFeatures(), .escapes].first(where: { Header(features: $0).hash == hash }),
-      var trailer = try? Trailer(end, headerHash: hash, fileLength: recorded)
+      var trailer = try? Trailer(end, headerHash: header, fileLength: recorded)
     else { return nil }
+    digest = Hash128(of: end)
     // What was added or lost before the directory moved it together with the trailer.
     let moved = length &- recorded
     let start = trailer.directoryOffset &+ moved
@@ -36,17 +47,32 @@ private struct FoundDirectory {
       let bytes = try? source.bytes(at: start, count: Int(trailer.directoryLength)),
       xxh3(bytes) == trailer.directoryHash
     else { return nil }
+    var moving = trailer
+    moving.metadataOffset = trailer.metadataOffset &+ moved
+    let candidates = [nil] + bases.map(\.digest) + [Self.recordedBase(moving, of: source)]
+    let headers = candidates.flatMap { base in [false, true].map { Header(allowsEscapes: $0, base: base) } }
+    guard let known = headers.first(where: { $0.hash == header }) else { return nil }
+    base = known.base
     let places = trailer
     let parsed = try? withCodecEnvironment { () throws(QCodecError) in
       try DirectoryParser.parse(
         bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
-        features: features)
+        features: known.features)
     }
     guard let parsed else { return nil }
     directory = parsed
     (trailer.directoryOffset, trailer.fileLength) = (start, length)
-    trailer.metadataOffset = trailer.metadataOffset &+ moved
+    trailer.metadataOffset = moving.metadataOffset
     self.trailer = trailer
+  }
+
+  /// The digest of a base that the metadata tell, where they are sound.
+  private static func recordedBase(_ trailer: Trailer, of source: any TensorSource) -> Hash128? {
+    guard trailer.metadataOffset <= source.byteCount,
+      trailer.metadataLength <= source.byteCount - trailer.metadataOffset
+    else { return nil }
+    let document = try? CheckpointReader.metadata(trailer, of: source)
+    return (document?["base"]?["digest"]?.stringValue).flatMap { Hash128($0) }
   }
 }
 
@@ -62,7 +88,9 @@ extension CheckpointReader {
     }
     let places = try ChunkSearch(missing.inOrder.map { ($0, directory.chunk($0)) }).run(source)
     guard !places.isEmpty else { return (self, 0) }
-    let moved = CheckpointReader(directory: directory.moving(places), trailer: trailer, source: source, file: file)
+    let moved = CheckpointReader(
+      directory: directory.moving(places), trailer: trailer, source: source, file: file, digest: digest,
+      baseDigest: baseDigest, base: resolvedBase)
     return (moved, places.count)
   }
 }
@@ -113,9 +141,10 @@ private struct ChunkSearch {
     return unsafe window.withUnsafeBytes { bytes in
       var result: [(offset: Int, hash: UInt64)] = []
       for offset in 0...bytes.count - ChunkFrame.size {
-        // Lengths up to some mebibytes, known compression and kind, no reserved bits: few other bytes look so.
+        // Lengths up to some mebibytes, known coding and kind, no reserved bits: few other bytes look so.
         let head = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-        guard head >> 48 == 0, head & 0xFFFF_FFFF <= 1 << 22, head >> 32 & 0xFF < 3, head >> 40 & 0xFF < 3,
+        guard head >> 48 == 0, head & 0xFFFF_FFFF <= 1 << 22, head >> 32 & 0xFF < ChunkCoding.count,
+          head >> 40 & 0xFF < 3,
           head & 0xFFFF_FFFF > 0
         else { continue }
         let hash = unsafe UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self))

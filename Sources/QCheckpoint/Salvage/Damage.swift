@@ -66,7 +66,9 @@ extension CheckpointReader {
   /// The checksum of a chunk, and that it decompresses.
   private func checkContents(ofChunk index: Int) throws(QCodecError) {
     try checkStored(ofChunk: index)
-    if chunk(index).compression != .none { try unsafe withPayload(ofChunk: index) { _ in } }
+    if chunk(index).compression != .none || chunk(index).relation != .own {
+      try unsafe withPayload(ofChunk: index) { _ in }
+    }
   }
 
   private func damageOutsideChunks() -> [Damage] {

@@ -41,35 +41,42 @@ public struct Recovery: Sendable {
   /// - Parameters:
   ///   - source: the damaged file.
   ///   - threads: threads to use; they do not change the result.
+  ///   - bases: checkpoints that may be its base, or one behind that.
   ///   - isWanted: whether a tensor of a name is; the others are not listed.
   ///
   /// Throws as opening does for a file of another kind, version or with unknown features, for a directory that is wrong
   /// under a right checksum, where nothing at all is found, and `cancelled`.
   public init(
-    source: any TensorSource, threads: Int = availableThreads(), isWanted: (String) -> Bool = { _ in true }
+    source: any TensorSource, threads: Int = availableThreads(), bases: [CheckpointReader] = [],
+    isWanted: (String) -> Bool = { _ in true }
   ) throws(QCodecError) {
-    try self.init(source: source, file: nil, threads: threads, isWanted)
+    try self.init(source: source, file: nil, threads: threads, BaseResolver(bases: bases), isWanted)
   }
 
-  /// Looks an open file over; throws as `init(source:threads:isWanted:)`.
+  /// Looks an open file over, whose base is looked for from `folder` on, where that is known; throws as
+  /// `init(source:threads:bases:isWanted:)`.
   ///
   /// - Parameters:
   ///   - file: the damaged file.
+  ///   - folder: where its base is looked for, with a slash at its end; nil where that is not known.
   ///   - threads: threads to use; they do not change the result.
+  ///   - bases: checkpoints that may be its base, or one behind that.
   ///   - progress: called with the bytes of every read of the file, from any thread; some are read twice.
   ///   - isWanted: whether a tensor of a name is wanted; the others are not listed.
   public init(
-    file: InputFile, threads: Int = availableThreads(), progress: @escaping @Sendable (UInt64) -> Void = { _ in },
-    isWanted: (String) -> Bool = { _ in true }
+    file: InputFile, folder: String? = nil, threads: Int = availableThreads(), bases: [CheckpointReader] = [],
+    progress: @escaping @Sendable (UInt64) -> Void = { _ in }, isWanted: (String) -> Bool = { _ in true }
   ) throws(QCodecError) {
     let source = FileRangeSource(file: file, offset: 0, byteCount: file.byteCount)
-    try self.init(source: MeteredSource(source: source, meter: progress), file: file, threads: threads, isWanted)
+    try self.init(
+      source: MeteredSource(source: source, meter: progress), file: file, threads: threads,
+      BaseResolver(folder: folder, bases: bases), isWanted)
   }
 
   private init(
-    source: any TensorSource, file: InputFile?, threads: Int, _ isWanted: (String) -> Bool
+    source: any TensorSource, file: InputFile?, threads: Int, _ resolver: BaseResolver, _ isWanted: (String) -> Bool
   ) throws(QCodecError) {
-    if let sound = try Self.byDirectory(source, file) {
+    if let sound = try Self.byDirectory(source, file, resolver) {
       let (reader, moved) = try sound.findingMovedChunks(threads: threads)
       self.reader = reader
       movedChunks = moved
@@ -84,7 +91,7 @@ public struct Recovery: Sendable {
       try Cancellation.check()
       return
     }
-    let salvage = try Salvage(source: source, file: file, passesOverHeader: true)
+    let salvage = try Salvage(source: source, file: file, bases: resolver.bases, passesOverHeader: true)
     let reader = salvage.reader
     self.reader = reader
     movedChunks = 0
@@ -123,13 +130,15 @@ public struct Recovery: Sendable {
   }
 
   /// A reader by the file's own directory; nil where that is lost.
-  private static func byDirectory(_ source: any TensorSource, _ file: InputFile?) throws(QCodecError)
-    -> CheckpointReader?
-  {
-    do throws(QCodecError) { return try CheckpointReader(source: source, file: file, verifyChecksums: true) } catch {
+  private static func byDirectory(
+    _ source: any TensorSource, _ file: InputFile?, _ resolver: BaseResolver
+  ) throws(QCodecError) -> CheckpointReader? {
+    do throws(QCodecError) {
+      return try CheckpointReader(source: source, file: file, verifyChecksums: true, resolver: resolver)
+    } catch {
       switch error.code {
       case .truncated, .headerCorrupt, .trailerCorrupt, .directoryCorrupt, .notACheckpoint:
-        if let reader = CheckpointReader(byTrailerOf: source, file: file) { return reader }
+        if let reader = CheckpointReader(byTrailerOf: source, file: file, resolver: resolver) { return reader }
         let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
         // What is clearly something else, at both ends, is not searched for tensors.
         let isForeign = start.isEmpty || ForeignFile.identify(start) != nil

@@ -31,30 +31,39 @@ public struct Salvage: Sendable {
 
   /// Scans a file; O(bytes).
   ///
+  /// - Parameter bases: checkpoints that may be its base, whose place is lost with the metadata. Without the one that the
+  ///   header means, or with a header that is damaged, chunks that need a base are lost.
+  ///
   /// Throws `notACheckpoint` for anything else, with what it is, and as opening does for a header of another version or
   /// with unknown features; a header that is damaged is passed over.
-  public init(source: any TensorSource) throws(QCodecError) {
-    try self.init(source: source, file: nil)
+  public init(source: any TensorSource, bases: [CheckpointReader] = []) throws(QCodecError) {
+    try self.init(source: source, file: nil, bases: bases)
   }
 
-  /// Scans an open file; throws as `init(source:)`.
-  public init(file: InputFile) throws(QCodecError) {
-    try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file)
+  /// Scans an open file; throws as `init(source:bases:)`.
+  public init(file: InputFile, bases: [CheckpointReader] = []) throws(QCodecError) {
+    try self.init(source: FileRangeSource(file: file, offset: 0, byteCount: file.byteCount), file: file, bases: bases)
   }
 
   /// `passesOverHeader` lets a damaged magic number pass too, if tensors are found behind it.
-  init(source: any TensorSource, file: InputFile?, passesOverHeader: Bool = false) throws(QCodecError) {
+  init(
+    source: any TensorSource, file: InputFile?, bases: [CheckpointReader], passesOverHeader: Bool = false
+  ) throws(QCodecError) {
     let start = try source.bytes(at: 0, count: Int(min(source.byteCount, 256)))
     var foreign: QCodecError?
-    do throws(QCodecError) { _ = try Header.check(start) } catch {
+    var base: CheckpointReader?
+    do throws(QCodecError) {
+      let digest = try Header.check(start).base
+      base = digest.flatMap { digest in bases.first { $0.digest == digest } }
+    } catch {
       // A damaged header takes nothing from the chunks; one that is whole tells what they are.
       if error.code == .notACheckpoint, passesOverHeader { foreign = error }
       guard error.code == .headerCorrupt || foreign != nil else { throw error }
     }
-    let scan = try SalvageScan.run(source)
+    let scan = try SalvageScan.run(source, base: base)
     if let foreign, scan.tensors.isEmpty { throw foreign }
     tensors = scan.tensors.map { $0.description(lost: scan.lost(of: $0)) }
-    reader = CheckpointReader(salvaged: scan, source: source, file: file)
+    reader = CheckpointReader(salvaged: scan, source: source, file: file, base: base)
   }
 }
 
@@ -75,6 +84,8 @@ struct SalvageScan {
   }
 
   private var cursor: SalvageCursor
+  /// The base, without which chunks that need it are lost.
+  private let base: CheckpointReader?
   private(set) var tensors: [Found] = []
   /// Where in `tensors` the tensor of a frame's number is.
   fileprivate var places: [UInt32: Int] = [:]
@@ -85,9 +96,14 @@ struct SalvageScan {
   /// Where the stored bytes of the chunk before begin, if they are damaged: its length may be wrong as well.
   private var doubtful: UInt64?
 
+  private init(_ source: any TensorSource, base: CheckpointReader?) {
+    cursor = SalvageCursor(source)
+    self.base = base
+  }
+
   /// Scans a file; throws `cancelled` alone.
-  static func run(_ source: any TensorSource) throws(QCodecError) -> SalvageScan {
-    var scan = SalvageScan(cursor: SalvageCursor(source))
+  static func run(_ source: any TensorSource, base: CheckpointReader? = nil) throws(QCodecError) -> SalvageScan {
+    var scan = SalvageScan(source, base: base)
     var position = UInt64(Format.headerSize)
     while position < source.byteCount {
       try Cancellation.check()
@@ -168,22 +184,23 @@ struct SalvageScan {
     guard frame.storedLength <= Format.longestPayload,
       let stored = cursor.bytes(at: offset, count: Int(frame.storedLength))
     else { return nil }
-    var isWhole = xxh3(Array(stored)) == frame.hash
+    // A chunk that is the base's has no bytes, and the checksum of its payload.
+    let isSound = frame.relation == .equal || xxh3(Array(stored)) == frame.hash
     let end = offset + UInt64(frame.storedLength)
     guard let place = place(of: frame) else {
       nextNumber = nil
-      return isWhole && doubtful == nil ? end : nil
+      return isSound && doubtful == nil ? end : nil
     }
-    let rawLength = isWhole ? Self.rawLength(of: frame, Array(stored), tensors[place].plan) : nil
-    isWhole = rawLength != nil
-    doubtful = isWhole ? nil : offset
+    // What needs a base that is not at hand is passed by, and lost.
+    let rawLength = isSound ? rawLength(of: frame, Array(stored), tensors[place]) : nil
+    doubtful = isSound && (rawLength != nil || isWithoutBase(frame)) ? nil : offset
     if frame.index == tensors[place].next {
       tensors[place].next += 1
       if UInt64(tensors[place].next) == tensors[place].plan.count { tensors[place].end = tensors.count }
       if let rawLength {
         tensors[place].chunks[Int(frame.index)] = ChunkRecord(
           offset: offset, storedLength: frame.storedLength, rawLength: UInt32(rawLength), hash: frame.hash,
-          compression: frame.compression, kind: frame.kind, tensor: 0)
+          compression: frame.compression, kind: frame.kind, tensor: 0, relation: frame.relation)
       }
     } else if frame.index &+ 1 == tensors[place].next, tensors[place].chunks[Int(frame.index)]?.hash != frame.hash {
       // Two claim to be the same chunk, and are not: one of the frames is damaged.
@@ -198,20 +215,23 @@ struct SalvageScan {
     // What had all its chunks when another began gets no more, whatever a damaged number says.
     if let end = tensors[place].end, end < tensors.count { return nil }
     let (kind, rawLengths) = tensors[place].plan.chunk(Int(frame.index))
-    let plain = frame.compression == .none
-    guard frame.kind == kind, plain || kind != .scales,
-      plain ? rawLengths.contains(Int(frame.storedLength)) : Int(frame.storedLength) < rawLengths.upperBound
-    else {
+    let coding = ChunkCoding(stage: frame.compression, relation: frame.relation)
+    guard frame.kind == kind, coding.fits(kind), coding.fits(stored: Int(frame.storedLength), raw: rawLengths) else {
       return nil
     }
     return place
   }
 
+  private func isWithoutBase(_ frame: ChunkFrame) -> Bool { frame.relation != .own && base == nil }
+
   /// The bytes of a chunk before the lossless stage, which no frame tells: where they may be of several numbers, as many
-  /// as the stored ones decompress to. nil for a number that the chunk cannot have.
-  private static func rawLength(of frame: ChunkFrame, _ stored: [UInt8], _ plan: ChunkPlan) -> Int? {
-    let lengths = plan.chunk(Int(frame.index)).rawLengths
+  /// as the stored ones decompress to, or as the base has. nil for a number that the chunk cannot have, and without the base
+  /// for a chunk that needs it.
+  private func rawLength(of frame: ChunkFrame, _ stored: [UInt8], _ tensor: Found) -> Int? {
+    guard !isWithoutBase(frame) else { return nil }
+    let lengths = tensor.plan.chunk(Int(frame.index)).rawLengths
     if lengths.count == 1 { return lengths.lowerBound }
+    if frame.relation == .equal { return base?.rawLength(ofChunk: Int(frame.index), of: tensor.preamble.name) }
     guard frame.compression != .none else { return stored.count }
     let found = frame.compression.decompressedByteCount(stored, atMost: lengths.upperBound)
     return found.flatMap { lengths.contains($0) && $0 > stored.count ? $0 : nil }

@@ -43,6 +43,10 @@ public struct QCodecError: Error, Sendable, Equatable {
     case leadCorrupt = 54
     /// The values beside a chunk's codes are not what an encoder writes.
     case invalidEscape = 55
+    /// Chunks are those of a base that is not at hand.
+    case baseMissing = 56
+    /// What was given for the base is another checkpoint, or its tensor another.
+    case baseMismatch = 57
     // Other documents.
     case invalidJSON = 60
     case invalidPolicy = 61

@@ -29,6 +29,8 @@ final class Workspace {
 
   func write(_ text: String, _ name: String) throws { try write(Array(text.utf8), name) }
 
+  func remove(_ name: String) throws { try FileManager.default.removeItem(at: files.appendingPathComponent(name)) }
+
   func read(_ name: String) throws -> [UInt8] { try Fixture.bytes(path(name)) }
 
   func folder(_ name: String) throws {

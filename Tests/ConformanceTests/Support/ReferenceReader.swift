@@ -5,13 +5,13 @@ import Testing
 /// The reference reader of Spec/, run as a process: another program in another language.
 enum ReferenceReader {
   private static let program = """
-    import json, pathlib, sys
+    import json, sys
     sys.path.insert(0, sys.argv[1])
     import qckpt_reader as spec
 
     def read(path):
         try:
-            checkpoint = spec.Checkpoint(pathlib.Path(path).read_bytes())
+            checkpoint = spec.read_file(path)
             summary = spec.summary(checkpoint)
         except spec.QckptError as error:
             return {"code": error.code}

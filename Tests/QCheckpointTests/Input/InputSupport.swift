@@ -17,6 +17,7 @@ final class InputFolder {
   func path(_ name: String) -> String { url.appendingPathComponent(name).path }
 
   /// Writes a file and returns its path.
+  @discardableResult
   func write(_ bytes: [UInt8], _ name: String = "file") throws -> String {
     try Data(bytes).write(to: url.appendingPathComponent(name))
     return path(name)

@@ -34,7 +34,7 @@ from ._errors import (
 )
 from ._library import lib, shape_argument
 from ._matching import match, rename_keys
-from ._reports import Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
+from ._reports import Base, Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
 from ._schemes import Policy, Scheme, of_quality
 from ._tree_reader import TreeReader
 from ._trees import MEMBER, Remap, TreeWriter
@@ -44,6 +44,7 @@ __version__ = lib.version().decode()
 
 __all__ = [
     "ArgumentError",
+    "Base",
     "BoundError",
     "CancelledError",
     "Checkpoint",
@@ -84,6 +85,7 @@ def save(
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
     quality: float | None = None,
+    base: Path | Checkpoint | None = None,
 ) -> Written:
     """Saves a tree of arrays and plain values as one checkpoint, atomically: after an error, Ctrl-C, a kill or a crash at any
     moment the previous file is there or the new one, whole.
@@ -93,10 +95,13 @@ def save(
     everything that it does not quantize is stored bit for bit. Raises `EncodeError` for NaN and infinities in what is
     quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
     `quality`: under "adamq" the relative L2 error of the update to aim at, 0.001 to 0.25; 0.1 if not given.
+
+    `base`: a checkpoint that the new one may refer to, as that of an earlier step: see `Writer`.
     """
     writer = TreeWriter([NUMPY])
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+        "base": base,
     }
     return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
 
@@ -121,16 +126,18 @@ def _save(
         return writer.commit()
 
 
-def load(path: Path, like: Any = None, *, remap: Remap | None = None, threads: int = 0) -> Any:
+def load(
+    path: Path, like: Any = None, *, remap: Remap | None = None, base: Path | Checkpoint | None = None, threads: int = 0
+) -> Any:
     """Loads the tree of a checkpoint, with the types that it was saved with.
 
     `like`: a tree that what is loaded is to fit, leaf by leaf: same paths, shapes and types; its containers, named tuples
     included, take the values. Raises `MismatchError` with every difference. `remap`: renames paths of the checkpoint, by a
-    mapping of paths or their beginnings, or by a function. Arrays that the policy dropped are None.
+    mapping of paths or their beginnings, or by a function. Arrays that the policy dropped are None. `base`: see `Checkpoint`.
 
     A file of another kind, a pickle for instance, is refused by name (`FormatError`) and never executed.
     """
-    with Checkpoint(path, threads=threads) as checkpoint:
+    with Checkpoint(path, base=base, threads=threads) as checkpoint:
         tree = TreeReader(checkpoint, [NUMPY]).tree()
     if like is not None:
         return match(tree, like, remap, _numpy_kind)
@@ -141,24 +148,28 @@ def _numpy_kind(value: Any) -> tuple[str, tuple[int, ...]] | None:
     return (value.dtype.name, value.shape) if isinstance(value, (np.ndarray, np.generic)) else None
 
 
-def open(path: Path, *, threads: int = 0) -> Checkpoint:  # noqa: A001 - qcodec.open, as gzip.open is
+def open(  # noqa: A001 - qcodec.open, as gzip.open is
+    path: Path, *, base: Path | Checkpoint | None = None, threads: int = 0
+) -> Checkpoint:
     """Opens a checkpoint: a mapping of names to tensors, of which nothing is read before it is asked for."""
-    return Checkpoint(path, threads=threads)
+    return Checkpoint(path, base=base, threads=threads)
 
 
-def inspect(path: Path) -> Inspection:
+def inspect(path: Path, *, base: Path | Checkpoint | None = None) -> Inspection:
     """What a checkpoint holds, by its directory alone."""
-    with Checkpoint(path) as checkpoint:
+    with Checkpoint(path, base=base) as checkpoint:
         return checkpoint.inspect()
 
 
-def verify(path: Path, against: Any = None, *, threads: int = 0, **limits: Any) -> VerificationReport:
+def verify(
+    path: Path, against: Any = None, *, base: Path | Checkpoint | None = None, threads: int = 0, **limits: Any
+) -> VerificationReport:
     """Checks every byte and guarantee of a checkpoint, and each element against an original.
 
     `against`: a safetensors file, an index of shards, .npy, .npz or a checkpoint, or arrays by name. Limits: see
     `Checkpoint.verify`. Raises `BoundError`, with the report, where something is not as it should be.
     """
-    with Checkpoint(path, threads=threads) as checkpoint:
+    with Checkpoint(path, base=base, threads=threads) as checkpoint:
         return checkpoint.verify(against, **limits)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
 import json
@@ -17,9 +18,9 @@ import numpy as np
 from . import _interrupts, _library, _remote
 from ._arrays import NUMPY, TYPES, Framework, Memory
 from ._calls import ROLES, Callbacks, Path, describe
-from ._errors import ArgumentError, BoundError, StorageError
+from ._errors import ArgumentError, BoundError, FormatError, StorageError
 from ._library import Handle, lib
-from ._reports import Inspection, VerificationReport
+from ._reports import Base, Inspection, VerificationReport
 from ._schemes import Scheme, _table
 
 class TensorView:
@@ -146,10 +147,16 @@ class Checkpoint(Mapping):
     Opening reads the directory and checks it; chunks are checked as they are read. Any number of threads may read, and forked
     processes (a DataLoader's workers), even while threads of the parent do. Ctrl-C ends a call within a second. What was
     opened stays readable when another file takes its place.
+
+    A checkpoint that was saved with a base is opened with it. `base`: the base, or one behind it, where it is not at the place
+    that was recorded: a path, or an open checkpoint, which is to stay open. Where there is none, what needs it is a
+    `FormatError`.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, base: Path | Checkpoint | None = None, threads: int = 0) -> None:
         self._handle = Handle()
+        self._bases: list[Checkpoint] = []
+        self._place = None if hasattr(path, "read") else path
         self.threads = threads
         self._callbacks = Callbacks()
         self._function: Any = None
@@ -160,15 +167,50 @@ class Checkpoint(Mapping):
         elif hasattr(path, "read"):
             self._open_file(cast(BinaryIO, path))
         else:
-            descriptor = os.open(_remote.local(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            name = _remote.local(path)
+            descriptor = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             try:
-                self._open_descriptor(descriptor)
+                self._open_descriptor(descriptor, os.path.join(os.path.dirname(os.fsencode(name)), b""))
             finally:
                 os.close(descriptor)
         self._names: list[str] | None = None
+        if base is not None:
+            base = base if isinstance(base, Checkpoint) else Checkpoint(base, threads=threads)
+            self._take(base)
+        if remote:
+            self._find_base(cast(str, path), base)
 
-    def _open_descriptor(self, descriptor: int) -> None:
-        self._handle = self._call(os.fstat(descriptor).st_size, None, lib.handle, lib.reader_open_fd, descriptor)
+    def _take(self, base: Checkpoint) -> None:
+        """Has a base at hand, if it is the one that is meant or one behind it."""
+        base._check_open()
+        handle = lib.handle(lib.reader_with_base, self._handle, base._handle)
+        lib.reader_free(self._handle)
+        self._handle = handle
+        # What it reads by has to live as long as this does.
+        self._bases.append(base)
+
+    def _find_base(self, url: str, given: Checkpoint | None) -> None:
+        """Looks for a base at the place that is recorded, which is relative to that of the object."""
+        base = self.base
+        if base is None or base.found or base.name is None:
+            return
+        # One that is not there is missing to those who read what needs it.
+        with contextlib.suppress(FileNotFoundError):
+            self._take(Checkpoint(_remote.beside(url, base.name), base=given, threads=self.threads))
+
+    @property
+    def base(self) -> Base | None:
+        """The checkpoint that this one refers to; None where it stands alone."""
+        self._check_open()
+        try:
+            return Base._of(json.loads(lib.text(lambda *a: self._call(0, None, lib.reader_base, *a), self._handle)))
+        except FormatError:
+            # Metadata that are damaged are an error to those who ask for them.
+            return None
+
+    def _open_descriptor(self, descriptor: int, folder: bytes | None = None) -> None:
+        size = os.fstat(descriptor).st_size
+        self._handle = self._call(size, None, lib.handle, lib.reader_open_fd_at, descriptor, folder)
 
     def _open_file(self, file: BinaryIO) -> None:
         if isinstance(file, (io.BufferedReader, io.FileIO)) and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -205,11 +247,18 @@ class Checkpoint(Mapping):
 
     def _call(self, size: float, keep: Any, function, *arguments):
         # A handler that raises as a function of ours begins would be lost in C: it is not to run there.
-        size = size if self._function is None else math.inf
+        size = math.inf if self._reads_by_function else size
         try:
             return _interrupts.call(size, (self, keep), function, *arguments)
         except Exception as failure:
+            for base in self._bases:
+                if base._callbacks.error is not None:
+                    base._callbacks.reraise(failure)
             self._callbacks.reraise(failure)
+
+    @property
+    def _reads_by_function(self) -> bool:
+        return self._function is not None or any(base._reads_by_function for base in self._bases)
 
     # Tensors
 

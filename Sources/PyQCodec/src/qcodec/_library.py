@@ -38,6 +38,8 @@ class WriterOptions(c.Structure):
         ("threads", c.c_int32),
         ("keep_nonfinite", c.c_int32),
         ("measure_epsilon", c.c_double),
+        ("base", Handle),
+        ("base_name", c.c_char_p),
     ]
 
 
@@ -184,7 +186,9 @@ _FALLIBLE: dict[str, list[Any]] = {
         Handle, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t, c.POINTER(Tensor), Handle, c.c_void_p, c.c_size_t,
     ],
     "writer_commit": [Handle, c.POINTER(Written)],
-    "reader_open_fd": [c.c_int32, _OUT],
+    "reader_open_fd_at": [c.c_int32, c.c_char_p, _OUT],
+    "reader_with_base": [Handle, Handle, _OUT],
+    "reader_base": [Handle, _STRING],
     "reader_open_function": [ReadFunction, c.c_void_p, c.c_uint64, _OUT],
     "reader_info": [Handle, c.c_size_t, c.POINTER(TensorInfo)],
     "reader_scheme": [Handle, c.c_size_t, _OUT],

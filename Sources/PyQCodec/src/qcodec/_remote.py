@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import itertools
 import os
+import posixpath
 import shutil
 import tempfile
 import threading
@@ -61,6 +62,25 @@ def target(path: Any) -> Remote | None:
 def local(path: Any) -> Any:
     """A local path without the file:// that it may have."""
     return path.partition("://")[2] if isinstance(path, str) and path.startswith(_LOCAL) else path
+
+
+def beside(url: str, name: str) -> str:
+    """The URL of an object that is named relative to the folder of another."""
+    protocol, separator, path = url.partition("://")
+    return protocol + separator + posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+
+
+def relative(path: Any, other: Any) -> bytes | None:
+    """The path of a file from the folder of another on; None where they are not in one filesystem, or one has no place."""
+    if path is None or hasattr(other, "write") or is_url(path) != is_url(other):
+        return None
+    if is_url(path):
+        (protocol, _, own), (other_protocol, _, target_path) = path.partition("://"), other.partition("://")
+        if protocol != other_protocol:
+            return None
+        return posixpath.relpath("/" + own, posixpath.dirname("/" + target_path)).encode()
+    own, folder = os.fsencode(local(path)), os.path.dirname(os.fsencode(local(other)))
+    return os.path.relpath(own, folder or b".")
 
 
 class Ranges:

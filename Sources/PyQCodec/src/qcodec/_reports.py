@@ -29,6 +29,19 @@ def _update(members: dict[str, Any] | None) -> UpdateError | None:
 
 
 @dataclasses.dataclass(frozen=True)
+class Base:
+    """The checkpoint that another refers to: its digest, the place that was recorded, and whether it is at hand."""
+
+    digest: str
+    name: str | None
+    found: bool
+
+    @classmethod
+    def _of(cls, members: dict[str, Any] | None) -> Base | None:
+        return None if members is None else _fill(cls, members)
+
+
+@dataclasses.dataclass(frozen=True)
 class InspectedTensor:
     """One tensor, by the directory alone; None where a key does not apply."""
 
@@ -50,6 +63,8 @@ class InspectedTensor:
     source_bytes: int
     stored_bytes: int
     bits_per_value: float
+    base_chunks: int
+    difference_chunks: int
     max_abs_error: float
     max_scaled_error: float | None
     rel_l2_error: float
@@ -74,6 +89,7 @@ class Inspection:
     ratio: float
     policy: dict[str, Any] | None
     metadata: dict[str, str]
+    base: Base | None
     update_error: UpdateError | None
     tensors: list[InspectedTensor]
 
@@ -84,7 +100,8 @@ class Inspection:
             tensor["shape"] = tuple(tensor["shape"])
             tensor["update_error"] = _update(tensor["update_error"])
             tensors.append(_fill(InspectedTensor, tensor))
-        return _fill(cls, members | {"tensors": tensors, "update_error": _update(members["update_error"])})
+        update, base = _update(members["update_error"]), Base._of(members["base"])
+        return _fill(cls, members | {"tensors": tensors, "update_error": update, "base": base})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from . import _interrupts, _library, _remote
 from ._arrays import NUMPY, TYPES, Framework, Memory
 from ._calls import ROLES, Callbacks, Path, describe
+from ._checkpoint import Checkpoint
 from ._errors import ArgumentError
 from ._library import Handle, lib
 from ._schemes import Policy, Scheme, policy_handle
@@ -43,6 +44,10 @@ class Writer:
     to a URL is written to the folder for temporary files first (TMPDIR names it) and sent with the commit. An open file is
     written to forward, and left open. One thread at a time. `nonfinite="lossless"` stores a tensor with NaN or infinities
     losslessly instead of refusing it. `measure_epsilon` measures and records what coding does to the Adam update.
+
+    `base`: a checkpoint, by its path or open, that the new one may refer to: what is the same is not stored again, and of
+    what is not the difference is stored where that is smaller. Whoever reads the new one needs it, at the same place
+    relative to it, or given.
     """
 
     def __init__(
@@ -54,8 +59,10 @@ class Writer:
         threads: int = 0,
         nonfinite: str = "error",
         measure_epsilon: float | None = None,
+        base: Path | Checkpoint | None = None,
     ) -> None:
         self._handle = Handle()
+        self._base: Checkpoint | None = None
         if compression not in _COMPRESSIONS:
             raise ArgumentError(f"compression is one of {', '.join(_COMPRESSIONS)}, not {compression!r}")
         if nonfinite not in ("error", "lossless"):
@@ -67,6 +74,11 @@ class Writer:
         options.threads = threads
         options.keep_nonfinite = nonfinite == "lossless"
         options.measure_epsilon = math.nan if measure_epsilon is None else measure_epsilon
+        if base is not None:
+            self._base = base if isinstance(base, Checkpoint) else Checkpoint(base, threads=threads)
+            self._base._check_open()
+            options.base = self._base._handle
+            options.base_name = _remote.relative(self._base._place, path)
         self._callbacks = Callbacks()
         self._function: Any = None
         self._close = lambda _: None
@@ -111,10 +123,13 @@ class Writer:
 
     def _call(self, size: float, keep: Any, function, *arguments):
         # A handler that raises as a function of ours begins would be lost in C: it is not to run there.
-        size = size if self._function is None else math.inf
+        by_function = self._function is not None or (self._base is not None and self._base._reads_by_function)
+        size = math.inf if by_function else size
         try:
             return _interrupts.call(size, (self, keep), function, *arguments)
         except Exception as failure:
+            if self._base is not None and self._base._callbacks.error is not None:
+                self._base._callbacks.reraise(failure)
             self._callbacks.reraise(failure)
 
     def add(

@@ -60,29 +60,33 @@ def save(
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
     quality: float | None = None,
+    base: Path | Checkpoint | None = None,
 ) -> Written:
     """Saves a pytree as one checkpoint, atomically.
 
     Dicts, lists, tuples and named tuples are kept as they are, other registered nodes as their fields. An array that is
     sharded over devices is stored shard by shard, of those that this process can address; where processes share arrays,
-    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy`, `quality` and errors as in
-    `qcodec.save`.
+    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy`, `quality`, `base` and
+    errors as in `qcodec.save`.
     """
     writer = _JaxWriter([_JAX, NUMPY])
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+        "base": base,
     }
     return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
 
 
-def load(path: Path, like: Any = None, *, remap: Remap | None = None, threads: int = 0) -> Any:
+def load(
+    path: Path, like: Any = None, *, remap: Remap | None = None, base: Path | Checkpoint | None = None, threads: int = 0
+) -> Any:
     """Loads a pytree; arrays become JAX arrays.
 
     `like` restores classes (optax's named tuples, registered nodes) and puts arrays where those of `like` are, sharding
     included; leaves of it may be `jax.ShapeDtypeStruct`. Without it named tuples are tuples with their fields' names, and
-    registered nodes are dicts. Raises `MismatchError` with every difference; `remap` as in `qcodec.load`.
+    registered nodes are dicts. Raises `MismatchError` with every difference; `remap` and `base` as in `qcodec.load`.
     """
-    with Checkpoint(path, threads=threads) as checkpoint:
+    with Checkpoint(path, base=base, threads=threads) as checkpoint:
         tree = _JaxReader(checkpoint, [_JAX, NUMPY]).tree()
     if like is not None:
         return match(tree, like, remap, _kind, _children, _rebuild, _place)

@@ -12,6 +12,7 @@ struct FuzzTarget: Sendable {
 
   static let all: [FuzzTarget] = [
     FuzzTarget(name: "checkpoint", run: CheckpointTarget.run, mutate: CheckpointMutator.mutate),
+    FuzzTarget(name: "base", run: BaseTarget.run, mutate: CheckpointMutator.mutate),
     FuzzTarget(name: "directory", run: DirectoryTarget.run),
     FuzzTarget(name: "stream", run: StreamTarget.run),
     FuzzTarget(name: "safetensors", run: DocumentTarget.runSafetensors),

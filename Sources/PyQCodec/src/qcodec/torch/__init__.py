@@ -42,6 +42,7 @@ def save(
     nonfinite: str = "error",
     measure_epsilon: float | None = None,
     quality: float | None = None,
+    base: Path | Checkpoint | None = None,
 ) -> Written:
     """Saves training state: a state_dict, an optimizer, or a tree of modules, optimizers, schedulers and plain values.
 
@@ -53,11 +54,13 @@ def save(
     objects; `dequantize=True` decodes them instead, and `policy` says how they are stored. `quality` as in `qcodec.save`.
 
     Tensors on devices and distributed ones are copied to the host; of the latter every rank makes the call, and one should
-    be told apart by its path. Raises TypeError for what cannot be stored, with its path.
+    be told apart by its path. Raises TypeError for what cannot be stored, with its path. `base`: a checkpoint that the new one
+    may refer to, as that of an earlier step: see `qcodec.Writer`.
     """
     writer = TorchWriter(obj, model, dequantize)
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
+        "base": base,
     }
     return _save(path, writer, writer.document(obj), of_quality(policy, quality), metadata, options, writer.finish)
 
@@ -69,15 +72,16 @@ def load(
     like: Any = None,
     remap: Remap | None = None,
     dequantize: bool = False,
+    base: Path | Checkpoint | None = None,
     threads: int = 0,
 ) -> Any:
     """Loads what `save` saved; of a file of another writer the tensors by their names.
 
     `map_location`: as torch.load has it: a device, a mapping of devices, or a function of a tensor and the device it was
-    saved from; None puts tensors where they were. `like`, `remap`: as `qcodec.load` has them. `dequantize=True` gives
+    saved from; None puts tensors where they were. `like`, `remap`, `base`: as `qcodec.load` has them. `dequantize=True` gives
     float32 tensors for states that other systems quantized.
     """
-    with Checkpoint(path, threads=threads) as checkpoint:
+    with Checkpoint(path, base=base, threads=threads) as checkpoint:
         tree = TorchReader(checkpoint, map_location, dequantize).tree()
     if like is not None:
         return match(tree, _plain(like), remap, _kind)
