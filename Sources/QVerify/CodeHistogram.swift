@@ -11,7 +11,7 @@ import QCodec
 
 /// How often each code of a quantized tensor occurs.
 public struct CodeHistogram: Sendable {
-  /// One count a code, 16 or 256.
+  /// One count a code, 2^bits of them.
   public let counts: [UInt64]
 
   /// Counts the codes of a tensor; throws as reading it does, `invalidArgument` for a lossless one.

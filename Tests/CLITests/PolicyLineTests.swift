@@ -133,7 +133,7 @@ import Testing
     // An anchor's errors are where it stands.
     try refuse(
       "rules:\n - action: quantize\n   scheme: &s\n    map: linear\n    bits: 7\n - {action: quantize, scheme: *s}\n",
-      "policy.rules[0].scheme.bits is to be 4 or 8 (line 5)")
+      "policy.rules[0].scheme.bits is to be 2, 3, 4, 5, 6 or 8 (line 5)")
     let layers = (1...30).map { "a\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
     try refuse("a0: &a0 [1]\n\(layers)", "the policy has more than 100000 values")
     // A key that is 2^30 values took as many steps to compare.

@@ -279,7 +279,7 @@ def moved(spans, offsets, steps):
     return codes, np.rint(codes * (spans / steps))
 
 
-@pytest.mark.parametrize("steps", [14, 15, 254, 255])
+@pytest.mark.parametrize("steps", [2, 3, 6, 7, 14, 15, 30, 31, 62, 63, 254, 255])
 def test_the_integers_of_the_proof_of_the_log_map(steps):
     random = np.random.default_rng(steps)
     for span in [*range(1, 2000), *np.exp2(random.uniform(11, 31, 1000)).astype(np.int64)]:

@@ -11,7 +11,7 @@ extension CheckpointReader {
   ///
   /// - Parameters:
   ///   - scales: float32, one for each block in C order (under `log` its two ends), or the scale vector.
-  ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
+  ///   - codes: a string of bits, the first code first and the most significant bit of each first; zeros behind the last.
   ///
   /// Throws `invalidArgument` for a lossless tensor, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
   /// `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as

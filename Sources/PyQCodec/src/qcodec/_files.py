@@ -205,8 +205,9 @@ class Writer:
     ) -> None:
         """Adds a tensor that another system quantized, its codes and scales as they are.
 
-        `scales`: float32, one for each block in C order, or the scale vector. `codes`: uint8, one code a byte, or two, the
-        earlier in the upper four bits. Nothing is guaranteed of such a tensor; its measured errors are zeros.
+        `scales`: float32, one for each block in C order, or the scale vector. `codes`: uint8, one string of bits, the first
+        code first and the most significant bit of each first; zeros behind the last. Nothing is guaranteed of such a tensor;
+        its measured errors are zeros.
         """
         number = next((number for number, (known, _, _) in TYPES.items() if known == dtype), 0)
         tensor, alive = describe(name, Memory(number, tuple(shape), 0, 0, None), ROLES.index(role))
@@ -385,7 +386,7 @@ class TensorView:
         return array
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scales (float32) and codes (uint8, two a byte for 4 bits, the earlier in the upper half) as they are stored."""
+        """Scales (float32) and codes as they are stored (uint8): a string of bits, the most significant of a code first."""
         sizes = ctypes.c_size_t(), ctypes.c_size_t()
         lib.reader_code_sizes(self._checkpoint._handle, self._index, *sizes)
         scales, codes = np.empty(sizes[0].value // 4, np.float32), np.empty(sizes[1].value, np.uint8)
