@@ -17,7 +17,7 @@ import Testing
     var packed = [UInt8](repeating: 0xAA, count: (codes.count * bits + 7) / 8 + 1)
     unsafe codes.withUnsafeBufferPointer { codes in
       unsafe packed.withUnsafeMutableBufferPointer { packed in
-        let (source, target) = unsafe (codes.baseAddress!, packed.baseAddress!)
+        let (source, target) = (codes.baseAddress!, packed.baseAddress!)
         if level == .scalar {
           unsafe ScalarKernels.pack(source, count: codes.count, bits: bits, into: target)
         } else {
@@ -32,7 +32,7 @@ import Testing
     var codes = [UInt8](repeating: 0xAA, count: range.count + 1)
     unsafe packed.withUnsafeBufferPointer { packed in
       unsafe codes.withUnsafeMutableBufferPointer { codes in
-        let (source, target) = unsafe (packed.baseAddress!, codes.baseAddress!)
+        let (source, target) = (packed.baseAddress!, codes.baseAddress!)
         if level == .scalar {
           unsafe ScalarKernels.unpack(source, first: range.lowerBound, count: range.count, bits: bits, into: target)
         } else {

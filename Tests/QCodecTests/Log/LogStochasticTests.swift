@@ -23,7 +23,7 @@ struct LogStochasticTests {
         codes.append(code)
       }
     }
-    let packed = LogReference.packed(codes, bits: bits)
+    let packed = packedCodes(codes, bits: bits)
     #expect(Array(stream.suffix(packed.count)) == packed, "seed \(seed)")
     #expect(moved > values.count / 8)
   }
