@@ -94,7 +94,7 @@ import Testing
     ("max_dims: 3", "max_dims: 1", "policy.rules[1].match.min_dims is above max_dims"),
     ("action: quantize", "negative: error", "policy.rules[1].action is missing"),
     ("map: linear", "map: quartic", "policy.rules[1].scheme.map is"),
-    ("bits: 8", "bits: 5", "policy.rules[1].scheme.bits is to be"),
+    ("bits: 8", "bits: 7", "policy.rules[1].scheme.bits is to be"),
     ("block: 64", "block: 65", "policy.rules[1].scheme: a block is"),
     ("zstd", "gzip", "policy.rules[1].compression is"),
   ])
