@@ -10,8 +10,9 @@ SHELL := /bin/bash
 .ONESHELL:
 
 PACKAGES := liblz4-dev libxxhash-dev libzstd-dev zlib1g-dev pkg-config python3-venv
-# valgrind for the C tests, an emulated aarch64 for those of the kernels.
-TEST_PACKAGES := $(PACKAGES) valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+# valgrind for the C tests, an emulated aarch64 for those of the kernels, a browser for the report's pages, readers of manuals
+# and shells for the command's.
+TEST_PACKAGES := $(PACKAGES) valgrind qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross chromium groff man-db zsh
 BUILD := .build
 VENV := $(BUILD)/venv
 BENCH_VENV := $(BUILD)/venv-bench
@@ -26,7 +27,7 @@ STATE ?= $(wildcard Fixtures/real/*.safetensors)
 CASES ?= 100000
 SEED ?= 1
 
-.PHONY: build library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
+.PHONY: build man library install wheel package demo compare bench bench-smoke resume-demo optimizer-bench \
   optimizer-training test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
   sanitize corpus faults
 
@@ -34,6 +35,11 @@ build: deps
 	mkdir -p $(BUILD)
 	swift build -c release --product qcodec 2>&1 | tee $(BUILD)/build.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/build.log; then exit 1; fi
+
+# The pages of the manual, from the command's own help: man -l .build/man/qcodec.1
+man: build
+	@python3 Sources/Manual/manual.py $(QCODEC) $(BUILD)/man
+	ls $(BUILD)/man
 
 deps:
 	@missing=""
@@ -72,13 +78,24 @@ library: deps
 	$(call portable,cqcodec,-Xlinker --version-script=Sources/CQCodec/exports.map)
 	$(call portable,qcodec,)
 
-# make install PREFIX=/usr: the header, the library, qcodec.pc and the command. DESTDIR is for packagers.
+# make install PREFIX=/usr: the header, the library, qcodec.pc, the command, its manual and what shells complete by. DESTDIR is
+# for packagers.
 install: library
 	@prefix=$(DESTDIR)$(PREFIX)
 	install -d $$prefix/include $$prefix/lib/pkgconfig $$prefix/bin
 	install -m 644 Sources/CQCodec/include/qcodec.h $$prefix/include/
 	install -m 755 $(LIBRARY) $$prefix/lib/
 	install -m 755 $(BUILD)/library/release/qcodec $$prefix/bin/
+	python3 Sources/Manual/manual.py $$prefix/bin/qcodec $(BUILD)/man
+	install -d $$prefix/share/man/man1
+	install -m 644 $(BUILD)/man/*.1 $$prefix/share/man/man1/
+	for place in bash:bash-completion/completions/qcodec zsh:zsh/site-functions/_qcodec \
+	  fish:fish/vendor_completions.d/qcodec.fish; do
+	  file=$$prefix/share/$${place#*:}
+	  install -d $$(dirname $$file)
+	  $$prefix/bin/qcodec --generate-completion-script $${place%%:*} >$$file
+	  chmod 644 $$file
+	done
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' Sources/CQCodec/qcodec.pc.in \
 	  >$$prefix/lib/pkgconfig/qcodec.pc
 

@@ -22,6 +22,8 @@ let package = Package(
     .library(name: "QCodec", targets: ["QCodec"]),
     .library(name: "QCheckpoint", targets: ["QCheckpoint"]),
     .library(name: "QVerify", targets: ["QVerify"]),
+    .library(name: "QPlanner", targets: ["QPlanner"]),
+    .library(name: "QReport", targets: ["QReport"]),
     .library(name: "QOptimizers", targets: ["QOptimizers"]),
     .library(name: "QPolicyText", targets: ["QPolicyText"]),
     .library(name: "cqcodec", type: .dynamic, targets: ["QCodecABI"]),
@@ -45,7 +47,9 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "QOptimizers", dependencies: ["QCodec", "QCheckpoint", "CQCodecKernels"], swiftSettings: strict),
+    .target(name: "QPlanner", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "QVerify", dependencies: ["QCheckpoint", "QCodec"], swiftSettings: strict),
+    .target(name: "QReport", dependencies: ["QVerify", "QCheckpoint", "QCodec"], swiftSettings: strict),
     .target(name: "CQCodec", exclude: ["exports.map", "qcodec.pc.in"]),
     .target(
       name: "QCodecABI", dependencies: ["CQCodec", "QCodec", "QCheckpoint", "QVerify", "QOptimizers"],
@@ -57,7 +61,7 @@ let package = Package(
     .executableTarget(
       name: "QCodecCLI",
       dependencies: [
-        "QCodec", "QCheckpoint", "QVerify", "QPolicyText",
+        "QCodec", "QCheckpoint", "QVerify", "QPlanner", "QReport", "QPolicyText",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: strict),
     .target(name: "CCampaign"),
@@ -78,6 +82,11 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "QVerifyTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "QPlannerTests", dependencies: ["QCodec", "QCheckpoint", "QPlanner", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "QReportTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "QReport", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "ConformanceTests", dependencies: ["QCodec", "QCheckpoint", "QVerify", "TestSupport"], swiftSettings: strict
     ),

@@ -8,6 +8,8 @@ struct BenchReport {
   let levels: [KernelLevel]
   let threads: Int
   let measured: BenchRows
+  /// nil where they were not measured.
+  let staged: [BenchStages.Row]?
   /// nil where none was asked for.
   let checkpoint: [BenchCheckpoint.Row]?
   /// nil where it was not asked for.
@@ -19,6 +21,7 @@ struct BenchReport {
       "memcpy_gb_s": .number(measured.copy.median), "read_gb_s": .number(measured.read.median),
       "results": .array(measured.rows.map { $0.json(copySpeed: measured.copy.median) }),
     ]
+    if let staged { members["stages"] = .array(staged.map { $0.json(copySpeed: measured.copy.median) }) }
     if let checkpoint { members["checkpoint"] = .array(checkpoint.map(\.json)) }
     if let opened { members["open"] = .array(opened.map(\.json)) }
     return .object(members)
@@ -34,6 +37,10 @@ struct BenchReport {
       "",
     ]
     lines += table.lines(width: width, leading: 3)
+    if let staged {
+      lines.append("")
+      lines += table(staged).lines(width: width, leading: 3)
+    }
     if let checkpoint {
       lines.append("")
       lines += Self.table(checkpoint).lines(width: width, leading: 2)
@@ -56,6 +63,18 @@ struct BenchReport {
         Decimal.text(speed / measured.copy.median, digits: 2),
         other.measures ? Decimal.text(other.speed.median, digits: 2) : "",
         other.measures ? Decimal.text(other.speed.median / speed, digits: 2) : "",
+      ])
+    }
+    return table
+  }
+
+  private func table(_ rows: [BenchStages.Row]) -> TextTable {
+    var table = TextTable(["in memory", "operation", "compression", "GB/s", "of memcpy", "file", "smaller"])
+    for row in rows {
+      table.add([
+        row.policy, row.operation, row.compression.name, Decimal.text(row.speed.median, digits: 2),
+        Decimal.text(row.speed.median / measured.copy.median, digits: 2), ByteSize.text(UInt64(row.fileBytes)),
+        Decimal.text(Double(row.bytes) / Double(row.fileBytes), digits: 2),
       ])
     }
     return table

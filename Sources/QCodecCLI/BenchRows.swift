@@ -30,7 +30,8 @@ struct BenchRows {
   let copy: BenchSpeed
   let read: BenchSpeed
 
-  init(_ moments: BenchMoments, levels: [KernelLevel], threads: Int, runs: Int) throws {
+  /// `done` is called after each scheme at each level.
+  init(_ moments: BenchMoments, levels: [KernelLevel], threads: Int, runs: Int, done: () -> Void) throws {
     let targets = try (0..<2).map { _ in try BenchMemory(byteCount: 4 * moments.elements, hugePages: true) }
     let bandwidth = BenchBandwidth(source: moments.first, target: targets[0], threads: threads)
     for target in targets { target.touch() }
@@ -59,6 +60,7 @@ struct BenchRows {
               operation: operation, scheme: scheme, measures: measures, level: level, threads: threads,
               speed: samples.speed(bytes: bytes)))
         }
+        done()
       }
     }
     self.rows = rows

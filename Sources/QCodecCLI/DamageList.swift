@@ -24,6 +24,9 @@ struct DamageList {
   /// One failure for each.
   var failures: [Failure] { items.map { Failure($0.error, file: file) } }
 
+  /// One line for each, without the file.
+  var lines: [String] { items.map { $0.error.description } }
+
   /// The list as `--json` prints it.
   var json: JSONValue {
     .array(

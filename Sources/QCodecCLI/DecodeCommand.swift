@@ -11,14 +11,26 @@ import QCodec
 #endif
 
 /// `qcodec decode`: a checkpoint in, safetensors out.
-struct DecodeCommand: ParsableCommand {
+struct DecodeCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "decode", abstract: "Restore tensors from a checkpoint into a safetensors file.")
+    commandName: "decode", abstract: "Restore tensors from a checkpoint into a safetensors file.",
+    discussion: """
+      Metadata go with the tensors. With --salvage a damaged or truncated checkpoint gives the tensors that are whole, and \
+      standard error says what is lost.
 
-  @Argument(help: "The checkpoint; '-' is standard input.")
+      EXAMPLES:
+        qcodec decode optimizer.qckpt -o restored.safetensors
+        qcodec decode optimizer.qckpt -o moments.safetensors --tensor 'exp_avg*'
+        qcodec decode damaged.qckpt -o rest.safetensors --salvage --json
+        qcodec decode - -o - <optimizer.qckpt >restored.safetensors
+      """)
+
+  @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)
   var file: String
 
-  @Option(name: .shortAndLong, help: "The safetensors file to write; '-' is standard output.")
+  @Option(
+    name: .shortAndLong, help: "The safetensors file to write; '-' is standard output.",
+    completion: Completions.safetensors)
   var output: String
 
   @Option(name: .long, help: ArgumentHelp("Only tensors whose names match; may be repeated.", valueName: "glob"))
@@ -80,7 +92,7 @@ struct DecodeCommand: ParsableCommand {
       return writer
     }
     let total = index.values.reduce(0) { $0 + reader.tensor($1).sourceBytes }
-    var progress = Progress(total: total, quiet: quiet || json)
+    let progress = Progress(total: total)
     defer { progress.finish() }
     let numbers = writer.entries.compactMap { index[Array($0.name.utf8)] }
     // What the output refuses is thrown among the checkpoint's own errors.

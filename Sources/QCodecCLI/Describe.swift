@@ -1,5 +1,7 @@
 import QCheckpoint
 import QCodec
+import QReport
+import QVerify
 
 /// Shapes and schemes for people.
 enum Describe {
@@ -38,5 +40,10 @@ enum Describe {
     "update m/(√v + \(error.epsilon)) of \(pairs) pair\(pairs == 1 ? "" : "s") of moments: relative L2 error "
       + "\(Decimal.scientific(error.relativeL2Error)), largest \(Decimal.scientific(error.maxAbsError)); "
       + "\(error.zeroedSecondMoments) second moments became zero, \(error.signChanges) first moments changed sign"
+  }
+
+  /// How many violations there are, and the first.
+  static func violations(_ first: VerificationReport.Violation, of count: UInt64) -> String {
+    "\(count) violation\(count == 1 ? "" : "s"); the first: \(first.text)"
   }
 }

@@ -4,7 +4,7 @@ import QCodec
 import QVerify
 
 /// `qcodec diff`: what two files of tensors do not have in common, and how far apart their values are.
-struct DiffCommand: ParsableCommand {
+struct DiffCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "diff", abstract: "Compare two files of tensors: names, shapes, dtypes, values and Adam updates.",
     discussion: """
@@ -17,17 +17,19 @@ struct DiffCommand: ParsableCommand {
 
       The \(DiffTable.most) tensors that differ most are listed, the worst first; --all lists every tensor.
 
-      Examples:
+      EXAMPLES:
         qcodec diff before.qckpt after.qckpt
         qcodec diff optimizer.safetensors optimizer.qckpt --max-rel-l2 0.01
         qcodec diff a.npz b.npz --tensor 'exp_avg*' --json
         qcodec diff a.qckpt b.qckpt --quiet || echo they differ
       """)
 
-  @Argument(help: "The file to compare with: safetensors, an index of shards, .npy, .npz or .qckpt.")
+  @Argument(
+    help: "The file to compare with: safetensors, an index of shards, .npy, .npz or .qckpt.",
+    completion: Completions.documents)
   var a: String
 
-  @Argument(help: "The file to compare; '-' for either is standard input.")
+  @Argument(help: "The file to compare; '-' for either is standard input.", completion: Completions.documents)
   var b: String
 
   @Option(name: .long, help: ArgumentHelp("Only tensors whose names match; may be repeated.", valueName: "glob"))
@@ -73,7 +75,7 @@ struct DiffCommand: ParsableCommand {
     } else if !quiet {
       Terminal.print(lines: DiffTable(report, kinds: (one.kind, other.kind)).lines(files: (a, b), all: all))
     }
-    if !report.isWithinLimits { throw Verdict(status: .failed) }
+    if !report.isWithinLimits { throw Ending(status: .failed) }
   }
 
   private func compare(_ one: InputDocument, _ other: InputDocument) throws -> ComparisonReport {
@@ -83,8 +85,7 @@ struct DiffCommand: ParsableCommand {
       one.noting(a, in: faults), other.noting(b, in: faults),
       limits: isLimited ? .init(maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute) : nil, epsilon: eps,
       threads: threads.count)
-    let total = (one.tensors + other.tensors).reduce(0) { $0 + $1.source.byteCount }
-    var progress = Progress(total: total, quiet: quiet || json)
+    let progress = Progress(total: comparison.workBytes)
     defer { progress.finish() }
     do {
       return try comparison.compare { progress.advance($0) }

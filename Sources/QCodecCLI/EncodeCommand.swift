@@ -11,18 +11,31 @@ import QCodec
 #endif
 
 /// `qcodec encode`: tensors in, a checkpoint out.
-struct EncodeCommand: ParsableCommand {
+struct EncodeCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "encode", abstract: "Compress optimizer state into a checkpoint.",
-    discussion: "Reads safetensors (or an index of shards), .npy, .npz and .qckpt files, by content.")
+    discussion: """
+      Reads safetensors (or an index of shards), .npy, .npz and .qckpt files, by content; several become one checkpoint. \
+      The file appears at its path when it is complete, and takes the place of what was there.
 
-  @Argument(help: "Input files; '-' is standard input.")
+      EXAMPLES:
+        qcodec encode optimizer.safetensors -o optimizer.qckpt
+        qcodec encode a.npz b.npz -o both.qckpt --policy adam4 --compression zstd
+        qcodec encode optimizer.safetensors --dry-run --policy rules.yaml
+        qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
+        qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
+      """)
+
+  @Argument(help: "Input files; '-' is standard input.", completion: Completions.documents)
   var inputs: [String]
 
-  @Option(name: .shortAndLong, help: "The checkpoint to write; '-' is standard output.")
+  @Option(
+    name: .shortAndLong, help: "The checkpoint to write; '-' is standard output.", completion: Completions.checkpoints)
   var output: String?
 
-  @Option(help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.")
+  @Option(
+    help: "A policy: \(Policy.presetNames.joined(separator: ", ")), or a JSON or YAML file of rules.",
+    completion: Completions.policies)
   var policy = Policy.defaultName
 
   @Option(help: "The lossless stage.")
@@ -76,9 +89,9 @@ struct EncodeCommand: ParsableCommand {
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
-    var progress = Progress(total: job.byteCount, quiet: quiet || json)
+    let progress = Progress(total: job.writtenBytes)
     defer { progress.finish() }
-    let summary = try write(job, to: target, progress: &progress)
+    let summary = try write(job, to: target, progress: progress)
     progress.finish()
     report(job, summary, seconds: progress.seconds)
   }
@@ -90,7 +103,7 @@ struct EncodeCommand: ParsableCommand {
     return policy
   }
 
-  private func write(_ job: EncodeJob, to target: String, progress: inout Progress) throws -> WriteSummary {
+  private func write(_ job: EncodeJob, to target: String, progress: Progress) throws -> WriteSummary {
     let options = WriterOptions(compression: compression.compression, threads: threads.count)
     let writer = try Interruption.held {
       let writer = try concerning(target) {
@@ -104,9 +117,9 @@ struct EncodeCommand: ParsableCommand {
     do throws(QCodecError) {
       let items = job.items.filter { !$0.isPartner }
       let additions = items.map { $0.addition(in: job) }
-      try writer.add(additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil) { index in
-        progress.advance(additions[index].byteCount)
-      }
+      try writer.add(
+        additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil,
+        progress: { progress.advance($0) })
     } catch {
       // What the system refuses, unless it was a read, it refuses to the output.
       let file = job.faults.file ?? (error.code == .io ? target : job.file(ofTensor: error.tensor))

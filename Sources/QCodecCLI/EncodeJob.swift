@@ -106,6 +106,9 @@ struct EncodeJob {
     return result
   }
 
+  /// Bytes of those tensors that are written.
+  var writtenBytes: UInt64 { items.reduce(0) { $0 + $1.tensor.source.byteCount } }
+
   /// The input that holds a tensor.
   func file(ofTensor name: String?) -> String? { items.first { $0.tensor.name == name }?.file }
 

@@ -40,7 +40,7 @@ struct Failure: Error {
 }
 
 /// What ends the command with a status that needs no word on standard error: the answer was printed.
-struct Verdict: Error {
+struct Ending: Error {
   let status: ExitStatus
 }
 

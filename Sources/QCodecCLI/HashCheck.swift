@@ -93,8 +93,7 @@ struct HashCheck {
     let isWhole = entries.contains { $0.tensor == nil }
     let document = try Inputs.document(file).filter { isWhole || names.contains(Array($0.name.utf8)) }
     let stored = !values && entries.contains { $0.stored != nil }
-    let hashes = try HashCommand.hashes(
-      of: document, file: file, stored: stored, threads: threads, quiet: quiet || json)
+    let hashes = try HashCommand.hashes(of: document, file: file, stored: stored, threads: threads)
     let tensors = Dictionary(hashes.tensors.map { (Array($0.name.utf8), $0) }) { first, _ in first }
     return entries.flatMap { entry in
       let tensor = entry.tensor.map { tensors[Array($0.utf8)] }

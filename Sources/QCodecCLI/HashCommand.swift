@@ -4,7 +4,7 @@ import QCodec
 import QVerify
 
 /// `qcodec hash`: what tells tensors apart, for manifests and to find equal ones.
-struct HashCommand: ParsableCommand {
+struct HashCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "hash", abstract: "Print hashes of tensors and files, or check them against a manifest.",
     discussion: """
@@ -19,14 +19,14 @@ struct HashCommand: ParsableCommand {
 
       The hashes find damage and duplicates; they are no protection against forgery.
 
-      Examples:
+      EXAMPLES:
         qcodec hash optimizer.qckpt > manifest
         qcodec hash --check manifest
         qcodec hash a.safetensors b.qckpt --values
         qcodec hash *.qckpt --tensor 'exp_avg*' --values | sort | uniq -Dw 32
       """)
 
-  @Argument(help: "Files of any kind that encode reads, or manifests; '-' is standard input.")
+  @Argument(help: "Files of any kind that encode reads, or manifests; '-' is standard input.", completion: .file())
   var files: [String]
 
   @Flag(help: "Compare files with manifests.")
@@ -62,7 +62,7 @@ struct HashCommand: ParsableCommand {
       let document = try Inputs.document(file)
       let chosen = document.filter { filter.holds($0.name) }
       try filter.requireMatch(chosen.tensors, file: file)
-      let hashes = try Self.hashes(of: chosen, file: file, stored: !values, threads: threads.count, quiet: json)
+      let hashes = try Self.hashes(of: chosen, file: file, stored: !values, threads: threads.count)
       if json {
         documents.append(self.json(hashes, of: document, file: file))
       } else {
@@ -76,10 +76,10 @@ struct HashCommand: ParsableCommand {
 
   /// The hashes of a document's tensors, with progress on a terminal.
   static func hashes(
-    of document: InputDocument, file: String, stored: Bool, threads: Int, quiet: Bool
+    of document: InputDocument, file: String, stored: Bool, threads: Int
   ) throws -> DocumentHashes {
     let total = document.tensors.reduce(0) { $0 + $1.source.byteCount }
-    var progress = Progress(total: total, quiet: quiet)
+    let progress = Progress(total: total)
     defer { progress.finish() }
     return try concerning(file) {
       try DocumentHasher(document, stored: stored, threads: threads).hashes { progress.advance($0) }

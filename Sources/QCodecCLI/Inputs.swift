@@ -34,6 +34,8 @@ enum Inputs {
     let descriptor = unsafe name.withUnsafeMutableBufferPointer { unsafe mkstemp($0.baseAddress.unsafelyUnwrapped) }
     guard descriptor >= 0 else { throw Failure("cannot create a temporary file in \(folder)", status: .system) }
     unsafe name.withUnsafeBufferPointer { _ = unsafe $0.baseAddress.map { unsafe unlink($0) } }
+    let progress = Progress(total: nil)
+    defer { progress.finish() }
     var buffer = [UInt8](repeating: 0, count: 1 << 20)
     while true {
       let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(STDIN_FILENO, $0.baseAddress, $0.count) }
@@ -43,6 +45,7 @@ enum Inputs {
         close(descriptor)
         throw Failure("cannot spool standard input", file: "-", status: .system)
       }
+      progress.advance(UInt64(count))
     }
     return try InputFile(descriptor: descriptor)
   }

@@ -6,11 +6,21 @@ import QVerify
 /// `qcodec inspect`: what a checkpoint holds, without reading a chunk unless codes are asked for.
 ///
 /// Of a file that was cut short it shows what can be salvaged, and fails all the same.
-struct InspectCommand: ParsableCommand {
+struct InspectCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "inspect", abstract: "Show what a checkpoint holds, and its recorded errors and bounds.")
+    commandName: "inspect", abstract: "Show what a checkpoint holds, and its recorded errors and bounds.",
+    discussion: """
+      Reads the directory alone, and chunks only for --codes and --plot. Of a checkpoint that was cut short it shows what \
+      can be salvaged.
 
-  @Argument(help: "The checkpoint; '-' is standard input.")
+      EXAMPLES:
+        qcodec inspect optimizer.qckpt
+        qcodec inspect optimizer.qckpt --plot
+        qcodec inspect optimizer.qckpt --plot --tensor 'exp_avg_sq*' --ascii
+        qcodec inspect optimizer.qckpt --codes --json
+      """)
+
+  @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)
   var file: String
 
   @Option(name: .long, help: ArgumentHelp("Only tensors whose names match; may be repeated.", valueName: "glob"))
@@ -19,8 +29,29 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "Count the codes of each quantized tensor and give their entropy.")
   var codes = false
 
+  @Flag(
+    help:
+      "Draw the codes, scales and errors: of each tensor that --tensor chooses, else of each scheme's tensors together."
+  )
+  var plot = false
+
+  @Flag(help: "Draw with ASCII characters alone, as is done where the locale is not UTF-8.")
+  var ascii = false
+
+  @OptionGroup var threads: ThreadOptions
+
   @Flag(help: "Print one JSON document.")
   var json = false
+
+  @Flag(help: "Show no progress while codes are counted.")
+  var quiet = false
+
+  func validate() throws {
+    if plot, json {
+      throw ValidationError("--plot draws for people, --json prints for programs; --codes has the counts")
+    }
+    if ascii, !plot { throw ValidationError("--ascii goes with --plot") }
+  }
 
   func run() throws {
     let filter = try TensorFilter(tensor)
@@ -28,17 +59,19 @@ struct InspectCommand: ParsableCommand {
     let indices = try filter.indices(in: reader, file: file)
     let summary = try concerning(file) { try CheckpointSummary(reader) }
     var histograms: [Int: CodeHistogram] = [:]
-    if codes {
-      for index in indices where reader.tensor(index).scheme != nil {
-        histograms[index] = try concerning(file) { try CodeHistogram(reader, tensor: index) }
-      }
-    }
+    if codes { histograms = try countCodes(reader, indices) }
     if json {
       Terminal.print(summary.json(indices: indices, histograms: histograms).serialized(pretty: true))
     } else {
       let text = InspectSummary(summary)
       for line in text.lines(file: file) { Terminal.print(line) }
-      Terminal.print(lines: text.table(indices: indices))
+      if plot {
+        let picture = InspectPlot(reader, indices: indices, isSingle: !tensor.isEmpty)
+        let blocks = Blocks.preferred(ascii: ascii)
+        try picture.draw(file: file, width: Terminal.pictureWidth, blocks: blocks, threads: threads.count)
+      } else {
+        Terminal.print(lines: text.table(indices: indices))
+      }
       for index in indices {
         guard let histogram = histograms[index] else { continue }
         for line in HistogramText.lines(histogram, name: reader.tensor(index).name) { Terminal.print(line) }
@@ -48,6 +81,18 @@ struct InspectCommand: ParsableCommand {
 }
 
 extension InspectCommand {
+  private func countCodes(_ reader: CheckpointReader, _ indices: [Int]) throws -> [Int: CodeHistogram] {
+    let quantized = indices.filter { reader.tensor($0).scheme != nil }
+    let progress = Progress(total: quantized.reduce(0) { $0 + reader.tensor($1).sourceBytes })
+    defer { progress.finish() }
+    return try concerning(file) {
+      try quantized.reduce(into: [:]) { histograms, index in
+        let profile = try TensorProfile(reader, tensor: index, threads: threads.count) { progress.advance($0) }
+        histograms[index] = profile.codes
+      }
+    }
+  }
+
   private func openOrListSalvage(_ filter: TensorFilter) throws -> CheckpointReader {
     let input = try Inputs.file(file)
     do { return try CheckpointReader(file: input) } catch {

@@ -17,14 +17,20 @@ struct QCodecCommand: ParsableCommand {
     commandName: "qcodec",
     abstract: "Compressed optimizer checkpoints with checkable error bounds.",
     discussion: """
-      Exit status: 0 done; 1 a verification, bound or budget failed, or files differ; 2 usage; 3 the input is not valid or is corrupt; \
-      4 the system failed.
+      Exit status: 0 done; 1 a verification, bound or budget failed, or files differ; 2 usage; 3 the input is not valid \
+      or is corrupt; 4 the system failed.
+
+      EXAMPLES:
+        qcodec encode optimizer.safetensors -o optimizer.qckpt
+        qcodec inspect optimizer.qckpt --plot
+        qcodec verify optimizer.qckpt --against optimizer.safetensors
+        qcodec decode optimizer.qckpt -o restored.safetensors
+        qcodec --generate-completion-script bash
       """,
     version: "qcodec 0.1.0 (format 0.1)",
     subcommands: [
-      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, DiffCommand.self,
-      HashCommand.self,
-      BenchCommand.self,
+      EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, PlanCommand.self,
+      ReportCommand.self, DiffCommand.self, HashCommand.self, BenchCommand.self,
     ])
 
   static func main() {
@@ -34,12 +40,15 @@ struct QCodecCommand: ParsableCommand {
     Terminal.occupyClosedDescriptors()
     do {
       var command = try parseAsRoot()
+      if let command = command as? any QuietableCommand, command.quiet {
+        Progress.isWanted.store(false, ordering: .relaxed)
+      }
       try command.run()
     } catch let failure as Failure {
       Terminal.error(failure.line)
       leave(failure.status)
-    } catch let verdict as Verdict {
-      leave(verdict.status)
+    } catch let ending as Ending {
+      leave(ending.status)
     } catch {
       guard exitCode(for: error) != .success else {
         Terminal.print(fullMessage(for: error))
@@ -58,6 +67,12 @@ struct QCodecCommand: ParsableCommand {
     let text = message(for: error).split(whereSeparator: \.isNewline).joined(separator: " ")
     return Failure((text.hasSuffix(".") ? String(text.dropLast()) : text) + hint, status: .usage)
   }
+}
+
+/// A subcommand that can be told to show no progress.
+protocol QuietableCommand: ParsableCommand {
+  /// Whether nothing but results and errors is wanted.
+  var quiet: Bool { get }
 }
 
 /// Ends the process; outside the command, whose own `exit` would be taken for the system's.

@@ -9,8 +9,11 @@ struct SalvageJob {
   /// tensor matches.
   init(_ path: String, filter: TensorFilter, threads: Int) throws {
     let file = try Inputs.file(path)
+    let progress = Progress(total: nil)
+    defer { progress.finish() }
     do {
-      recovery = try Recovery(file: file, threads: threads) { filter.holds($0) }
+      recovery = try Recovery(
+        file: file, threads: threads, progress: { progress.advance($0) }, isWanted: { filter.holds($0) })
     } catch {
       throw Failure(error, file: path)
     }

@@ -4,14 +4,28 @@ import QCodec
 import QVerify
 
 /// `qcodec verify`: every byte, every guarantee, and every element where there is an original.
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "verify", abstract: "Check a checkpoint's bytes and guarantees, or each element against an original.")
+    commandName: "verify", abstract: "Check a checkpoint's bytes and guarantees, or each element against an original.",
+    discussion: """
+      Reads every byte against its checksum and computes every guarantee anew, from codes and scales. With --against each \
+      element is held against its own bound, and the error of the update m/(√v + ε) is measured.
 
-  @Argument(help: "The checkpoint; '-' is standard input.")
+      Exit status: 0 if all holds, 1 if an element or a limit does not, 3 if the file is damaged.
+
+      EXAMPLES:
+        qcodec verify optimizer.qckpt
+        qcodec verify optimizer.qckpt --against optimizer.safetensors
+        qcodec verify optimizer.qckpt --max-rel-l2 0.05 --json
+        qcodec verify o.qckpt --against o.safetensors --max-update-error 0.02
+      """)
+
+  @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)
   var file: String
 
-  @Option(help: "The original: safetensors, an index of shards, .npy, .npz or .qckpt.")
+  @Option(
+    help: ArgumentHelp("The original: safetensors, an index of shards, .npy, .npz or .qckpt.", valueName: "original"),
+    completion: Completions.documents)
   var against: String?
 
   @Option(name: .customLong("max-rel-l2"), help: "The relative L2 error that no tensor is to exceed.")
@@ -57,8 +71,7 @@ struct VerifyCommand: ParsableCommand {
       maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute, maxUpdateError: maxUpdateError,
       maxUpdateAbsolute: maxUpdateAbs)
     let verifier = Verifier(reader, limits: limits, epsilon: eps, threads: threads.count)
-    let total = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
-    var progress = Progress(total: total, quiet: quiet || json)
+    let progress = Progress(total: verifier.workBytes(against: original))
     defer { progress.finish() }
     let report: VerificationReport
     do {
@@ -80,7 +93,7 @@ struct VerifyCommand: ParsableCommand {
       }
     }
     if let first = report.firstViolation {
-      throw Failure(Self.text(first, of: report.violations), file: file, status: .failed)
+      throw Failure(Describe.violations(first, of: report.violations), file: file, status: .failed)
     }
   }
 
@@ -105,14 +118,5 @@ struct VerifyCommand: ParsableCommand {
     let how = compared ? "every element within its bound" : "every byte and guarantee checked"
     return "\(file): ok, \(report.tensors.count) tensors, \(how), largest relative L2 error "
       + Decimal.scientific(worst)
-  }
-
-  private static func text(_ violation: VerificationReport.Violation, of count: UInt64) -> String {
-    var text = "\(count) violation\(count == 1 ? "" : "s"); the first: \(violation.reason)"
-    if let expected = violation.expected { text += ", expected \(expected)" }
-    if let got = violation.got { text += ", got \(got)" }
-    if let bound = violation.bound { text += ", bound \(bound)" }
-    let place = violation.index.map { ", element \($0)" } ?? ""
-    return violation.tensor.map { "\(text) (tensor '\($0)'\(place))" } ?? text
   }
 }

@@ -74,6 +74,13 @@ struct PlainChunk {
   /// The first elements of the chunk's blocks.
   var blockStarts: [Int] { Array(stride(from: 0, to: count, by: blockSize)) }
 
+  /// The scales that the payload begins with, under `log` the greatest values of the blocks; none but under block scaling.
+  var blockScales: [Float] {
+    guard blockSize > 0 else { return [] }
+    let isLog = layout.scheme.map == .log
+    return (0..<(count + blockSize - 1) / blockSize).map { float(at: isLog ? $0 * 8 + 4 : $0 * 4) }
+  }
+
   private func float(at offset: Int) -> Float {
     Float(bitPattern: PlainFloat.integer(payload, offset, 4, as: UInt32.self))
   }

@@ -1,9 +1,9 @@
 import QCodec
 
 /// Conversions of floating-point formats by plain arithmetic, apart from the codec's own.
-enum PlainFloat {
+package enum PlainFloat {
   /// The value of element `index` of a tensor's bytes, for f32, bf16 and f16.
-  static func value(_ bytes: [UInt8], _ index: Int, dtype: DType) -> Double {
+  package static func value(_ bytes: [UInt8], _ index: Int, dtype: DType) -> Double {
     if dtype == .f32 { return Double(Float(bitPattern: integer(bytes, index * 4, 4, as: UInt32.self))) }
     let half = integer(bytes, index * 2, 2, as: UInt16.self)
     return dtype == .bf16 ? Double(Float(bitPattern: UInt32(half) << 16)) : value(half: half)
@@ -54,7 +54,7 @@ enum PlainFloat {
 
   /// Any element as a number, for messages; complex ones by their real part; what has no numeric
   /// value gives its first byte.
-  static func number(_ bytes: [UInt8], _ index: Int, dtype: DType) -> Double {
+  package static func number(_ bytes: [UInt8], _ index: Int, dtype: DType) -> Double {
     let size = max(1, dtype.bitWidth / 8)
     let at = index * size
     switch dtype {

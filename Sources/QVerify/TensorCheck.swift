@@ -44,6 +44,8 @@ struct TensorCheck: Sendable {
   /// The original; nil to recompute the guarantee only.
   let source: InputTensor?
   let threads: Int
+  /// Called with the decoded bytes of each chunk that was checked.
+  let progress: @Sendable (UInt64) -> Void
 
   func run() throws(QCodecError) -> Measurement {
     guard let layout = try reader.layout(of: index) else { return try checkLossless() }
@@ -52,7 +54,9 @@ struct TensorCheck: Sendable {
     let bounds = ElementBounds(layout: layout)
     var total = try combine(layout.codeChunkCount) { chunk throws(QCodecError) in
       let work = PlainPair(own: try own.chunk(chunk), second: try second?.chunk(chunk))
-      return try checkChunk(work, bounds: bounds)
+      let result = try checkChunk(work, bounds: bounds)
+      progress(UInt64(layout.sourceByteCount(ofChunk: chunk)))
+      return result
     }
     if layout.scheme.rounding == .unknown { total.guarantee = nil }
     return total
@@ -136,7 +140,9 @@ struct TensorCheck: Sendable {
     return try combine(info.chunks.count) { chunk throws(QCodecError) in
       let payload = try reader.payload(ofChunk: info.chunks[chunk])
       let original = try read(source.source, at: places[chunk], count: payload.count)
-      return compare(payload, original, at: places[chunk])
+      let result = compare(payload, original, at: places[chunk])
+      progress(UInt64(payload.count))
+      return result
     }
   }
 
@@ -145,6 +151,7 @@ struct TensorCheck: Sendable {
     try combine(info.chunks.count) { chunk throws(QCodecError) in
       let place = info.chunks[chunk]
       if reader.chunk(place).compression != .none { _ = try reader.payload(ofChunk: place) }
+      progress(UInt64(reader.chunk(place).rawLength))
       return Measurement()
     }
   }

@@ -2,18 +2,37 @@ import QCheckpoint
 import QCodec
 
 extension Verifier {
-  /// Measures the update of every pair of moments whose both tensors the original has.
-  func measureUpdates(against original: InputDocument, report: inout VerificationReport) throws(QCodecError) {
+  /// A pair of moments, by the numbers of its tensors, and what the original has for both.
+  struct MeasurablePair {
+    let first: Int
+    let second: Int
+    let m: InputTensor
+    let v: InputTensor
+
+    /// Of both.
+    var sourceBytes: UInt64 { m.source.byteCount + v.source.byteCount }
+  }
+
+  /// Every pair of moments whose both tensors the original has.
+  func measurablePairs(in original: InputDocument) -> [MeasurablePair] {
     let sources = Self.byName(original.tensors)
+    return reader.momentPairs().compactMap { first, second in
+      guard let m = Self.usable(reader.tensor(first), sources), let v = Self.usable(reader.tensor(second), sources)
+      else { return nil }
+      return MeasurablePair(first: first, second: second, m: m, v: v)
+    }
+  }
+
+  /// Measures the update of those pairs.
+  func measureUpdates(
+    against original: InputDocument, report: inout VerificationReport, progress: @escaping @Sendable (UInt64) -> Void
+  ) throws(QCodecError) {
     var total = UpdateError(epsilon: epsilon)
-    for (first, second) in reader.momentPairs() {
-      let infos = (first: reader.tensor(first), second: reader.tensor(second))
-      guard let m = Self.usable(infos.first, sources), let v = Self.usable(infos.second, sources) else { continue }
-      let check = try UpdateCheck(
-        reader: reader, first: first, second: second, m: m, v: v, epsilon: epsilon, threads: threads)
-      let error = try check.run()
-      report.tensors[first].updateError = error
-      report.tensors[first].secondMoment = infos.second.name
+    for pair in measurablePairs(in: original) {
+      let check = try UpdateCheck(reader: reader, pair, epsilon: epsilon, threads: threads)
+      let error = try check.run(progress: progress)
+      report.tensors[pair.first].updateError = error
+      report.tensors[pair.first].secondMoment = reader.tensor(pair.second).name
       report.pairs += 1
       total.append(error)
     }
@@ -49,16 +68,16 @@ struct UpdateCheck: Sendable {
   private let elements: UInt64
 
   init(
-    reader: CheckpointReader, first: Int, second: Int, m: InputTensor, v: InputTensor, epsilon: Double, threads: Int
+    reader: CheckpointReader, _ pair: Verifier.MeasurablePair, epsilon: Double, threads: Int
   ) throws(QCodecError) {
-    self.m = try Side(reader, first, source: m)
-    self.v = try Side(reader, second, source: v)
+    m = try Side(reader, pair.first, source: pair.m)
+    v = try Side(reader, pair.second, source: pair.v)
     self.epsilon = epsilon
     self.threads = threads
-    elements = reader.tensor(first).elementCount
+    elements = reader.tensor(pair.first).elementCount
   }
 
-  func run() throws(QCodecError) -> UpdateError {
+  func run(progress: @escaping @Sendable (UInt64) -> Void) throws(QCodecError) -> UpdateError {
     var total = UpdateError(epsilon: epsilon)
     let size = UInt64(TensorLayout.chunkElements)
     let count = Int((elements + size - 1) / size)
@@ -66,16 +85,17 @@ struct UpdateCheck: Sendable {
     for start in stride(from: 0, to: count, by: group) {
       let results = ResultSlots<UpdateError>(count: min(group, count - start))
       try parallelFor(count: min(group, count - start), threads: threads) { index throws(QCodecError) in
-        results[index] = try measure(chunk: start + index)
+        results[index] = try measure(chunk: start + index, progress: progress)
       }
       for result in results.inOrder { total.append(result) }
     }
     return total
   }
 
-  private func measure(chunk: Int) throws(QCodecError) -> UpdateError {
+  private func measure(chunk: Int, progress: @Sendable (UInt64) -> Void) throws(QCodecError) -> UpdateError {
     let size = UInt64(TensorLayout.chunkElements)
     let range = UInt64(chunk) * size..<min(elements, (UInt64(chunk) + 1) * size)
+    defer { progress((range.upperBound - range.lowerBound) * UInt64(m.elementSize + v.elementSize)) }
     let (m, v) = (try m.values(range, chunk: chunk), try v.values(range, chunk: chunk))
     return UpdateError(epsilon: epsilon, count: m.exact.count) { index in
       (m.exact[index], v.exact[index], m.decoded[index], v.decoded[index])
@@ -99,8 +119,11 @@ private struct Side: Sendable {
     second = try info.reference.map { index throws(QCodecError) in try PlainTensor(reader, index) }
   }
 
+  /// Bytes of an element of the original.
+  var elementSize: Int { dtype.bitWidth / 8 }
+
   func values(_ range: Range<UInt64>, chunk: Int) throws(QCodecError) -> (exact: [Double], decoded: [Double]) {
-    let size = dtype.bitWidth / 8
+    let size = elementSize
     let count = Int(range.upperBound - range.lowerBound)
     var bytes = [UInt8](repeating: 0, count: count * size)
     try unsafe bytes.withMutableBytes { buffer throws(QCodecError) in

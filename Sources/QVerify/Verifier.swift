@@ -52,25 +52,35 @@ public struct Verifier: Sendable {
   /// a tensor missing on either side, unless the stored policy dropped it, or of another dtype or shape is a violation.
   /// Memory: a few chunks and one scale vector. Throws for a defective file or an unreadable original; what the report
   /// holds is no error.
+  ///
+  /// - Parameter progress: called with the bytes of work done since the last call, `workBytes(against:)` in all, from any
+  ///   thread.
   public func verify(
-    against original: InputDocument? = nil, progress: (UInt64) -> Void = { _ in }
+    against original: InputDocument? = nil, progress: @escaping @Sendable (UInt64) -> Void = { _ in }
   ) throws(QCodecError) -> VerificationReport {
-    try reader.checkAllBytes(threads: threads)
+    try reader.checkAllBytes(threads: threads, progress: progress)
     return try withCodecEnvironment { () throws(QCodecError) in
       var report = VerificationReport()
       var sources = Self.byName(original?.tensors ?? [])
       for index in 0..<reader.tensorCount {
         let info = reader.tensor(index)
         let source = sources.removeValue(forKey: Array(info.name.utf8))
-        try verify(index, info, source: source, isCompared: original != nil, report: &report)
-        progress(info.sourceBytes)
+        try verify(index, info, source: source, isCompared: original != nil, report: &report, progress: progress)
       }
       if let original {
         try reportMissing(Set(sources.keys), in: original, report: &report)
-        try measureUpdates(against: original, report: &report)
+        try measureUpdates(against: original, report: &report, progress: progress)
       }
       return report
     }
+  }
+
+  /// The bytes that `verify(against:progress:)` goes through: of the file, of its tensors as decoded and, with an original,
+  /// of the pairs of moments whose update is measured.
+  public func workBytes(against original: InputDocument? = nil) -> UInt64 {
+    let tensors = (0..<reader.tensorCount).reduce(reader.fileBytes) { $0 + reader.tensor($1).sourceBytes }
+    guard let original else { return tensors }
+    return measurablePairs(in: original).reduce(tensors) { $0 + $1.sourceBytes }
   }
 
   /// Tensors by the bytes of their names: those that differ only in Unicode normalisation are different tensors.
@@ -81,7 +91,8 @@ public struct Verifier: Sendable {
   // MARK: One tensor
 
   private func verify(
-    _ index: Int, _ info: TensorInfo, source: InputTensor?, isCompared: Bool, report: inout VerificationReport
+    _ index: Int, _ info: TensorInfo, source: InputTensor?, isCompared: Bool, report: inout VerificationReport,
+    progress: @escaping @Sendable (UInt64) -> Void
   ) throws(QCodecError) {
     var tensor = VerificationReport.Tensor(
       name: info.name, maxAbsError: info.statistics.maxAbsError,
@@ -89,7 +100,9 @@ public struct Verifier: Sendable {
       guaranteedMaxAbsError: info.guaranteedMaxAbsError, recomputedGuarantee: info.scheme == nil ? 0 : nil)
     let before = report.violations
     let usable = isCompared ? Self.comparable(info, source, report: &report) : nil
-    let measured = try TensorCheck(reader: reader, index: index, info: info, source: usable, threads: threads).run()
+    let check = TensorCheck(
+      reader: reader, index: index, info: info, source: usable, threads: threads, progress: progress)
+    let measured = try check.run()
     tensor.recomputedGuarantee = measured.guarantee?.absolute
     tensor.guaranteedMaxRelError = info.guaranteedMaxRelError
     if info.guaranteedMaxRelError != nil { tensor.recomputedRelGuarantee = measured.guarantee?.relative }

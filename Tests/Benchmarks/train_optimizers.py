@@ -91,7 +91,7 @@ SGD = {
 class Text:
     """The GPT and its data."""
 
-    name, rate, ways = "GPT", 1e-3, ADAM
+    name, rate, decay, ways = "GPT", 1e-3, 0.1, ADAM
 
     def __init__(self, smoke: bool) -> None:
         self.settings = SMOKE if smoke else Settings(context=64, batch=8)
@@ -107,7 +107,7 @@ class Text:
 class Digits:
     """A convolutional network of 142,890 parameters on 8-by-8 images of digits."""
 
-    name, rate, ways = "convnet", 3e-3, ADAM
+    name, rate, decay, ways = "convnet", 3e-3, 0.1, ADAM
 
     def __init__(self, smoke: bool) -> None:
         from sklearn.datasets import load_digits
@@ -133,7 +133,7 @@ class Digits:
 class MomentumDigits(Digits):
     """The same under SGD with momentum."""
 
-    name, rate, ways = "convnet under SGD", 3e-2, SGD
+    name, rate, decay, ways = "convnet under SGD", 3e-2, 1e-4, SGD
 
 
 TASKS = (Digits, MomentumDigits, Text)
@@ -144,7 +144,7 @@ def run(task, make, seed: int, steps: int, threads: int) -> dict:
     model = task.model()
     parameters = list(model.parameters())
     optimizer = make(
-        [{"params": [p for p in parameters if p.dim() >= 2], "weight_decay": 0.1},
+        [{"params": [p for p in parameters if p.dim() >= 2], "weight_decay": task.decay},
          {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}], task.rate, threads)
     warm_up = max(1, min(100, steps // 10))
     losses, start = [], time.perf_counter()

@@ -232,6 +232,6 @@ import Testing
     // One side is enough.
     _ = try diff(work, ["a", "b", "--tensor", "new"], 1)
     let text = try work.succeed(["diff", "--help"]).text
-    #expect(text.contains("USAGE: qcodec diff ") && text.contains("Examples:"))
+    #expect(text.contains("USAGE: qcodec diff ") && text.contains("EXAMPLES:"))
   }
 }

@@ -195,7 +195,7 @@ import Testing
       try work.fail(["hash"] + arguments, status, line)
     }
     let text = try work.succeed(["hash", "--help"]).text
-    #expect(text.contains("USAGE: qcodec hash ") && text.contains("Examples:"))
+    #expect(text.contains("USAGE: qcodec hash ") && text.contains("EXAMPLES:"))
   }
 
   @Test func tenThousandTensorsAreALineEach() throws {

@@ -85,7 +85,7 @@ import Testing
     }
   }
 
-  /// Work of more than a second shows a line and wipes it; quiet work and work elsewhere show none.
+  /// Quiet work and work elsewhere show no progress; Tests/Python/test_progress.py sees what is shown.
   @Test(.enabled(if: hasScript, "needs the command script")) func progressIsForTerminals() throws {
     let work = try Workspace()
     let tensors = (0..<8).map { Tensor.noise("exp_avg/\($0)", count: 200_000, seed: UInt64($0)) }
@@ -94,8 +94,8 @@ import Testing
     #expect(try onTerminal(work, "verify s.qckpt --quiet", columns: 80) == [])
     let text = try work.succeed(["verify", "s.qckpt"]).text
     #expect(text.hasPrefix("s.qckpt: ok, 8 tensors") && !text.contains("%"))
-    // How fast the machine is decides whether there was anything to show.
+    // How fast the machine is decides whether there was anything to show, which is gone before the answer.
     let raw = try work.shell("script -qec \"'$Q' verify s.qckpt\" /dev/null").text
-    if raw.contains("%") { #expect(raw.contains("% of 6.10 MiB \r\u{1B}[Ks.qckpt: ok, 8 tensors")) }
+    #expect(raw.hasPrefix("s.qckpt: ok, 8 tensors") || raw.contains("\r\u{1B}[Ks.qckpt: ok, 8 tensors"))
   }
 }

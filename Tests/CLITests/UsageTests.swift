@@ -87,7 +87,7 @@ import Testing
   @Test func helpAndVersionAreNoErrors() throws {
     let work = try Workspace()
     #expect(try work.succeed(["--version"]).text.hasPrefix("qcodec 0."))
-    for command in ["encode", "decode", "inspect", "verify", "diff", "hash"] {
+    for command in ["encode", "decode", "inspect", "verify", "plan", "report", "diff", "hash", "bench"] {
       let text = try work.succeed([command, "--help"]).text
       #expect(text.contains("USAGE: qcodec \(command) "))
       #expect(try work.succeed(["help", command]).text == text)

@@ -63,6 +63,46 @@ def test_every_level_of_a_file_and_a_checkpoint(qcodec, states, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+STAGE_KEYS = FLOATS | {"operation", "policy", "compression", "bytes", "file_bytes", "threads", "runs"}
+
+
+def check_stages(document, elements, threads, runs):
+    """Every operation of every policy under every lossless stage."""
+    rows = document["stages"]
+    assert [(row["policy"], row["compression"], row["operation"]) for row in rows] == [
+        (policy, stage, operation) for policy in ("adam8", "adam4", "lossless") for stage in ("none", "lz4", "zstd")
+        for operation in ("write", "read", "verify")]
+    for row in rows:
+        assert set(row) == STAGE_KEYS
+        assert (row["bytes"], row["threads"], row["runs"]) == (8 * elements, threads, runs)
+        assert 0 < row["gb_s_min"] <= row["gb_s"] <= row["gb_s_max"]
+        assert row["times_memcpy"] == pytest.approx(row["gb_s"] / document["memcpy_gb_s"])
+    sizes = {(row["policy"], row["compression"]): row["file_bytes"] for row in rows}
+    assert len({(row["policy"], row["compression"], row["file_bytes"]) for row in rows}) == len(sizes)
+    for policy, bits in (("adam8", 16.25), ("adam4", 8.5), ("lossless", 64)):
+        # As many bits a parameter as README says, and what the container adds to so few chunks.
+        assert 0 <= sizes[policy, "none"] - elements * bits / 8 < 4096 + elements / 100
+        assert sizes[policy, "zstd"] <= sizes[policy, "lz4"] <= sizes[policy, "none"]
+
+
+def test_stages_of_a_file(qcodec, states):
+    document = qcodec("bench", states[0], "--elements", 1 << 17, "--runs", 2, "--threads", 2, json_output=True)
+    check_stages(document, 1 << 17, threads=2, runs=2)
+    # Real moments share exponents.
+    rows = {(row["policy"], row["compression"]): row["file_bytes"] for row in document["stages"]}
+    assert rows["lossless", "zstd"] < 0.95 * rows["lossless", "none"]
+    lines = qcodec("bench", states[0], "--elements", 4096, "--runs", 1, "--quiet").stdout.decode().splitlines()
+    start = 5 + 2 * len(SCHEMES)
+    assert lines[start] == "" and lines[start + 1].split()[:3] == ["in", "memory", "operation"]
+    assert [tuple(line.split()[:3]) for line in lines[start + 2:]] == [
+        (row["policy"], row["operation"], row["compression"]) for row in document["stages"]]
+
+
+def test_stages_of_made_up_moments(qcodec):
+    document = qcodec("bench", "--elements", 1 << 13, "--runs", 1, "--stages", json_output=True)
+    check_stages(document, 1 << 13, threads=1, runs=1)
+
+
 def test_opening(qcodec, tmp_path):
     document = qcodec("bench", "--elements", 4096, "--runs", 2, "--quick", "--open", tmp_path, json_output=True)
     assert [row["tensors"] for row in document["open"]] == [1000, 10_000]

@@ -112,3 +112,27 @@ extension Compression {
     }
   }
 }
+
+extension Compression {
+  /// Bytes that a chunk takes as the writer stores it, at a level of zstd: after the stage, or plain where that gains too
+  /// little. A lossless chunk, of elements of more than a byte, is cut into byte planes first.
+  package func storedByteCount(
+    _ payload: [UInt8], elementSize: Int = 1, level: Int32 = 1
+  ) throws(QCodecError) -> Int {
+    guard self != .none else { return payload.count }
+    var planes = [UInt8](repeating: 0, count: elementSize > 1 ? payload.count : 0)
+    if elementSize > 1 {
+      unsafe payload.withBytes { source in
+        unsafe planes.withMutableBytes { target in unsafe BytePlanes.split(source, planes: elementSize, into: target) }
+      }
+    }
+    let source = elementSize > 1 ? planes : payload
+    var target = [UInt8](repeating: 0, count: bound(payload.count))
+    let written = try unsafe source.withBytes { source throws(QCodecError) in
+      try unsafe target.withMutableBytes { target throws(QCodecError) in
+        try unsafe compress(source, level: level, into: target)
+      }
+    }
+    return written ?? payload.count
+  }
+}

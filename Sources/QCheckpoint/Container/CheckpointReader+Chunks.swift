@@ -119,11 +119,16 @@ extension CheckpointReader {
   /// Reads every byte of the file: chunks against their checksums, padding against zero, metadata.
   ///
   /// Throws the error of the first defect in file order. Memory: a few chunks.
-  public func checkAllBytes(threads: Int = availableThreads()) throws(QCodecError) {
+  ///
+  /// - Parameter progress: called with the bytes checked since the last call, `fileBytes` in all, from any thread.
+  public func checkAllBytes(
+    threads: Int = availableThreads(), progress: @escaping @Sendable (UInt64) -> Void = { _ in }
+  ) throws(QCodecError) {
     let ordinals = tensorOrdinals()
     try parallelFor(count: chunkCount, threads: threads) { index throws(QCodecError) in
       try self.checkStored(ofChunk: index)
       try self.checkLead(ofChunk: index, ordinals: ordinals)
+      progress(UInt64(self.directory.chunk(index).storedLength))
     }
     if chunkCount > 0 {
       let last = directory.chunk(chunkCount - 1)
@@ -132,6 +137,8 @@ extension CheckpointReader {
     _ = try metadata()
     try checkPadding(from: trailer.metadataOffset + trailer.metadataLength)
     try checkPadding(from: trailer.directoryOffset + trailer.directoryLength)
+    // Chunks lie within the file and do not overlap: opening it saw to that.
+    progress((0..<chunkCount).reduce(fileBytes) { $0 - UInt64(directory.chunk($1).storedLength) })
   }
 
   /// The number of each tensor in the order of first chunks, by which frames know it.

@@ -11,17 +11,19 @@ extension CheckpointWriter {
   ///   - epsilon: ε of the update m/(√v + ε) whose error is measured and recorded for pairs in the update domain; nil
   ///     does not measure.
   ///   - added: called after each addition is written, with its place among `additions`.
+  ///   - progress: called with the source bytes written since the last call, those of all additions in the end.
   ///
   /// Throws `invalidName`, `duplicateName`, `invalidShape`, `limitExceeded`, `shapeMismatch`, `unsupportedScheme` before
   /// anything is written, and nothing is added then; `nonFiniteValue`, `negativeValue` and `io`, which abort the file.
   public func add(
     _ additions: [Addition], nonFinite: NonFinitePolicy = .error, measuring epsilon: Double? = nil,
-    added: (Int) -> Void = { _ in }
+    added: (Int) -> Void = { _ in }, progress: (UInt64) -> Void = { _ in }
   ) throws(QCodecError) {
     try check(additions)
     for window in windows(of: additions.count, byteCount: { additions[$0].byteCount }) {
       let settled = try settle(Array(additions[window]), nonFinite: nonFinite)
-      try write(settled, nonFinite: nonFinite, epsilon: epsilon) { added(window.lowerBound + $0) }
+      try write(
+        settled, nonFinite: nonFinite, epsilon: epsilon, added: { added(window.lowerBound + $0) }, progress: progress)
     }
   }
 
@@ -141,10 +143,22 @@ extension CheckpointWriter {
     let made: AdditionWork.Made
     let isFirst: Bool
     let isLast: Bool
+    /// What it has of the addition's source.
+    let sourceBytes: UInt64
+
+    /// The bytes of one of equal parts; those of all parts make up the whole.
+    static func share(_ step: Int, of count: Int, _ bytes: UInt64) -> UInt64 {
+      func end(_ steps: Int) -> UInt64 {
+        let (high, low) = bytes.multipliedFullWidth(by: UInt64(steps))
+        return UInt64(count).dividingFullWidth((high, low)).quotient
+      }
+      return end(step + 1) - end(step)
+    }
   }
 
   private func write(
-    _ settled: [SettledAddition], nonFinite: NonFinitePolicy, epsilon: Double?, added: (Int) -> Void
+    _ settled: [SettledAddition], nonFinite: NonFinitePolicy, epsilon: Double?, added: (Int) -> Void,
+    progress: (UInt64) -> Void
   ) throws(QCodecError) {
     let (options, pool) = (options, pool)
     // Where the pieces of each addition begin.
@@ -175,7 +189,10 @@ extension CheckpointWriter {
         } else {
           made = try AdditionWork(settled[index], options: options, epsilon: epsilon, pool: pool).makeAll()
         }
-        return Piece(addition: index, made: made, isFirst: step == 0, isLast: piece + 1 == places[index + 1])
+        let count = places[index + 1] - places[index]
+        return Piece(
+          addition: index, made: made, isFirst: step == 0, isLast: step + 1 == count,
+          sourceBytes: Piece.share(step, of: count, settled[index].sourceBytes))
       } consume: { piece throws(QCodecError) in
         let addition = settled[piece.addition]
         reached = piece.addition
@@ -185,6 +202,7 @@ extension CheckpointWriter {
         }
         for (tensor, chunk) in piece.made.chunks { try take(chunk, into: &current[tensor]) }
         withCodecEnvironment { for error in piece.made.updates { update?.append(error) } }
+        progress(piece.sourceBytes)
         guard piece.isLast else { return }
         close(addition, current, update: update)
         reached += 1

@@ -45,7 +45,7 @@ extension TensorSource {
   }
 
   /// The bytes of a range.
-  func bytes(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
+  package func bytes(at offset: UInt64, count: Int) throws(QCodecError) -> [UInt8] {
     var failure: QCodecError?
     let bytes = unsafe [UInt8](uninitialized: count) { buffer, initialized in
       // Large directories are read by this: zeros first would be another pass over their memory.

@@ -39,6 +39,16 @@ public struct Glob: Sendable, Hashable {
     self.elements = elements
   }
 
+  /// A pattern that matches one name alone, whatever it is made of.
+  public init(literal name: String) throws(QCodecError) {
+    var pattern = ""
+    for scalar in name.unicodeScalars {
+      // A bracket that comes first in a set stands for itself.
+      pattern += "*?[".unicodeScalars.contains(scalar) ? "[\(scalar)]" : String(scalar)
+    }
+    try self.init(pattern)
+  }
+
   private static func set(_ rest: inout ArraySlice<Unicode.Scalar>, of pattern: String) throws(QCodecError) -> Element {
     let negated = rest.first == "!" || rest.first == "^"
     if negated { rest.removeFirst() }

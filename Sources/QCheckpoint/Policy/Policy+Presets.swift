@@ -14,7 +14,7 @@ extension Policy {
   /// - `paper4`: *Memory Efficient Optimizers with 4-bit States* (dynamic and linear-nozero maps, rank1 scales).
   /// - `live8`: what optimizers keep between steps, where moments are coded anew in each: the signed dynamic map and `log`,
   ///   embeddings in 32 bits. Streams of optimizers are stored under it as they are.
-  /// - `live4`: the same with 4 bits.
+  /// - `live4`: the same with 4 bits; a momentum without second moment is rounded stochastically.
   /// - `lossless`: every tensor bit for bit.
   public static func preset(_ name: String) -> Policy? {
     switch name {
@@ -44,7 +44,10 @@ extension Policy {
     case "live4":
       moments(
         name, first: Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)),
-        second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256))
+        second: Scheme(map: .log, bits: 4, signed: false, scaling: .block(256)),
+        // A momentum has nothing to be divided by; to nearest, in 4 bits, it stalls (Tests/Benchmarks/OPTIMIZERS.md).
+        momentum: Scheme(
+          map: .dynamic, bits: 4, signed: true, scaling: .block(128), rounding: .stochastic, seed: 1)
       ).keepingEmbeddings()
     case "lossless": Policy(name: name, rules: [])
     default: nil
@@ -57,7 +60,7 @@ extension Policy {
     var rules = [
       Rule(
         match: Match(roles: momentum == nil ? [.firstMoment, .momentum] : [.firstMoment]), action: .quantize(first),
-        negativeFallsBack: true, fallback: momentum),
+        negativeFallsBack: true, fallback: first.domain == .update ? momentum : nil),
       Rule(match: Match(roles: [.secondMoment]), action: .quantize(second), negativeFallsBack: true),
     ]
     if let momentum {

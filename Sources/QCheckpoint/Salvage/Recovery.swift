@@ -49,11 +49,14 @@ public struct Recovery: Sendable {
   }
 
   /// Looks an open file over; throws as `init(source:threads:isWanted:)`.
+  ///
+  /// - Parameter progress: called with the bytes of every read of the file, from any thread; some are read twice.
   public init(
-    file: InputFile, threads: Int = availableThreads(), isWanted: (String) -> Bool = { _ in true }
+    file: InputFile, threads: Int = availableThreads(), progress: @escaping @Sendable (UInt64) -> Void = { _ in },
+    isWanted: (String) -> Bool = { _ in true }
   ) throws(QCodecError) {
     let source = FileRangeSource(file: file, offset: 0, byteCount: file.byteCount)
-    try self.init(source: source, file: file, threads: threads, isWanted)
+    try self.init(source: MeteredSource(source: source, meter: progress), file: file, threads: threads, isWanted)
   }
 
   private init(

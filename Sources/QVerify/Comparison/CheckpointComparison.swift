@@ -42,22 +42,27 @@ public struct CheckpointComparison: Sendable {
 
   /// Compares all tensors, then the updates of the moments that are partners on both sides, then metadata.
   ///
-  /// - Parameter progress: called with the bytes of both sides that were compared since the last call.
+  /// - Parameter progress: called with the bytes of both sides that were compared since the last call, `workBytes` in all.
   ///
   /// Throws what reading either side throws, and `duplicateName`; what the report holds is no error.
   public func compare(progress: (UInt64) -> Void = { _ in }) throws(QCodecError) -> ComparisonReport {
     try withCodecEnvironment { () throws(QCodecError) in
       var report = ComparisonReport(limits: limits, update: UpdateError(epsilon: epsilon))
       for (one, other) in Self.joined(try a.tensorsByName(), try b.tensorsByName()) {
-        let tensor = try compare(one, other)
+        let tensor = try compare(one, other, progress: progress)
         if let distance = tensor.distance { report.distance.append(distance) }
         report.tensors.append(tensor)
-        progress((one?.source.byteCount ?? 0) + (other?.source.byteCount ?? 0))
       }
-      try measureUpdates(&report)
+      try measureUpdates(&report, progress: progress)
       try compareMetadata(&report)
       return report
     }
+  }
+
+  /// The bytes that `compare(progress:)` goes through: of all tensors, and of pairs of moments once more.
+  public var workBytes: UInt64 {
+    let tensors = (a.tensors + b.tensors).reduce(0) { $0 + $1.source.byteCount }
+    return commonPairs().reduce(tensors) { $0 + $1.byteCount }
   }
 
   /// The tensors of both sides by their names, which are in order.
@@ -77,7 +82,12 @@ public struct CheckpointComparison: Sendable {
 
   // MARK: One tensor
 
-  private func compare(_ one: InputTensor?, _ other: InputTensor?) throws(QCodecError) -> ComparisonReport.Tensor {
+  private func compare(
+    _ one: InputTensor?, _ other: InputTensor?, progress: (UInt64) -> Void
+  ) throws(QCodecError) -> ComparisonReport.Tensor {
+    var rest = (one?.source.byteCount ?? 0) + (other?.source.byteCount ?? 0)
+    // What is not read is done with, too.
+    defer { progress(rest) }
     let forms = (a: one.map { Self.form($0, in: a) }, b: other.map { Self.form($0, in: b) })
     var schemesDiffer: Bool?
     if let own = forms.a, let theirs = forms.b, a.checkpoint != nil, b.checkpoint != nil {
@@ -90,7 +100,11 @@ public struct CheckpointComparison: Sendable {
       return result
     }
     let comparison = TensorComparison(one, other, threads: threads)
-    if let found = try comparison?.run() { (result.differing, result.distance) = (found.differing, found.distance) }
+    let found = try comparison?.run { bytes in
+      rest -= bytes
+      progress(bytes)
+    }
+    if let found { (result.differing, result.distance) = (found.differing, found.distance) }
     result.change =
       one.shape != other.shape
       ? .reshaped : one.dtype != other.dtype ? .retyped : result.differing == 0 ? .equal : .changed

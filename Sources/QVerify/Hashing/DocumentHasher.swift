@@ -21,22 +21,23 @@ public struct DocumentHasher: Sendable {
 
   /// Hashes all tensors.
   ///
-  /// - Parameter progress: called with the decoded bytes of each tensor when it is done.
+  /// - Parameter progress: called with the decoded bytes that were hashed since the last call.
   ///
   /// Throws what reading the document throws, and `duplicateName`.
   public func hashes(progress: (UInt64) -> Void = { _ in }) throws(QCodecError) -> DocumentHashes {
     var tensors: [DocumentHashes.Tensor] = []
     for tensor in try document.tensorsByName() {
-      let hashes = try hashes(of: tensor)
+      let hashes = try hashes(of: tensor, progress: progress)
       tensors.append(
         .init(
           name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, values: hashes.values, stored: hashes.stored))
-      progress(tensor.source.byteCount)
     }
     return DocumentHashes(tensors: tensors, hasStored: hashesStored)
   }
 
-  private func hashes(of tensor: InputTensor) throws(QCodecError) -> (values: Hash128, stored: Hash128?) {
+  private func hashes(
+    of tensor: InputTensor, progress: (UInt64) -> Void
+  ) throws(QCodecError) -> (values: Hash128, stored: Hash128?) {
     let values = StreamingHash128()
     let shape = tensor.shape.map(String.init).joined(separator: ",")
     values.append(Array("\(tensor.dtype.name) \(shape)\n".utf8))
@@ -50,6 +51,7 @@ public struct DocumentHasher: Sendable {
     } consume: { (piece: (stored: [UInt8], values: [UInt8])) in
       stored.append(piece.stored)
       values.append(piece.values)
+      progress(UInt64(piece.values.count))
     }
     return (values.value, hashesStored ? stored.value : nil)
   }

@@ -1,0 +1,131 @@
+import ArgumentParser
+import QCheckpoint
+import QCodec
+import QReport
+import QVerify
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// `qcodec report`: a page on what a checkpoint holds and how far it is off.
+///
+/// Of a file that does not verify the page says so, and the command fails as `verify` does.
+struct ReportCommand: QuietableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "report", abstract: "Verify a checkpoint and write an HTML page of its sizes and errors.",
+    discussion: """
+      The page is one file that needs no network and no script. With --against every element is held against the \
+      original, errors are measured rather than told as recorded, and the presets are encoded in memory from a sample \
+      of it (at most 2,097,152 parameters) for comparison. The same file gives the same page.
+
+      A file that fails to verify gets a page that says so; the exit status is that of verify.
+
+      EXAMPLES:
+        qcodec report optimizer.qckpt -o report.html
+        qcodec report o.qckpt --against o.safetensors -o report.html
+        qcodec report optimizer.qckpt -o - --title "run 12" > report.html
+      """)
+
+  @Argument(help: "The checkpoint; '-' is standard input.", completion: Completions.checkpoints)
+  var file: String
+
+  @Option(
+    help: ArgumentHelp("The original: safetensors, an index of shards, .npy, .npz or .qckpt.", valueName: "original"),
+    completion: Completions.documents)
+  var against: String?
+
+  @Option(
+    name: .shortAndLong, help: "The page to write; '-' is standard output.", completion: .file(extensions: ["html"]))
+  var output: String
+
+  @Option(help: "The page's heading; the file's name without it.")
+  var title: String?
+
+  @Option(help: "ε of the update m/(√v + ε), where it is measured.")
+  var eps = 1e-8
+
+  @OptionGroup var threads: ThreadOptions
+
+  @Flag(help: "Print nothing but errors.")
+  var quiet = false
+
+  func validate() throws {
+    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
+    if file == "-", against == "-" { throw ValidationError("standard input can be read once") }
+  }
+
+  func run() throws {
+    let reader = try Inputs.checkpoint(file)
+    let faults = ReadFaults()
+    let document = try against.map { try Inputs.document($0) }
+    let inputs = (document?.files ?? []).union(reader.file.map { [$0.identity] } ?? [])
+    try Inputs.refuseOverwriting(output, inputs: inputs)
+    try Inputs.refuseTerminal(output)
+    let original = against.flatMap { name in document?.noting(name, in: faults) }
+    let page = try opened()
+    let source = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
+    let verifier = Verifier(reader, epsilon: eps, threads: threads.count)
+    // Tensors are gone through once more for the figures.
+    let progress = Progress(total: verifier.workBytes(against: original) + source)
+    defer { progress.finish() }
+    let (verdict, failures) = try verify(verifier, reader, original, faults: faults, progress: progress)
+    let collector = FigureCollector(reader, original: original, epsilon: eps, threads: threads.count)
+    let figures: CheckpointFigures
+    do {
+      figures = try collector.figures(name: name, verdict: verdict) { progress.advance($0) }
+    } catch {
+      throw Failure(error, file: faults.file ?? file)
+    }
+    progress.finish()
+    try concerning(output) { try page.finish(ReportPage(figures, title: title)) }
+    if failures.isEmpty, !quiet, output != "-" { Terminal.print("\(output.escapingControls): \(Self.size(output))") }
+    for failure in failures.dropLast() { Terminal.error(failure.line) }
+    if let last = failures.last { throw last }
+  }
+
+  /// What the file is called on the page: no folders, which say more than a page should.
+  private var name: String {
+    file == "-" ? "standard input" : file.split(separator: "/").last.map(String.init) ?? file
+  }
+
+  private func opened() throws -> PageFile {
+    try Interruption.held {
+      let page = try concerning(output) {
+        output == "-" ? try PageFile(descriptor: STDOUT_FILENO) : try PageFile(path: output)
+      }
+      Interruption.removeWhenInterrupted(page.temporaryPath)
+      return page
+    }
+  }
+
+  /// Verifies as `verify` does; with what the command ends with after the page is written.
+  private func verify(
+    _ verifier: Verifier, _ reader: CheckpointReader, _ original: InputDocument?, faults: ReadFaults, progress: Progress
+  ) throws -> (Verdict, [Failure]) {
+    let report: VerificationReport
+    do {
+      report = try verifier.verify(against: original) { progress.advance($0) }
+    } catch {
+      progress.finish()
+      guard faults.file == nil,
+        let damage = try DamageList(of: error, in: reader, file: file, threads: threads.count)
+      else { throw Failure(error, file: faults.file ?? file) }
+      return (.damaged(damage.lines), damage.failures)
+    }
+    let failure = report.firstViolation.map { first in
+      Failure(Describe.violations(first, of: report.violations), file: file, status: .failed)
+    }
+    return (.verified(report, compared: original != nil), failure.map { [$0] } ?? [])
+  }
+
+  private static func size(_ path: String) -> String {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return "written" }
+    return ByteSize.text(UInt64(status.st_size))
+  }
+}

@@ -1,0 +1,172 @@
+"""Progress on a terminal: what is drawn, how wide, how often, and that nothing of it stays."""
+
+import os
+import re
+import struct
+import subprocess
+import time
+
+import pytest
+
+import terminal
+
+MIB = 1 << 20
+SIZE = 96 * MIB
+# Where commands are stopped: they have begun by then, and much is left.
+BEGUN = 4 * MIB
+FULL = re.compile(
+    r"(?P<percent>[ 0-9]{3}) %  \[(?P<bar>[ ▏▎▍▌▋▊▉█]{8,40})\]  (?P<done>[0-9.]+ [KMG]?i?B) / (?P<total>[0-9.]+ [KMG]?i?B)"
+    r"(  [0-9.]+ [KMG]?i?B/s)?(  \d+:\d\d left)?")
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="a process is not told what another has read")
+
+
+@pytest.fixture(scope="module")
+def files(binary, tmp_path_factory):
+    """A state of zeros that takes no room on a disk, and checkpoints of it, one of them with a byte changed at its end."""
+    folder = tmp_path_factory.mktemp("progress")
+    state, coded, damaged = (folder / name for name in ("state.safetensors", "state.qckpt", "damaged.qckpt"))
+    half = SIZE // 2
+    header = ",".join(
+        f'"{name}":{{"dtype":"F32","shape":[{half // 4}],"data_offsets":[{i * half},{(i + 1) * half}]}}'
+        for i, name in enumerate(("exp_avg", "exp_avg_sq"))).join("{}").encode()
+    header += b" " * (-len(header) % 8)
+    with open(state, "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + SIZE)
+    subprocess.run(
+        [binary, "encode", state, "-o", coded, "--quiet", "--compression", "none", "--policy", "lossless"], check=True)
+    data = bytearray(coded.read_bytes())
+    data[SIZE] ^= 1
+    damaged.write_bytes(data)
+    yield {"state": state, "coded": coded, "damaged": damaged, "out": folder / "out"}
+    for path in folder.iterdir():
+        path.unlink()
+
+
+COMMANDS = {
+    "encode": "encode {state} -o {out} --threads 1",
+    "decode": "decode {coded} -o {out} --threads 1",
+    "salvage": "decode --salvage {damaged} -o {out} --threads 1",
+    "verify": "verify {coded} --threads 1",
+    "against": "verify {coded} --against {state} --threads 1",
+    "diff": "diff {state} {coded} --threads 1",
+    "hash": "hash {coded} --threads 1",
+    "codes": "hash {coded} --json --threads 1",
+}
+
+
+def run(binary, files, command, **keywords):
+    """Runs a command line on a terminal; its processes are stopped for more than a second while they work."""
+    arguments = [part.format(**files) for part in command.split()]
+    return terminal.run([binary, *arguments], **{"stop_after": BEGUN, **keywords})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_long_command_shows_how_far_it_is(binary, files, name):
+    shown = run(binary, files, COMMANDS[name], columns=100)
+    # Of equal chunks one stands for another: nothing is lost.
+    assert shown.status == 0
+    assert shown.frames
+    if name == "salvage":
+        # How much there is to look through is not known before.
+        assert re.fullmatch(r"[0-9.]+ [KM]iB(  [0-9.]+ [KMG]iB/s)?  \d+:\d\d", shown.frames[0])
+        return
+    matches = [FULL.fullmatch(frame) for frame in shown.frames]
+    assert all(matches), shown.frames
+    percents = [int(match["percent"]) for match in matches]
+    # Nothing is left over, and 100 % is the end alone.
+    assert percents == sorted(percents) and percents[-1] == 100 and percents.count(100) <= 2
+    assert matches[-1]["done"] == matches[-1]["total"] and set(matches[-1]["bar"]) == {"█"}
+    assert shown.frames[-1].endswith("  0:00 left")
+    if len(matches) > 1 and percents[0] < 100:
+        assert set(matches[0]["bar"]) != {"█"}
+    # The line is wiped before anything else is said, and is not there in the end.
+    assert "%" not in shown.rest and shown.text.rstrip("\r\n").rfind("\r\x1b[K") > shown.text.rfind(" left")
+
+
+def test_totals_are_those_of_the_work(binary, files):
+    def totals(name):
+        return {FULL.fullmatch(frame)["total"] for frame in run(binary, files, COMMANDS[name], columns=100).frames}
+
+    assert totals("encode") == totals("decode") == totals("hash") == {"96.0 MiB"}
+    # The bytes of the file and of its tensors; both sides; pairs of moments once more.
+    assert totals("verify") == {"192.0 MiB"}
+    assert totals("against") == {"288.0 MiB"}
+    assert totals("diff") == {"384.0 MiB"}
+
+
+@pytest.mark.parametrize("columns", [6, 12, 20, 30, 40, 60, 80])
+def test_a_line_fits_its_terminal(binary, files, columns):
+    shown = run(binary, files, COMMANDS["encode"], columns=columns)
+    assert shown.frames
+    assert max(map(len, shown.frames)) < columns
+    assert shown.frames[-1].startswith("100 %"[:columns - 1])
+    # A bar of eight characters and more, or none.
+    assert columns == 60 or ("[" in shown.frames[-1]) == (columns > 60), shown.frames
+
+
+def test_a_terminal_that_becomes_narrow(binary, files):
+    shown = run(binary, files, COMMANDS["verify"], columns=120, meanwhile=lambda own: terminal.resize(own, 24))
+    assert shown.status == 0 and shown.frames and max(map(len, shown.frames)) < 24
+
+
+def test_lines_are_drawn_ten_times_a_second_at_most(binary, files):
+    begun = time.monotonic()
+    shown = run(binary, files, COMMANDS["against"])
+    assert 1 <= len(shown.frames) <= 10 * (time.monotonic() - begun) + 1
+
+
+def test_colors_only_where_they_are_wanted(binary, files):
+    green = "\x1b[32m"
+    assert green in run(binary, files, COMMANDS["hash"]).text
+    assert green in run(binary, files, COMMANDS["hash"], environment={"NO_COLOR": ""}).text
+    plain = run(binary, files, COMMANDS["hash"], environment={"NO_COLOR": "1"})
+    assert plain.frames and "\x1b[32m" not in plain.text
+
+
+def test_ascii_where_the_locale_is_no_unicode(binary, files):
+    shown = run(binary, files, COMMANDS["hash"], environment={"LANG": "C"})
+    assert shown.frames and shown.text.isascii() and re.search(r"\[#{8,40}\]", shown.frames[-1])
+
+
+@pytest.mark.parametrize("command", ["verify {coded} --quiet", "encode {state} -o {out} --quiet"])
+def test_quiet_commands_are_quiet(binary, files, command):
+    assert run(binary, files, command + " --threads 1").text == ""
+
+
+def test_no_line_where_none_can_be_drawn(binary, files):
+    assert run(binary, files, COMMANDS["verify"], environment={"TERM": "dumb"}).frames == []
+    # Short work, and standard error elsewhere.
+    assert terminal.run([binary, "inspect", files["coded"]]).frames == []
+    arguments = [part.format(**files) for part in COMMANDS["verify"].split()]
+    shell = ["/bin/sh", "-c", 'exec "$0" "$@" 2>/dev/null', binary, *arguments]
+    shown = terminal.run(shell, stop_after=BEGUN)
+    assert shown.frames == [] and "state.qckpt: ok" in shown.text
+
+
+def test_the_line_is_gone_before_an_error_is_told(binary, files):
+    shown = run(binary, files, "verify {damaged} --threads 1")
+    assert shown.status == 3
+    lines = shown.rest.splitlines()
+    assert lines and all(line.startswith("qcodec: ") for line in lines)
+    assert re.search(r"(^|\x1b\[K)qcodec: ", shown.text)
+
+
+def test_standard_input_is_counted_while_it_is_spooled(binary, files, tmp_path):
+    script = '(head -c 1000000; sleep 1.4; cat) <"$1" | "$0" encode - -o "$2"'
+    shown = terminal.run(["/bin/sh", "-c", script, binary, files["state"], tmp_path / "out"])
+    assert shown.status == 0
+    assert re.fullmatch(r"(976\.6 KiB|[0-9.]+ MiB)(  [0-9.]+ [KMG]?iB/s)?  0:0\d", shown.frames[0])
+    assert "out: 2 tensors" in shown.rest
+
+
+def test_a_benchmark_counts_measurements(binary, files):
+    shown = run(binary, files, "bench {state} --elements 2097152 --runs 1", columns=100)
+    assert shown.status == 0 and "of memcpy" in shown.rest
+    matches = [re.fullmatch(r"[ 0-9]{3} %  \[[^]]+\]  (\d+)(?: measurements)? / 20 measurements(  \d+:\d\d left)?", frame)
+               for frame in shown.frames]
+    assert all(matches), shown.frames
+    assert [int(match[1]) for match in matches] == sorted(int(match[1]) for match in matches)
+    assert matches[-1][1] == "20"
+    assert run(binary, files, "bench {state} --elements 2097152 --runs 1 --quiet").frames == []
