@@ -83,7 +83,7 @@ library: deps
 install: library
 	@prefix=$(DESTDIR)$(PREFIX)
 	install -d $$prefix/include $$prefix/lib/pkgconfig $$prefix/bin
-	install -m 644 Sources/CQCodec/include/qcodec.h $$prefix/include/
+	install -m 644 Sources/CQCodec/include/*.h $$prefix/include/
 	install -m 755 $(LIBRARY) $$prefix/lib/
 	install -m 755 $(BUILD)/library/release/qcodec $$prefix/bin/
 	python3 Sources/Manual/manual.py $$prefix/bin/qcodec $(BUILD)/man

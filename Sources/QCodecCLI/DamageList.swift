@@ -1,8 +1,9 @@
 import QCheckpoint
 import QCodec
+import QVerify
 
 /// The defects of a checkpoint's bytes, each with the tensor, chunk and rows that it costs, as `verify` tells them.
-struct DamageList {
+struct DamageList: Error {
   private let file: String
   private let items: [Damage]
 
@@ -18,6 +19,24 @@ struct DamageList {
       // Damage that comes and goes is the system's.
       if items.isEmpty { return nil }
     default: return nil
+    }
+  }
+
+  /// Verifies a checkpoint: what was found, or the damage that reading it met; throws a `Failure` where it is not the file
+  /// that is to blame.
+  static func verify(
+    _ reader: CheckpointReader, by verifier: Verifier, against original: InputDocument?, file: String,
+    faults: ReadFaults,
+    progress: Progress, threads: Int
+  ) throws -> Result<VerificationReport, DamageList> {
+    do throws(QCodecError) {
+      return .success(try verifier.verify(against: original) { progress.advance($0) })
+    } catch {
+      progress.finish()
+      guard faults.file == nil, let damage = try DamageList(of: error, in: reader, file: file, threads: threads) else {
+        throw Failure(error, file: faults.file ?? file)
+      }
+      return .failure(damage)
     }
   }
 

@@ -42,8 +42,7 @@ struct DiffCommand: QuietableCommand {
   @Option(name: .customLong("max-abs"), help: "Likewise up to this difference of an element.")
   var maxAbsolute: Double?
 
-  @Option(help: "ε of the update m/(√v + ε).")
-  var eps = 1e-8
+  @OptionGroup var epsilon: EpsilonOptions
 
   @Flag(help: "List every tensor, equal ones as well.")
   var all = false
@@ -57,7 +56,6 @@ struct DiffCommand: QuietableCommand {
   var quiet = false
 
   func validate() throws {
-    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     for limit in [maxRelativeL2, maxAbsolute] {
       if let limit, !(limit >= 0) { throw ValidationError("a limit is to be 0 or more") }
     }
@@ -83,7 +81,7 @@ struct DiffCommand: QuietableCommand {
     let isLimited = maxRelativeL2 != nil || maxAbsolute != nil
     let comparison = CheckpointComparison(
       one.noting(a, in: faults), other.noting(b, in: faults),
-      limits: isLimited ? .init(maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute) : nil, epsilon: eps,
+      limits: isLimited ? .init(maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute) : nil, epsilon: epsilon.eps,
       threads: threads.count)
     let progress = Progress(total: comparison.workBytes)
     defer { progress.finish() }

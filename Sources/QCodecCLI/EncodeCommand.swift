@@ -53,8 +53,7 @@ struct EncodeCommand: QuietableCommand {
   @Flag(help: "Measure what the coding of moments does to the update m/(√v + ε), and record it.")
   var measureUpdate = false
 
-  @Option(help: "ε of the update.")
-  var eps = 1e-8
+  @OptionGroup var epsilon: EpsilonOptions
 
   @OptionGroup var threads: ThreadOptions
 
@@ -73,7 +72,6 @@ struct EncodeCommand: QuietableCommand {
   func validate() throws {
     if output == nil, !dryRun { throw ValidationError("--output is missing") }
     if output == "-", json, !dryRun { throw ValidationError("standard output cannot hold both checkpoint and --json") }
-    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     if inputs.filter({ $0 == "-" }).count > 1 { throw ValidationError("standard input can be read once") }
     if let bad = metadata.first(where: { !$0.contains("=") }) {
       throw ValidationError("--metadata takes KEY=VALUE, not '\(bad)'")
@@ -118,7 +116,7 @@ struct EncodeCommand: QuietableCommand {
       let items = job.items.filter { !$0.isPartner }
       let additions = items.map { $0.addition(in: job) }
       try writer.add(
-        additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? eps : nil,
+        additions, nonFinite: nonFinite.policy, measuring: measureUpdate ? epsilon.eps : nil,
         progress: { progress.advance($0) })
     } catch {
       // What the system refuses, unless it was a read, it refuses to the output.

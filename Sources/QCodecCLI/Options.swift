@@ -27,6 +27,16 @@ enum CompressionOption: String, ExpressibleByArgument, CaseIterable {
   }
 }
 
+/// ε of the update m/(√v + ε), for commands that measure it.
+struct EpsilonOptions: ParsableArguments {
+  @Option(help: "ε of the update m/(√v + ε).")
+  var eps = 1e-8
+
+  func validate() throws {
+    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
+  }
+}
+
 /// The number of threads, by default those of the affinity mask.
 struct ThreadOptions: ParsableArguments {
   @Option(name: .long, help: "Threads to use; they do not change the result.")

@@ -36,8 +36,7 @@ struct PlanCommand: QuietableCommand {
   @Option(help: "Try this share of the chunks of each tensor; by default all, of more than 16 million elements fewer.")
   var sample: Double?
 
-  @Option(help: "ε of the update m/(√v + ε).")
-  var eps = 1e-8
+  @OptionGroup var epsilon: EpsilonOptions
 
   @Option(help: "The lossless stage that --target-size counts with.")
   var compression = CompressionOption.lz4
@@ -52,7 +51,6 @@ struct PlanCommand: QuietableCommand {
 
   func validate() throws {
     if let sample, !(sample > 0 && sample <= 1) { throw ValidationError("--sample is to be above 0 and at most 1") }
-    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     if inputs.contains("-") { throw ValidationError("a plan is made of files, which are read several times") }
     if let sample, sample < 1, budget.isOfEach {
       throw ValidationError("a bound on each tensor or element takes all of them: --sample is to be 1")
@@ -87,7 +85,7 @@ struct PlanCommand: QuietableCommand {
     let units = try concerning(inputs[0]) { try PlanUnit.units(of: document) }
     let elements = units.reduce(0) { $0 + $1.elements }
     var options = Planner.Options()
-    options.epsilon = eps
+    options.epsilon = epsilon.eps
     options.threads = threads.count
     options.compression = budget.countsStoredBytes ? compression.compression : .none
     options.sample = sample ?? (budget.isOfEach ? 1 : min(1, 16_777_216 / Double(max(elements, 1))))

@@ -46,8 +46,7 @@ struct ReportCommand: QuietableCommand {
   @Option(help: "The page's heading; the file's name without it.")
   var title: String?
 
-  @Option(help: "ε of the update m/(√v + ε), where it is measured.")
-  var eps = 1e-8
+  @OptionGroup var epsilon: EpsilonOptions
 
   @OptionGroup var threads: ThreadOptions
 
@@ -55,7 +54,6 @@ struct ReportCommand: QuietableCommand {
   var quiet = false
 
   func validate() throws {
-    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     if file == "-", against == "-" { throw ValidationError("standard input can be read once") }
   }
 
@@ -69,12 +67,12 @@ struct ReportCommand: QuietableCommand {
     let original = against.flatMap { name in document?.noting(name, in: faults) }
     let page = try opened()
     let source = (0..<reader.tensorCount).reduce(0) { $0 + reader.tensor($1).sourceBytes }
-    let verifier = Verifier(reader, epsilon: eps, threads: threads.count)
+    let verifier = Verifier(reader, epsilon: epsilon.eps, threads: threads.count)
     // Tensors are gone through once more for the figures.
     let progress = Progress(total: verifier.workBytes(against: original) + source)
     defer { progress.finish() }
     let (verdict, failures) = try verify(verifier, reader, original, faults: faults, progress: progress)
-    let collector = FigureCollector(reader, original: original, epsilon: eps, threads: threads.count)
+    let collector = FigureCollector(reader, original: original, epsilon: epsilon.eps, threads: threads.count)
     let figures: CheckpointFigures
     do {
       figures = try collector.figures(name: name, verdict: verdict) { progress.advance($0) }
@@ -108,14 +106,11 @@ struct ReportCommand: QuietableCommand {
     _ verifier: Verifier, _ reader: CheckpointReader, _ original: InputDocument?, faults: ReadFaults, progress: Progress
   ) throws -> (Verdict, [Failure]) {
     let report: VerificationReport
-    do {
-      report = try verifier.verify(against: original) { progress.advance($0) }
-    } catch {
-      progress.finish()
-      guard faults.file == nil,
-        let damage = try DamageList(of: error, in: reader, file: file, threads: threads.count)
-      else { throw Failure(error, file: faults.file ?? file) }
-      return (.damaged(damage.lines), damage.failures)
+    switch try DamageList.verify(
+      reader, by: verifier, against: original, file: file, faults: faults, progress: progress, threads: threads.count)
+    {
+    case .success(let own): report = own
+    case .failure(let damage): return (.damaged(damage.lines), damage.failures)
     }
     let failure = report.firstViolation.map { first in
       Failure(Describe.violations(first, of: report.violations), file: file, status: .failed)

@@ -41,8 +41,7 @@ struct VerifyCommand: QuietableCommand {
   @Option(help: "The error that no single update is to exceed.")
   var maxUpdateAbs: Double?
 
-  @Option(help: "ε of the update.")
-  var eps = 1e-8
+  @OptionGroup var epsilon: EpsilonOptions
 
   @OptionGroup var threads: ThreadOptions
 
@@ -53,7 +52,6 @@ struct VerifyCommand: QuietableCommand {
   var quiet = false
 
   func validate() throws {
-    if !(eps >= 0 && eps.isFinite) { throw ValidationError("--eps is to be 0 or more") }
     if against == nil, maxUpdateError != nil || maxUpdateAbs != nil {
       throw ValidationError("a limit on the update takes --against")
     }
@@ -70,20 +68,17 @@ struct VerifyCommand: QuietableCommand {
     let limits = Verifier.Limits(
       maxRelativeL2: maxRelativeL2, maxAbsolute: maxAbsolute, maxUpdateError: maxUpdateError,
       maxUpdateAbsolute: maxUpdateAbs)
-    let verifier = Verifier(reader, limits: limits, epsilon: eps, threads: threads.count)
+    let verifier = Verifier(reader, limits: limits, epsilon: epsilon.eps, threads: threads.count)
     let progress = Progress(total: verifier.workBytes(against: original))
     defer { progress.finish() }
-    let report: VerificationReport
-    do {
-      report = try verifier.verify(against: original) { progress.advance($0) }
-    } catch {
-      progress.finish()
-      guard faults.file == nil,
-        let damage = try DamageList(of: error, in: reader, file: file, threads: threads.count)
-      else { throw Failure(error, file: faults.file ?? file) }
-      throw fail(damage)
-    }
+    let found = try DamageList.verify(
+      reader, by: verifier, against: original, file: file, faults: faults, progress: progress, threads: threads.count)
     progress.finish()
+    let report: VerificationReport
+    switch found {
+    case .success(let own): report = own
+    case .failure(let damage): throw fail(damage)
+    }
     if json {
       Terminal.print(Self.document(report).serialized(pretty: true))
     } else if report.ok, !quiet {

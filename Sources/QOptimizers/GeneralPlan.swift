@@ -71,8 +71,7 @@ struct GeneralPlan: Sendable {
     let elements = tensor.elements(ofChunk: chunk)
     var moments = try tensor.layout.storages.indices.map { moment throws(QCodecError) -> [Float] in
       switch tensor.layout.storages[moment] {
-      case .none: return []
-      case .factored: return factors?.values(elements) ?? []
+      case .none: return moment == 1 ? factors?.values(elements) ?? [] : []
       case .float32:
         return unsafe DType.f32.floats(UnsafeRawBufferPointer(tensor.payload(moment, chunk: chunk)))
       case .stream(let layout):
@@ -121,7 +120,7 @@ struct GeneralPlan: Sendable {
   ) throws(QCodecError) {
     let target = unsafe tensor.payload(moment, chunk: chunk)
     switch tensor.layout.storages[moment] {
-    case .none, .factored: return
+    case .none: return
     case .float32: unsafe values.moment(moment).withUnsafeBytes { unsafe target.copyMemory(from: $0) }
     case .stream(let layout):
       let encoder = try ChunkEncoder(

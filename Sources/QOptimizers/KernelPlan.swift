@@ -19,9 +19,10 @@ struct KernelPlan: Sendable {
     var moments: [(kind: Int32, layout: TensorLayout?, table: KernelTable?)] = []
     for storage in tensor.layout.storages {
       switch storage {
-      case .none: moments.append((Int32(qcodec_moment_none), nil, nil))
+      case .none:
+        let isFactored = moments.count == 1 && tensor.layout.factored != nil
+        moments.append((Int32(isFactored ? qcodec_moment_factored : qcodec_moment_none), nil, nil))
       case .float32: moments.append((Int32(qcodec_moment_floats), nil, nil))
-      case .factored: moments.append((Int32(qcodec_moment_factored), nil, nil))
       case .stream(let layout):
         let table = layout.table?.kernelTable
         guard layout.scheme.isServedByKernels, table?.encodes ?? true, case .block(let size) = layout.scheme.scaling

@@ -77,7 +77,7 @@ import QCodec
     let range: Range<Int>
     switch layout.storages[moment] {
     // The factors of a second moment belong to no chunk.
-    case .none, .factored: range = 0..<0
+    case .none: range = 0..<0
     case .float32:
       let elements = elements(ofChunk: chunk)
       range = elements.lowerBound * 4..<elements.upperBound * 4

@@ -13,8 +13,6 @@ public struct StateLayout: Sendable {
     case float32
     /// A stream.
     case stream(TensorLayout)
-    /// A second moment's factors of rows and columns, float32.
-    case factored(FactoredShape)
   }
 
   /// The schemes of a tensor's moments; nil for float32.
@@ -40,8 +38,10 @@ public struct StateLayout: Sendable {
   public let elementCount: Int
   /// The first moment: Adam's m, a momentum.
   public let first: Storage
-  /// The second moment: Adam's v, a sum of squares.
+  /// The second moment: Adam's v, a sum of squares; none where it is factored.
   public let second: Storage
+  /// A second moment that is a float32 factor of each row and each column.
+  public let factored: FactoredShape?
   /// The greatest second moment so far.
   public let greatest: Storage
 
@@ -56,7 +56,8 @@ public struct StateLayout: Sendable {
     elementCount = Int(clamping: try TensorLayout.elementCount(of: shape))
     guard elementCount < 1 << 60 else { throw QCodecError(.limitExceeded, "the shape \(shape) exceeds 2^63 bytes") }
     first = try has.first ? Self.storage(schemes.first, shape: shape, isFirst: true) : .none
-    second = try has.second ? Self.second(rule, shape, schemes) : .none
+    factored = try schemes.isSecondFactored ? Self.factored(rule, shape) : nil
+    second = try has.second && factored == nil ? Self.storage(schemes.second, shape: shape, isFirst: false) : .none
     greatest = try has.greatest ? Self.storage(schemes.second, shape: shape, isFirst: false) : .none
     if case .stream(let layout) = first, layout.scheme.domain == .update {
       guard case .block = layout.scheme.scaling, case .stream(let other) = second, case .block = other.scheme.scaling
@@ -67,15 +68,12 @@ public struct StateLayout: Sendable {
     }
   }
 
-  private static func second(
-    _ rule: OptimizerRule, _ shape: [UInt64], _ schemes: Schemes
-  ) throws(QCodecError) -> Storage {
-    guard schemes.isSecondFactored else { return try storage(schemes.second, shape: shape, isFirst: false) }
+  private static func factored(_ rule: OptimizerRule, _ shape: [UInt64]) throws(QCodecError) -> FactoredShape {
     guard case .adam = rule, !rule.moments.greatest, let matrix = FactoredShape(shape: shape) else {
       throw QCodecError(
         .unsupportedScheme, "second moments are factored under Adam without AMSGrad, of matrices, not of \(shape)")
     }
-    return .factored(matrix)
+    return matrix
   }
 
   private static func storage(_ scheme: Scheme?, shape: [UInt64], isFirst: Bool) throws(QCodecError) -> Storage {
@@ -93,10 +91,9 @@ public struct StateLayout: Sendable {
   /// Bytes of a moment: exact.
   public func byteCount(_ moment: KeyPath<StateLayout, Storage>) -> Int {
     switch self[keyPath: moment] {
-    case .none: 0
+    case .none: moment == \.second ? factored?.byteCount ?? 0 : 0
     case .float32: elementCount * 4
     case .stream(let layout): layout.streamByteCount
-    case .factored(let shape): shape.byteCount
     }
   }
 
@@ -109,8 +106,6 @@ public struct StateLayout: Sendable {
 
 extension StateLayout.Storage {
   var layout: TensorLayout? { if case .stream(let layout) = self { layout } else { nil } }
-
-  var factoredShape: FactoredShape? { if case .factored(let shape) = self { shape } else { nil } }
 
   var isNone: Bool { if case .none = self { true } else { false } }
 }

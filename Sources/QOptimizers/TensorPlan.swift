@@ -54,7 +54,7 @@ struct TensorPlan: Sendable {
   /// Moves the factors of the second moment on, where it has such; returns the step of the tensor, whose second moment is
   /// then given.
   mutating func moveFactors(_ step: qcodec_step, threads: Int) throws(QCodecError) -> qcodec_step {
-    guard let shape = tensor.layout.second.factoredShape else { return step }
+    guard let shape = tensor.layout.factored else { return step }
     factors = try tensor.movedFactors(shape, step, level: level, threads: threads)
     var given = step
     given.second_is_given = 1
@@ -81,7 +81,7 @@ struct TensorPlan: Sendable {
         throw QCodecError(.nonFiniteValue, "a gradient of \(scan.greatestMagnitude), whose square no moment holds")
       }
       for moment in tensor.layout.storages.indices { try checkMoment(moment, chunk: chunk) }
-      if chunk == 0, tensor.layout.second.factoredShape != nil { try tensor.checkFactors() }
+      if chunk == 0, tensor.layout.factored != nil { try tensor.checkFactors() }
     } catch {
       throw error.named(tensor.name)
     }

@@ -100,8 +100,9 @@ struct RateDistortion: Sendable {
     keeping kept: KeyPath<(rate: Double, error: Double), Double>, within limit: Double
   ) {
     var total = zip(points, best.choice).reduce(0) { $0 + $1.0[$1.1][keyPath: kept] }
-    // Each round takes one change; more rounds than units gain nothing that anyone would see.
-    for _ in 0..<points.count {
+    // Each round looks at every way and takes one change. What is left over is less than a unit's step; of many units
+    // that is nothing.
+    for _ in 0..<min(points.count, 64) {
       var found: (unit: Int, choice: Int, gain: Double)?
       for (unit, own) in points.enumerated() {
         let now = own[best.choice[unit]]

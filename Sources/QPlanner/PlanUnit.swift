@@ -14,6 +14,9 @@ public struct PlanUnit: Sendable {
   /// Elements of each tensor: parameters that the unit belongs to.
   public let elements: Int
 
+  /// Chunks of each tensor; the last may be short.
+  var chunkCount: Int { (elements + TensorLayout.chunkElements - 1) / TensorLayout.chunkElements }
+
   /// Whether both moments are there.
   public var isPair: Bool { first != nil && second != nil }
 

@@ -34,38 +34,44 @@ public struct Planner: Sendable {
   public init(
     _ document: InputDocument, _ options: Options, progress: (UInt64) -> Void = { _ in }
   ) throws(QCodecError) {
-    let found = try PlanUnit.units(of: document)
-    var (measured, isWhole) = ([MeasuredUnit](), true)
-    for unit in found {
-      let chunks = Self.chunks(of: unit, sample: options.sample)
-      let count = (unit.elements + TensorLayout.chunkElements - 1) / TensorLayout.chunkElements
-      isWhole = isWhole && chunks.count == count
-      measured.append(try Self.measure(unit, chunks, options))
-      progress(unit.tensors.reduce(0) { $0 + $1.source.byteCount })
+    let units = try PlanUnit.units(of: document)
+    let chunks = units.map { Self.chunks(of: $0, sample: options.sample) }
+    isWhole = zip(units, chunks).allSatisfy { $0.chunkCount == $1.count }
+    let slots = ResultSlots<[PlanCandidate]>(count: units.count)
+    try parallelFor(count: units.count, threads: options.threads) { index throws(QCodecError) in
+      slots[index] = try Self.candidates(units[index], chunks[index], options)
     }
-    units = measured
-    self.isWhole = isWhole
+    let candidates = slots.inOrder
+    // Chunks of all units in one line, so that many small tensors keep every thread busy as one large one does.
+    let tasks = chunks.indices.flatMap { unit in chunks[unit].map { (unit: unit, chunk: $0) } }
+    var (measured, outcomes) = ([MeasuredUnit](), [[UnitMeasurer.Outcome?]]())
+    try orderedPipeline(count: tasks.count, threads: options.threads) { index throws(QCodecError) in
+      let (unit, chunk) = tasks[index]
+      let measurer = UnitMeasurer(
+        unit: units[unit], candidates: candidates[unit], epsilon: options.epsilon, compression: options.compression)
+      return try measurer.measure(chunk: chunk)
+    } consume: { (next: [UnitMeasurer.Outcome?]) throws(QCodecError) in
+      let index = measured.count
+      outcomes.append(next)
+      guard outcomes.count == chunks[index].count else { return }
+      measured.append(try MeasuredUnit(units[index], candidates[index], outcomes, chunks[index], options))
+      progress(units[index].tensors.reduce(0) { $0 + $1.source.byteCount })
+      outcomes = []
+    }
+    self.units = measured
   }
 
   /// Evenly spaced chunks, the first of them among these.
   private static func chunks(of unit: PlanUnit, sample: Double) -> [Int] {
-    let count = (unit.elements + TensorLayout.chunkElements - 1) / TensorLayout.chunkElements
-    let wanted = max(1, min(count, Int((Double(count) * sample).rounded(.up))))
-    return (0..<wanted).map { $0 * count / wanted }
+    let wanted = max(1, min(unit.chunkCount, Int((Double(unit.chunkCount) * sample).rounded(.up))))
+    return (0..<wanted).map { $0 * unit.chunkCount / wanted }
   }
 
-  private static func measure(
+  /// The catalogue, and what is fitted to the unit.
+  private static func candidates(
     _ unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> MeasuredUnit {
-    var candidates = PlanCandidate.catalogue(of: unit)
-    candidates += try fitted(to: unit, chunks, options)
-    let measurer = UnitMeasurer(
-      unit: unit, candidates: candidates, epsilon: options.epsilon, compression: options.compression)
-    let slots = ResultSlots<[UnitMeasurer.Outcome?]>(count: chunks.count)
-    try parallelFor(count: chunks.count, threads: options.threads) { index throws(QCodecError) in
-      slots[index] = try measurer.measure(chunk: chunks[index])
-    }
-    return try MeasuredUnit(unit, candidates, slots.inOrder, chunks, options)
+  ) throws(QCodecError) -> [PlanCandidate] {
+    try PlanCandidate.catalogue(of: unit) + fitted(to: unit, chunks, options)
   }
 
   /// Ways with tables of their own, for pairs: those of float types, and one fitted to the first moment.

@@ -18,7 +18,7 @@ class Installed:
 
     def __init__(self, prefix):
         self.prefix = prefix
-        self.header = prefix / "include" / "qcodec.h"
+        self.headers = sorted((prefix / "include").glob("qcodec*.h"))
         self.library = prefix / "lib" / "libcqcodec.so"
         self.environment = {
             **os.environ, "PKG_CONFIG_PATH": str(prefix / "lib" / "pkgconfig"), "LD_LIBRARY_PATH": str(prefix / "lib")}

@@ -13,8 +13,8 @@ from installed import run
 
 @pytest.fixture(scope="session")
 def declared(installed):
-    """The functions of the header, without types of functions."""
-    text = re.sub(r"//.*", "", installed.header.read_text())
+    """The functions of the headers, without types of functions."""
+    text = re.sub(r"//.*", "", "".join(header.read_text() for header in installed.headers))
     names = re.findall(r"\b(qcodec_\w+)\(", text)
     assert len(names) == len(set(names)) and len(names) > 50
     return set(names)

@@ -69,6 +69,20 @@ public struct Glob: Sendable, Hashable {
     throw QCodecError(.invalidArgument, "the glob '\(pattern)' holds a '[' without its ']'")
   }
 
+  /// The one name that matches; nil where several may.
+  var literal: String? {
+    var scalars = String.UnicodeScalarView()
+    for element in elements {
+      switch element {
+      case .literal(let scalar): scalars.append(scalar)
+      case .set(let ranges, false) where ranges.count == 1 && ranges[0].lowerBound == ranges[0].upperBound:
+        scalars.append(ranges[0].lowerBound)
+      default: return nil
+      }
+    }
+    return String(scalars)
+  }
+
   /// Whether the whole of `name` matches; O(name × pattern) at worst.
   public func matches(_ name: String) -> Bool {
     var scalars = name.unicodeScalars[...]

@@ -41,9 +41,10 @@ extension Policy {
       let role = recognizer.role(of: tensor.name)
       return role == .other ? tensor.role : role
     }
+    let rules = RuleFinder(rules)
     var decisions: [Decision] = []
     for (tensor, role) in zip(tensors, roles) {
-      decisions.append(try decide(name: tensor.name, role: role, dtype: tensor.dtype, shape: tensor.shape))
+      decisions.append(try decide(name: tensor.name, role: role, dtype: tensor.dtype, shape: tensor.shape, by: rules))
     }
     let finder = PartnerFinder(names: tensors.map(\.name), roles: roles, shapes: tensors.map(\.shape))
     var taken: Set<Int> = []

@@ -125,10 +125,17 @@ public struct Policy: Sendable, Hashable {
 
   /// What to do with a tensor, its partner apart (`plan` finds it); throws `limitExceeded` where its element count exceeds 64 bits.
   public func decide(name: String, role: Role, dtype: DType, shape: [UInt64]) throws(QCodecError) -> Decision {
+    try decide(name: name, role: role, dtype: dtype, shape: shape, by: RuleFinder(rules))
+  }
+
+  /// The same with the rules' finder, which is made once for many tensors.
+  func decide(
+    name: String, role: Role, dtype: DType, shape: [UInt64], by finder: RuleFinder
+  ) throws(QCodecError) -> Decision {
     let elements: UInt64
     do throws(QCodecError) { elements = try TensorLayout.elementCount(of: shape) } catch { throw error.named(name) }
-    let rule = rules.first {
-      $0.match.holds(name: name, role: role, dtype: dtype, dims: shape.count, elements: elements)
+    let rule = finder.first(forName: name) {
+      $0.holds(name: name, role: role, dtype: dtype, dims: shape.count, elements: elements)
     }
     var plan = TensorPlan(encoding: .lossless(reason: .none), compression: rule?.compression)
     switch rule?.action ?? .lossless {

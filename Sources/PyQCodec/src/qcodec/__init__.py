@@ -20,6 +20,8 @@ import numpy as np
 
 from . import _interrupts, _library
 from ._arrays import NUMPY, TYPES
+from ._calls import Path
+from ._checkpoint import Checkpoint, TensorView
 from ._errors import (
     ArgumentError,
     BoundError,
@@ -30,11 +32,13 @@ from ._errors import (
     QCodecError,
     StorageError,
 )
-from ._files import Checkpoint, Path, TensorView, Writer, Written
 from ._library import lib, shape_argument
+from ._matching import match, rename_keys
 from ._reports import Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
 from ._schemes import Policy, Scheme
-from ._trees import MEMBER, Remap, TreeReader, TreeWriter, match, rename_keys
+from ._tree_reader import TreeReader
+from ._trees import MEMBER, Remap, TreeWriter
+from ._writer import Writer, Written
 
 __version__ = lib.version().decode()
 

@@ -9,8 +9,8 @@ import re
 import sys
 
 from . import QCodecError, __version__
-from ._files import Written
 from ._replacing import replacing
+from ._writer import Written
 
 MAGIC = b"\x89QCK"
 
@@ -182,7 +182,7 @@ def _to_torch(options: argparse.Namespace, qcodec_torch) -> int:
 def _tensors(tree):
     import torch
 
-    from ._trees import leaves
+    from ._matching import leaves
 
     return [value for _, value in leaves(tree) if isinstance(value, torch.Tensor)]
 

@@ -17,10 +17,14 @@ from jax.tree_util import tree_flatten, tree_flatten_with_path
 
 from . import _save
 from ._arrays import NUMPY, Memory, numpy_dtype
+from ._calls import Path
+from ._checkpoint import Checkpoint
 from ._errors import FormatError
-from ._files import Checkpoint, Path, Written
+from ._matching import children, match, rebuilt, rename_keys
 from ._schemes import Policy
-from ._trees import PathKey, Remap, TreeReader, TreeWriter, children, match, rebuilt, rename_keys
+from ._tree_reader import TreeReader
+from ._trees import PathKey, Remap, TreeWriter
+from ._writer import Written
 
 __all__ = ["load", "save"]
 

@@ -16,9 +16,12 @@ import numpy as np
 import torch
 
 from .. import _save
-from .._files import Checkpoint, Path, Written
+from .._calls import Path
+from .._checkpoint import Checkpoint
+from .._matching import match, rename_keys
 from .._schemes import Policy
-from .._trees import Remap, match, rename_keys
+from .._trees import Remap
+from .._writer import Written
 from ._reader import TorchReader
 from ._tensors import DTYPES, TORCH
 from ._writer import TorchWriter, is_stateful

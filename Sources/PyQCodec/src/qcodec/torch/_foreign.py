@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._files import Checkpoint, Writer
+from .._checkpoint import Checkpoint
 from .._imports import block_size, holds, rank1_is_itself, scheme_of, swap_nibbles
 from .._schemes import Scheme
+from .._writer import Writer
 from ._streams import are_streams, decoded
 
 # What bitsandbytes' states are in torch.optim, and where it has kept them since 2026.

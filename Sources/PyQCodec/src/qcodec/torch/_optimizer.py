@@ -33,11 +33,11 @@ def _policy_schemes(policy: Any, options: StepOptions, tensor: OptimizerTensor) 
     handles = Handle(), Handle()
     lib.policy_moment_schemes(policy, options, tensor, c.byref(handles[0]), c.byref(handles[1]))
     try:
-        first, second = (lib.text(lib.scheme_text, handle) if handle else None for handle in handles)
+        first, second = (lib.text(lib.scheme_text, made) if made else None for made in handles)
         return first, second
     finally:
-        for handle in handles:
-            lib.scheme_free(handle)
+        for made in handles:
+            lib.scheme_free(made)
 
 
 def keep_32bit(*modules: torch.nn.Module) -> None:

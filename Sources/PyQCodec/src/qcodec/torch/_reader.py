@@ -11,9 +11,9 @@ import torch
 
 from .._arrays import NUMPY
 from .._errors import FormatError
-from .._files import Checkpoint
+from .._checkpoint import Checkpoint
 from .._imports import swap_nibbles
-from .._trees import TreeReader
+from .._tree_reader import TreeReader
 from ._foreign import dequantized
 from ._tensors import TORCH
 
