@@ -163,7 +163,6 @@ extension Scheme {
 @safe private final class KernelScratch {
   let x: UnsafeMutablePointer<Float>
   let others: UnsafeMutablePointer<Float>
-
   let codes: UnsafeMutablePointer<UInt8>
 
   init(elements: Int, others count: Int, codes codeCount: Int) {
