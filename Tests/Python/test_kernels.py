@@ -127,7 +127,8 @@ def expected(build, tables, tmp_path_factory):
 
 def test_the_output_holds_every_kernel_and_table(expected, tables):
     labels = [label for label, _ in cases(expected)]
-    kernels = {"table", "blocks", "update", "scaled", "log", "pair", "widen", "narrow", "planes", "scan", "environment"}
+    kernels = {
+        "table", "blocks", "update", "scaled", "log", "pair", "widen", "narrow", "planes", "packing", "scan", "environment"}
     assert {label.split()[0] for label in labels} == kernels
     count = tables.stat().st_size // (16 + 4 * 256 + 4 * 256 + 8 * 256)
     assert all(bytes(data) == b"\1\0\0\0" for label, data in cases(expected) if label.endswith("encodes"))
