@@ -257,6 +257,12 @@ def chunks():
         "linear", 4, False, shape=(64, 64), scaling="rank1", scales=maxima, rounding="unknown", rule="unknown"))
     odd = Draft([quantized("linear", 4, True, count=3, codes=b"\x77\x71")])
     yield case("nibble", "invalidCode", odd.bytes(), "the nibble after the last code", "tensor", odd.stored_at(), "a")
+    # Three codes leave 7 of 16 bits at 3 bits, 1 at 5; the last bit and the first are each looked at.
+    for name, bits, codes in (("3", 3, b"\x6d\x81"), ("3-first", 3, b"\x6d\xc0"), ("5", 5, b"\x7b\xdf"),
+                              ("6", 6, b"\x7d\xf7\xd0"), ("2", 2, b"\x55")):
+        padded = Draft([quantized("linear", bits, True, count=3, codes=codes)])
+        yield case(f"padding-{name}", "invalidCode", padded.bytes(), "a bit after the last code", "tensor",
+                   padded.stored_at(), "a")
     table = np.array([np.nan] + [i / 15 for i in range(1, 16)], np.float32)
     for name, codes in (("first", b"\x01\x11\x10"), ("last", b"\x11\x11\x00")):
         draft = Draft([quantized("custom", 4, True, codes=codes, table=table, imported=True, rounding="unknown",

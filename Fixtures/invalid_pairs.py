@@ -100,6 +100,8 @@ def ends():
                draft.stored_at(0), "v")
     odd = Draft([log(bits=4, count=3, codes=b"\x77\x71")])
     yield case("log-nibble", "invalidCode", odd.bytes(), "the nibble after the last code", "tensor", odd.stored_at(), "v")
+    padded = Draft([log(bits=3, count=3, codes=b"\x6d\x81")])
+    yield case("log-padding", "invalidCode", padded.bytes(), "a bit after the last code", "tensor", padded.stored_at(), "v")
 
 
 def schemes():

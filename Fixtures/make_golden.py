@@ -57,6 +57,100 @@ def every_code():
     return result
 
 
+WIDTHS = (6, 5, 3, 2)
+NARROW = [(m, b, s) for b in WIDTHS for m, s in (
+    ("linear", True), ("linear", False), ("linear-nozero", True), ("linear-nozero", False), ("cubic", True))]
+
+
+def widths():
+    """The widths that are neither 8 nor 4 bits: every map, code, tail, scaling, dtype and rounding."""
+    result = []
+    for i, m in enumerate(NARROW):
+        table = spec.NAMED[m]
+        result.append(tensor(f"map.{label(*m)}", (150,), scheme(*m, block=64), seed=i))
+        result.append(tensor(f"codes.{label(*m)}", (len(table),), scheme(*m, block=32), data=table))
+        rounding, seed = ("stochastic", 12345) if i % 2 else ("nearest-keep-nonzero", 0)
+        result.append(tensor(f"{rounding}.{label(*m)}", (100,), scheme(*m, block=32, rounding=rounding, seed=seed), seed=i))
+    for bits in WIDTHS:
+        result += [tensor(f"tail.{bits}.{count:02d}", (count,), scheme("cubic", bits, True, block=32), seed=count)
+                   for count in (*range(1, 18), 31, 32, 33, 63, 64, 65)]
+        for scaling, shape in (("tensor", (5, 7, 9)), ("row", (5, 7, 9)), ("column", (5, 7, 9)), ("rank1", (64, 1, 64))):
+            how = scheme("linear", bits, False, scaling=scaling)
+            result.append(tensor(f"{scaling}.{bits}", shape, how, seed=bits))
+        result.append(tensor(f"row.scalar.{bits}", (), scheme("linear", bits, True), data=[0.3]))
+        result += [tensor(f"{dtype}.{bits}", (77,), scheme("cubic", bits, True, block=32), dtype=dtype, seed=bits)
+                   for dtype in ("BF16", "F16")]
+        absmax = scheme("cubic", bits, True, block=32, rule="absmax")
+        result.append(tensor(f"absmax.{bits}", (100,), absmax, seed=bits))
+        result.append(tensor(f"default.{bits}", (300,), scheme("linear", bits, True), seed=bits))
+    return result
+
+
+def narrow_tables():
+    """Tables of 2^b entries: padded, unsigned, and imports of any order."""
+    result = []
+    for bits in WIDTHS:
+        n = 1 << bits
+        squares = np.array([(i / (n - 1)) ** 2 for i in range(n)], np.float32)
+        padded = np.array([-0.75, 0.0] + [1.0] * (n - 2), np.float32)
+        imported = np.array([3.0, -2.0] + [i / 8 for i in range(n - 2)], np.float32)
+        how = scheme("custom", bits, True, block=32, rounding="unknown", rule="unknown", table=imported, imported=True)
+        result += [
+            tensor(f"padded.{bits}", (50,), scheme("custom", bits, True, block=32, table=padded, rule="signed-extreme"), seed=3),
+            tensor(f"squares.{bits}", (50,), scheme("custom", bits, False, block=32, table=squares), seed=4),
+            Imported(f"unknown.{bits}", how, np.array([0, 1, n - 1, 1, 0] * 8 + [n - 1], np.uint8)),
+        ]
+    return result
+
+
+def narrow_logs():
+    """Blocks of the log map at the widths that are neither 8 nor 4 bits."""
+    result = []
+    for bits in WIDTHS:
+        how = scheme("log", bits, False, block=32)
+        blocks = {
+            "values": values(90, False, 11), "no zeros": np.exp2(np.linspace(-20, 3, 64)), "zeros": np.zeros(40),
+            "least to largest": patterns(1, 0x7F7FFFFF, 0x00800000, *(1 + 0x04000000 * np.arange(28, dtype=np.uint32)), 0),
+            "a pattern a code": patterns(0x3F800000, 0x3F800000 + (1 << bits) - 1),
+            "zero and a pattern a code": patterns(0, 0x3F800000, 0x3F800000 + (1 << bits) - 2),
+        }
+        result += [tensor(f"{bits}.{name}", (len(x),), how, data=x, role=2) for name, x in blocks.items()]
+        result += [tensor(f"{bits}.tail.{count:02d}", (count,), how, seed=count) for count in (1, 2, 3, 7, 31, 33, 65)]
+        result += [tensor(f"{bits}.{dtype}", (70,), how, dtype=dtype, seed=13) for dtype in ("BF16", "F16")]
+        drawn = scheme("log", bits, False, block=64, rounding="stochastic", seed=12345)
+        result.append(tensor(f"{bits}.stochastic", (90,), drawn, data=blocks["values"]))
+        result.append(tensor(f"{bits}.default", (300,), scheme("log", bits, False), seed=14))
+    return result
+
+
+def narrow_updates():
+    """Pairs of moments of which one or both are neither of 8 nor of 4 bits."""
+    result = []
+    for i, bits in enumerate(WIDTHS):
+        logs = {b: scheme("log", b, False, block=64 if i % 2 else 32) for b in (bits, 8, 4)}
+        for m in ("linear", "linear-nozero", "cubic"):
+            first = scheme(m, bits, True, block=32)
+            result += pair(f"{m}.{bits}", (101,), first, logs[bits], seed=i, epsilon=1e-8)
+        result += pair(f"first.{bits}", (101,), scheme("cubic", bits, True, block=64), logs[4], seed=i)
+        result += pair(f"second.{bits}", (101,), scheme("normal", 4, True, block=32), logs[bits], seed=i)
+        result += pair(f"linear second.{bits}", (70,), scheme("cubic", bits, True), scheme("linear", bits, False), seed=i)
+        result += pair(f"rows.{bits}", (5, 7), scheme("cubic", bits, True, scaling="row"), logs[8], seed=i)
+        result += pair(f"dtypes.{bits}", (70,), scheme("cubic", bits, True, block=32), logs[bits], ("BF16", "F16"), seed=i)
+        for rounding, seed in (("nearest-keep-nonzero", 0), ("stochastic", 99)):
+            first = scheme("cubic", bits, True, block=32, rounding=rounding, seed=seed)
+            result += pair(f"{rounding}.{bits}", (70,), first, logs[bits], seed=24)
+    return result
+
+
+def narrow_chunks():
+    """A tensor and a pair of two chunks each at widths of which no two codes share a byte evenly; compressible."""
+    count = spec.CHUNK_ELEMENTS + 33
+    m, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    m[::3000], v[::2000] = values(len(m[::3000]), True, 60), values(len(v[::2000]), False, 61)
+    return [tensor("moment", (count,), scheme("linear", 3, True), data=m),
+            *pair("pair", (count,), scheme("cubic", 6, True), scheme("log", 5, False), m=m, v=v, epsilon=1e-8)]
+
+
 def scalings():
     result = []
     for m in (("dynamic", 8, True), ("linear-nozero", 4, False)):
@@ -115,10 +209,10 @@ def custom():
 class Imported(Record):
     """A stream that another system encoded: its codes are given, not chosen."""
 
-    def __init__(self, name, how):
-        self.codes = np.array([0, 1, 3, 4, 15] * 8 + [0], np.uint8)
+    def __init__(self, name, how, codes=None):
+        self.codes = np.array([0, 1, 3, 4, 15] * 8 + [0], np.uint8) if codes is None else codes
         super().__init__(name, "F32", (41,), bytes(4 * 41), how)
-        self.stream = struct.pack("<2f", -1.5, 0.25) + writer.pack(self.codes, 4)
+        self.stream = struct.pack("<2f", -1.5, 0.25) + writer.pack(self.codes, how["bits"])
 
 
 def empties():
@@ -434,6 +528,8 @@ CASES = {
     "steps": (with_steps, {}, "none"),
     "pair-chunks": (pair_chunks, {}, "lz4"), "escapes": (escaped, {}, "none"),
     "escapes-lz4": (escaped_chunks, {}, "lz4"), "escapes-zstd": (escaped_chunks, {}, "zstd"),
+    "widths": (widths, {}, "none"), "widths-custom": (narrow_tables, {}, "none"), "widths-log": (narrow_logs, {}, "none"),
+    "widths-update": (narrow_updates, {}, "none"), "widths-chunks": (narrow_chunks, {}, "lz4"),
     "c128": (double_complex, {}, "none"), "unused-bits": (unused, None, "none"),
     "newer-minor": (unused, None, "none"), "newer-minor-bits": (unused, None, "none"),
     "delta-base": (lambda: related(0), {}, "lz4"), "delta-none": (lambda: related(1), {}, "none"),
@@ -489,7 +585,7 @@ def make():
         expected[case] = {"compression": compression, **describe(data, made.values())}
         # What is written in the order of its names from a source at hand must be reproduced byte for byte.
         expected[case]["reproducible"] = compression == "none" and case not in (
-            "custom", "c128", "names", "steps", *HEADERS)
+            "custom", "widths-custom", "c128", "names", "steps", *HEADERS)
         if expected[case]["reproducible"]:
             files[f"{case}.safetensors"] = safetensors(listed)
     files["expected.json"] = json.dumps(expected, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
@@ -506,7 +602,8 @@ def summaries(files):
 
 def comparable(name, data, files):
     """What --check compares: compressors of another version may write other bytes, which hold the same tensors."""
-    if data is not None and name.split(".")[0] in ("lz4", "zstd", "chunks", "pair-chunks", "escapes-lz4", "escapes-zstd"):
+    compressed = ("lz4", "zstd", "chunks", "pair-chunks", "widths-chunks", "escapes-lz4", "escapes-zstd")
+    if data is not None and name.split(".")[0] in compressed:
         return describe(data)["tensors"]
     if data is not None and name.removesuffix(".qckpt") in RELATED:
         return summaries(files)

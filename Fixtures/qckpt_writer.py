@@ -172,10 +172,8 @@ def choose_log(t, x, low, high, first):
 
 
 def pack(codes, bits):
-    if bits == 8:
-        return codes.tobytes()
-    even = np.concatenate([codes, np.zeros(len(codes) % 2, np.uint8)])
-    return (even[0::2] << 4 | even[1::2]).tobytes()
+    """A string of bits, the first code first and the most significant bit of each first; zeros behind the last."""
+    return np.packbits(np.unpackbits(codes[:, None], axis=1)[:, 8 - bits:].ravel()).tobytes()
 
 
 # Stream.md: escapes

@@ -151,6 +151,16 @@ void qcodec_join_planes(int level, const void *source, size_t count, int planes,
   kernels(level)->join_planes(source, count, planes, target);
 }
 
+void qcodec_pack_codes(int level, const uint8_t *codes, size_t count, int bits, uint8_t *target) {
+  kernels(level)->pack_codes(codes, count, bits, target);
+}
+
+void qcodec_unpack_codes(
+  int level, const uint8_t *packed, size_t first, size_t count, int bits, uint8_t *codes
+) {
+  kernels(level)->unpack_codes(packed, first, count, bits, codes);
+}
+
 int qcodec_step_chunk(
   int level, const qcodec_step *step, const qcodec_tensor_step *tensor, size_t start, size_t count, float *scratch
 ) {

@@ -38,6 +38,8 @@ typedef struct {
   void (*narrow)(const float *, int, size_t, void *);
   void (*split_planes)(const uint8_t *, size_t, int, uint8_t *);
   void (*join_planes)(const uint8_t *, size_t, int, uint8_t *);
+  void (*pack_codes)(const uint8_t *, size_t, int, uint8_t *);
+  void (*unpack_codes)(const uint8_t *, size_t, size_t, int, uint8_t *);
   int (*optimizer_step)(const qcodec_step *, const qcodec_tensor_step *, size_t, size_t, float *);
   void (*squares)(const void *, int, size_t, double *);
   void (*lamb_squares)(const qcodec_step *, const qcodec_tensor_step *, size_t, size_t, float *, double *);

@@ -70,11 +70,9 @@ private func checked(_ scheme: Scheme) throws(QCodecError) -> SchemeBox {
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     try unsafe give(place) { () throws(QCodecError) in
-      guard count == 16 || count == 256 else {
-        throw QCodecError(.invalidMapTable, "a map has 16 or 256 entries, not \(count)")
-      }
+      let bits = try MapTable.width(ofEntries: count)
       let entries = try unsafe Array(elements(table, count, "table"))
-      let (signed, bits) = (isSigned != 0, count == 16 ? 4 : 8)
+      let signed = isSigned != 0
       // As policies have it: the extreme has an entry of its own, whatever its sign.
       let rule: Scheme.ScaleRule = isImport != 0 ? .unknown : signed && entries[0] != -1 ? .signedExtreme : .absmax
       let map = try MapTable(custom: entries, signed: signed, isImport: isImport != 0, scaleRule: rule)

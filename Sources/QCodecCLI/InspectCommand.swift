@@ -111,10 +111,11 @@ extension InspectCommand {
 
 /// A histogram of codes as text.
 enum HistogramText {
-  /// A heading with the entropy, and sixteen bars of which each stands for a sixteenth of the codes.
+  /// A heading with the entropy, and up to sixteen bars, of which each stands for as many codes.
   static func lines(_ histogram: CodeHistogram, name: String) -> [String] {
-    let size = histogram.counts.count / 16
-    let groups = (0..<16).map { histogram.counts[$0 * size..<($0 + 1) * size].reduce(0, +) }
+    let bars = min(16, histogram.counts.count)
+    let size = histogram.counts.count / bars
+    let groups = (0..<bars).map { histogram.counts[$0 * size..<($0 + 1) * size].reduce(0, +) }
     let most = max(groups.max() ?? 1, 1)
     let used = histogram.counts.filter { $0 > 0 }.count
     var lines = [

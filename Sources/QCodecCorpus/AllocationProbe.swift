@@ -49,7 +49,7 @@ struct AllocationProbe {
   /// Makes the named maps, which every process makes once for all files, and keeps.
   static func warmUp() {
     for map in Scheme.Map.allCases {
-      for (bits, signed) in [(4, false), (4, true), (8, false), (8, true)] {
+      for (bits, signed) in Scheme.widths.flatMap({ [($0, false), ($0, true)] }) {
         // Not every map exists with every width and sign.
         _ = refusable { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed).entries }
       }

@@ -11,8 +11,8 @@ struct KernelPlan: Sendable {
   /// Elements that are worked on together where blocks are not larger: all that they need fits the nearest cache.
   private static let smallestTile = 1024
 
-  /// nil at the scalar level, with scale vectors, under rounding other than to nearest, and for maps that kernels do not
-  /// encode.
+  /// nil at the scalar level, with scale vectors, under rounding other than to nearest, for maps that kernels do not encode,
+  /// and for codes that lie otherwise than one or two a byte.
   init?(_ tensor: OptimizerTensor, level: KernelLevel) {
     guard level != .scalar else { return nil }
     var tile = Self.smallestTile

@@ -11,12 +11,12 @@ import QCodec
 
 /// How often each code of a quantized tensor occurs.
 public struct CodeHistogram: Sendable {
-  /// One count a code, 16 or 256.
+  /// One count a code, 2^bits of them.
   public internal(set) var counts: [UInt64]
 
-  /// Of no codes, of 4 or 8 bits each.
+  /// Of no codes, of one of `Scheme.widths` each.
   public init(bits: Int) {
-    precondition(bits == 4 || bits == 8, "codes have 4 or 8 bits, not \(bits)")
+    precondition(Scheme.widths.contains(bits), "codes have no \(bits) bits")
     counts = [UInt64](repeating: 0, count: 1 << bits)
   }
 

@@ -39,9 +39,11 @@ struct PlainChunk {
 
   /// The code of element `index` of the chunk.
   func code(_ index: Int) -> Int {
-    if layout.scheme.bits == 8 { return Int(payload[codesStart + index]) }
-    let byte = Int(payload[codesStart + index / 2])
-    return index % 2 == 0 ? byte / 16 : byte % 16
+    let (bits, first) = (layout.scheme.bits, index * layout.scheme.bits)
+    let at = codesStart + first / 8
+    // A code has bits of one byte or of two.
+    let pair = Int(payload[at]) * 256 + (at + 1 < payload.count ? Int(payload[at + 1]) : 0)
+    return (pair >> (16 - bits - first % 8)) % (1 << bits)
   }
 
   /// The scale of an element, by the definition of its scaling.

@@ -1,7 +1,8 @@
 """Writes the tables of Spec/Maps.md: `python make_maps.py` prints the section that starts at "## Tables".
 
 The tables are normative as they stand in Maps.md; this script only documents where they come from, and
-`python make_maps.py --check` compares the document with it; `--swift` prints the library's constants.
+`python make_maps.py --check` compares the document with it; `--swift 8 4` and `--swift 6 5 3 2` print the library's
+constants of these widths: NamedMaps.swift and NamedMaps+Widths.swift.
 """
 
 import pathlib
@@ -84,11 +85,11 @@ def all_maps():
     for bits in (8, 4):
         yield "dynamic-nozero", bits, False, dynamic(bits, False)[1:]
     for name, make in (("linear", linear), ("linear-nozero", linear_nozero)):
-        for bits in (8, 4):
+        for bits in (8, 6, 5, 4, 3, 2):
             for signed in (True, False):
                 yield name, bits, signed, make(bits, signed)
     yield "normal", 4, True, [F32(v) for v in NORMAL]
-    for bits in (8, 4):
+    for bits in (8, 6, 5, 4, 3, 2):
         yield "cubic", bits, True, cubic(bits, True)
 
 
@@ -125,12 +126,16 @@ SWIFT_NAMES = {
 }
 
 
-def swift():
-    """The file Sources/QCodec/Maps/NamedMaps.swift."""
+def swift(widths):
+    """The file of Sources/QCodec/Maps with the tables of these widths; that of 8 bits declares the type."""
+    listed = ", ".join(map(str, widths[:-1])) + f" and {widths[-1]}"
     lines = [
-        "/// The named maps as float32 bit patterns, padded to 2^bits entries; the tables of Spec/Maps.md.", "///",
-        "/// Written by `Spec/Reference/make_maps.py --swift`; never recomputed at run time.", "enum NamedMaps {"]
+        f"/// The named maps of {listed} bits as float32 bit patterns, padded to 2^bits entries; the tables of Spec/Maps.md.",
+        "///", f"/// Written by `Spec/Reference/make_maps.py --swift {' '.join(map(str, widths))}`; never recomputed at run time.",
+        "enum NamedMaps {" if 8 in widths else "extension NamedMaps {"]
     for name, bits, signed, entries in all_maps():
+        if bits not in widths:
+            continue
         table = np.array(entries + [entries[-1]] * ((1 << bits) - len(entries)), F32).view(np.uint32)
         lines.append(f"  static let {SWIFT_NAMES[name]}{'Signed' if signed else 'Unsigned'}{bits}: [UInt32] = [")
         lines += ["    " + " ".join(f"0x{w:08X}," for w in table[i:i + 8]) for i in range(0, len(table), 8)]
@@ -139,8 +144,8 @@ def swift():
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--swift"]:
-        print(swift(), end="")
+    if sys.argv[1:2] == ["--swift"]:
+        print(swift([int(width) for width in sys.argv[2:]]), end="")
         sys.exit()
     if sys.argv[1:] == ["--check"]:
         text = DOCUMENT.read_text()

@@ -39,6 +39,7 @@ SCALINGS = {1: "tensor", 2: "block", 3: "row", 4: "column", 5: "rank1"}
 DOMAINS = {0: "value", 1: "update"}
 ROUNDINGS = {1: "nearest", 2: "nearest-keep-nonzero", 3: "stochastic", 4: "unknown"}
 RULES = {1: "signed-extreme", 2: "absmax", 3: "unknown"}
+WIDTHS = (2, 3, 4, 5, 6, 8)
 # The named maps that hold +1 and, signed, not −1.
 SIGNED_EXTREME = ("dynamic", "cubic")
 CODES, SCALES, LOSSLESS = 0, 1, 2
@@ -514,7 +515,7 @@ def read_scheme(t, features):
     map_, bits, signed, scaling, block, domain, rounding, rule = t.scheme_bytes
     require(map_ in MAPS, "invalidScheme", f"map {map_}")
     require(domain <= 1, "invalidScheme", f"domain {domain}")
-    require(bits in (4, 8), "unsupportedFeature", f"{bits} bits")
+    require(bits in WIDTHS, "unsupportedFeature", f"{bits} bits")
     require(signed <= (3 if features & ESCAPES else 1), "invalidScheme", f"signedness and flags {signed}")
     require(scaling in SCALINGS and (5 <= block <= 16 if scaling == 2 else block == 0), "invalidScheme", "scaling")
     require(rounding in ROUNDINGS, "invalidScheme", f"rounding {rounding}")
@@ -727,7 +728,7 @@ def expected_chunks(t):
     for start in range(0, t.elements, CHUNK_ELEMENTS):
         n = min(CHUNK_ELEMENTS, t.elements - start)
         blocks = -(-n // t.block) if t.scaling == "block" else 0
-        plan.append((CODES, block_bytes(t) * blocks + (n if t.bits == 8 else (n + 1) // 2)))
+        plan.append((CODES, block_bytes(t) * blocks + -(-n * t.bits // 8)))
     return plan
 
 
@@ -865,13 +866,21 @@ def escapes_of(t, payloads):
 def code_bytes(t, n):
     """The bytes of a chunk of n elements before its escapes."""
     blocks = -(-n // t.block) if t.scaling == "block" else 0
-    return block_bytes(t) * blocks + (n if t.bits == 8 else (n + 1) // 2)
+    return block_bytes(t) * blocks + -(-n * t.bits // 8)
 
 
 def divisors(second):
     """d of a pair: the root of the second moment's values, 1 where they are 0."""
     with np.errstate(invalid="ignore"):
         return np.where(second > 0, np.sqrt(second), np.float32(1))
+
+
+def unpack(packed, n, bits):
+    """The first n codes of a string of bits, the most significant bit of each first."""
+    string = np.unpackbits(packed)
+    require(not np.any(string[n * bits:]), "invalidCode", "bits after the last code")
+    weights = (1 << np.arange(bits)[::-1]).astype(np.uint8)
+    return (string[:n * bits].reshape(n, bits) * weights).sum(1, dtype=np.uint8)
 
 
 def decode_stream(t, payloads, divided_by=None, laid=True):
@@ -891,9 +900,7 @@ def decode_stream(t, payloads, divided_by=None, laid=True):
         payload = payload[:code_bytes(t, n)]
         prefix = block_bytes(t) * -(-n // t.block) if t.scaling == "block" else 0
         packed, own = np.frombuffer(payload[prefix:], np.uint8), np.frombuffer(payload[:prefix], "<f4")
-        if t.bits == 4:
-            require(n % 2 == 0 or packed[-1] & 15 == 0, "invalidCode", "a nibble after the last code")
-            packed = np.stack([packed >> 4, packed & 15], 1).reshape(-1)[:n]
+        packed = unpack(packed, n, t.bits)
         if t.map == "log":
             check_ends(own[0::2], own[1::2])
             scales = np.repeat(own.reshape(-1, 2), t.block, 0)[:n]

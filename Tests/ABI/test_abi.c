@@ -311,7 +311,7 @@ static void test_schemes(void) {
 
   // Every map in every form: a scheme or a refusal, and NULL with it.
   for (int32_t map = -1; map <= 9; map++) {
-    for (int32_t bits = 3; bits <= 9; bits++) {
+    for (int32_t bits = 0; bits <= 9; bits++) {
       for (int32_t scaling = 0; scaling <= 6; scaling++) {
         for (int32_t form = 0; form < 6; form++) {
           scheme = (qcodec_scheme *)table;
@@ -323,8 +323,10 @@ static void test_schemes(void) {
           CHECK(is_good || is_refused);
           if (map < 1 || map > 8 || map == QCODEC_MAP_CUSTOM || scaling < 1 || scaling > 5 || form / 2 > 1) {
             CHECK(status == QCODEC_INVALID_ARGUMENT);
-          } else if (bits != 4 && bits != 8) {
+          } else if (bits < 2 || bits == 7 || bits > 8) {
             CHECK(status == QCODEC_UNSUPPORTED_SCHEME);
+          } else if (map == QCODEC_MAP_LINEAR && form < 2) {
+            CHECK(is_good);
           }
           qcodec_scheme_free(scheme);
         }
@@ -366,7 +368,13 @@ static void test_custom_schemes(void) {
   OK(qcodec_scheme_create_custom, table + 240, 16, 1, 0, QCODEC_SCALING_ROW, 0, &scheme);
   CHECK(qcodec_scheme_table(scheme, copy, 16) == 16);
   qcodec_scheme_free(scheme);
-  static const size_t counts[] = {0, 15, 17, 255, 257, HUGE_SIZE, SIZE_MAX};
+  static const size_t widths[] = {4, 8, 32, 64};
+  for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+    OK(qcodec_scheme_create_custom, table + 256 - widths[i], widths[i], 0, 0, QCODEC_SCALING_TENSOR, 0, &scheme);
+    CHECK(qcodec_scheme_table(scheme, copy, 256) == widths[i]);
+    qcodec_scheme_free(scheme);
+  }
+  static const size_t counts[] = {0, 1, 2, 5, 15, 17, 128, 255, 257, HUGE_SIZE, SIZE_MAX};
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
     EXPECT(QCODEC_INVALID_MAP_TABLE, qcodec_scheme_create_custom, table, counts[i], 0, 0, 2, 0, &scheme);
   }
@@ -563,6 +571,41 @@ static void test_coding(void) {
 }
 
 /// The caller's rounding changes nothing, and is as it was afterwards.
+/// Streams of 3 bits: sizes, rows that begin in the middle of a byte, and bits after the last code.
+static void test_three_bits(void) {
+  qcodec_scheme *scheme = scheme_of(QCODEC_MAP_LINEAR, 3, 1, QCODEC_SCALING_BLOCK, QCODEC_DOMAIN_VALUE);
+  static const uint64_t shape[2] = {77, 5};
+  enum { ELEMENTS = 77 * 5, BLOCK_BYTES = 4 * ((ELEMENTS + 127) / 128), SIZE = BLOCK_BYTES + (ELEMENTS * 3 + 7) / 8 };
+  size_t size = 0;
+  OK(qcodec_encoded_size, scheme, QCODEC_F32, shape, 2, &size);
+  CHECK(size == SIZE);
+  unsigned char stream[SIZE];
+  float decoded[ELEMENTS], part[15];
+  qcodec_measured measured;
+  OK(qcodec_encode, scheme, QCODEC_F32, shape, 2, "w", weights, ELEMENTS * 4, stream, size, 1, &measured);
+  OK(qcodec_decode, scheme, QCODEC_F32, shape, 2, stream, size, decoded, sizeof decoded, 1);
+  double worst = 0;
+  for (int i = 0; i < ELEMENTS; i++) worst = fmax(worst, fabs((double)weights[i] - decoded[i]));
+  // A sixth of the scale, which is at most 1.
+  CHECK(worst == measured.max_abs_error && worst <= measured.guaranteed_max_abs_error && worst < 0.1667);
+  for (uint64_t row = 0; row + 3 <= 77; row++) {
+    OK(qcodec_decode_rows, scheme, QCODEC_F32, shape, 2, stream, size, row, 3, part, sizeof part, 1);
+    CHECK(memcmp(part, decoded + row * 5, sizeof part) == 0);
+  }
+  // 1,155 bits: five of the last byte are behind the last code.
+  CHECK((stream[size - 1] & 0x1F) == 0);
+  for (int bit = 0; bit < 5; bit++) {
+    stream[size - 1] ^= (unsigned char)(1 << bit);
+    EXPECT(QCODEC_INVALID_CODE, qcodec_decode, scheme, 1, shape, 2, stream, size, decoded, sizeof decoded, 1);
+    stream[size - 1] ^= (unsigned char)(1 << bit);
+  }
+  // What was decoded is coded again as it was.
+  unsigned char again[SIZE];
+  OK(qcodec_encode, scheme, QCODEC_F32, shape, 2, "w", decoded, sizeof decoded, again, size, 1, NULL);
+  CHECK(memcmp(stream, again, size) == 0);
+  qcodec_scheme_free(scheme);
+}
+
 static void test_environment(void) {
   qcodec_scheme *scheme = dynamic8();
   size_t size = 0;
@@ -2077,6 +2120,7 @@ int main(int count, char **arguments) {
   test_custom_schemes();
   test_sizes();
   test_coding();
+  test_three_bits();
   test_environment();
   test_moments();
   test_optimizers();

@@ -113,6 +113,49 @@ import Testing
     #expect(try work.read("again.qckpt") == work.read("p.yaml.qckpt"))
   }
 
+  @Test func momentsOfSixBits() throws {
+    let work = try prepared()
+    try work.write(
+      """
+      rules:
+        - match: {role: first_moment}
+          action: quantize
+          negative: lossless
+          scheme: {map: linear, bits: 6, domain: update}
+        - match: {role: second_moment}
+          action: quantize
+          negative: lossless
+          scheme: {map: log, bits: 6, signed: false}
+
+      """, "p.yaml")
+    try work.succeed(["encode", "in", "-o", "s.qckpt", "--policy", "p.yaml"])
+    let found = try stored(work, "s.qckpt")
+    #expect(found["exp_avg/fc.w"] == "linear update" && found["exp_avg_sq/fc.w"] == "log value")
+    // There is no dynamic map of six bits to fall back to.
+    #expect(found["exp_avg/alone"] == "cubic value no_second_moment")
+    #expect(found["exp_avg/bad.w"] == "cubic value second_moment_not_usable")
+    let rows = try work.rows("s.qckpt", ["--codes"]).filter { $0["bits"] == .integer(6) }
+    #expect(rows.count == 7)
+    for row in rows {
+      let histogram = try #require(row["codes"]?["histogram"]?.integers)
+      #expect(histogram.count == 64 && histogram.reduce(0, +) >= 4095)
+      // A scale for 128 elements, or two ends for 256.
+      #expect(try #require(row["bits_per_value"]?.doubleValue) < 6.3)
+    }
+    let lines = try work.succeed(["inspect", "s.qckpt"]).lines.map { $0.split(separator: " ").joined(separator: " ") }
+    for text in [
+      "exp_avg/fc.w F32 4096 first_moment linear s6 block128 update ",
+      "exp_avg_sq/fc.w F32 4096 second_moment log u6 block256 ",
+    ] {
+      #expect(lines.contains { $0.hasPrefix(text) }, "\(text)")
+    }
+    try work.succeed(["verify", "s.qckpt", "--against", "in"])
+    try work.succeed(["decode", "s.qckpt", "-o", "d"])
+    try work.succeed(["encode", "d", "-o", "again.qckpt", "--policy", "p.yaml"])
+    try work.succeed(["decode", "again.qckpt", "-o", "second"])
+    #expect(try work.read("second") == work.read("d"))
+  }
+
   @Test func aPolicyThatDropsTheSecondMomentCannotDivideByIt() throws {
     let work = try prepared()
     try work.write("extends: adam8\ndrop: exp_avg_sq/*\n", "p")

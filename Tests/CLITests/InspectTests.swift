@@ -29,6 +29,18 @@ import Testing
     #expect(lines.contains("        9  \(String(repeating: "#", count: 20)) 1"))
   }
 
+  @Test func fewCodesHaveABarEach() throws {
+    let work = try Workspace()
+    try work.write(safetensors([Tensor("x", [1, 1, 0, -1])]), "in")
+    try work.write(
+      #"{"rules": [{"action": "quantize", "scheme": {"map": "linear", "bits": 2, "scaling": "tensor"}}]}"#, "p.json")
+    try work.succeed(["encode", "in", "-o", "s.qckpt", "--policy", "p.json"])
+    #expect(try work.rows("s.qckpt", ["--codes"])[0]["codes"]?["histogram"]?.integers == [1, 1, 2, 0])
+    let lines = try work.succeed(["inspect", "s.qckpt", "--codes"]).lines
+    #expect(lines.contains("x: entropy 1.500 bits a code, 3 of 4 codes used"))
+    #expect(lines.suffix(4).map { $0.split(separator: " ").first } == ["0", "1", "2", "3"])
+  }
+
   @Test func everyCodeOfTheRealStateIsCounted() throws {
     let work = try Workspace()
     try work.copyReal()

@@ -50,8 +50,8 @@ import Testing
       (#"{"rules": [{}]}"#, "policy.rules[0].action is missing (line 1)"),
       (#"{"rules": [{"action": "quantize"}]}"#, "policy.rules[0].scheme is missing (line 1)"),
       (
-        "rules:\n  - action: quantize\n    scheme: {map: linear, bits: 5}\n",
-        "policy.rules[0].scheme.bits is to be 4 or 8 (line 3)"
+        "rules:\n  - action: quantize\n    scheme: {map: linear, bits: 7}\n",
+        "policy.rules[0].scheme.bits is to be 2, 3, 4, 5, 6 or 8 (line 3)"
       ),
       ("rules:\n - a: [\n", "the policy is not valid YAML: did not find expected node content (line 3, column 1)"),
       ("", "the policy is empty"),

@@ -83,7 +83,7 @@ struct CertificationTests {
       let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
       return SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: scheme, seed: UInt64(1000 + index))
     }
-    #expect(tensors.count == 19 * 6 * 3 + 2 * 2 * 2)
+    #expect(tensors.count == 40 * 6 * 3 + 6 * 2 * 2)
     try Self.certify(tensors, test: "CertificationTests.everyScheme(\(dtype.name))")
   }
 
@@ -95,7 +95,7 @@ struct CertificationTests {
       first.domain = .update
       let shape: [UInt64] = scheme.scaling == .rank1 ? [64, 1, 65] : [3, 5, 7]
       let name = "\(index) \(scheme.map.name) \(scheme.bits) \(scheme.scaling) \(scheme.rounding)"
-      let second = Scheme(map: .log, bits: index % 2 == 0 ? 8 : 4, signed: false, scaling: .block(64))
+      let second = Scheme(map: .log, bits: Scheme.widths[index % 6], signed: false, scaling: .block(64))
       var pair = SyntheticTensor(name: name, dtype: dtype, shape: shape, scheme: first, seed: UInt64(3000 + index))
       pair.second = SyntheticTensorBox(
         SyntheticTensor(
@@ -103,7 +103,7 @@ struct CertificationTests {
           seed: UInt64(5000 + index)))
       pairs.append(pair)
     }
-    #expect(pairs.count == 10 * 6 * 3)
+    #expect(pairs.count == 22 * 6 * 3)
     try Self.certify(pairs, test: "CertificationTests.everyPair(\(dtype.name))")
   }
 
@@ -129,11 +129,13 @@ struct CertificationTests {
     let rows = UInt64(TensorLayout.chunkElements + 37)
     let linear = Scheme(map: .linear, bits: 4, signed: true, scaling: .row)
     let dynamic = Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(2048))
+    let cubic = Scheme(map: .cubic, bits: 5, signed: true, scaling: .block(128))
     let many = SyntheticTensor(name: "rows", dtype: .f32, shape: [rows, 2], scheme: linear, seed: 1)
     let tensors = [
       many, SyntheticTensor(name: "blocks", dtype: .bf16, shape: [rows], scheme: dynamic, seed: 2),
       SyntheticTensor(
         name: "lossless", dtype: .f32, shape: [rows, 2], encoding: .lossless(reason: .none), bytes: many.bytes),
+      SyntheticTensor(name: "five bits", dtype: .f32, shape: [rows], scheme: cubic, seed: 4),
       SyntheticTensor(name: "none", dtype: .f32, shape: [0], scheme: dynamic, seed: 3),
     ]
     try Self.certify(tensors, test: "CertificationTests.severalChunks")
@@ -159,7 +161,7 @@ struct CertificationTests {
           name: "\(index) \(scheme.map.name) \(scheme.bits)", dtype: .f32, shape: [UInt64(bytes.count / 4)],
           encoding: .quantized(scheme), bytes: bytes))
     }
-    #expect(tensors.count == 19 * 3 + 2 * 2)
+    #expect(tensors.count == 40 * 3 + 6 * 2)
     try Self.certify(tensors, test: "CertificationTests.extremeValues")
   }
 }

@@ -12,7 +12,7 @@ struct ReproductionTests {
 
   @Test func everySourceIsUsed() throws {
     #expect(try Fixtures.golden.files(".safetensors") == Self.names.map { "\($0).safetensors" }.sorted())
-    #expect(Self.names.count == 12)
+    #expect(Self.names.count == 15)
   }
 
   @Test(arguments: names, [1, 3])

@@ -133,10 +133,13 @@ rules: []
 
 def streams(first=b""):
     """Tensors as SchemeInput.swift reads them: dtype, dims, scheme; a range; scales about 1 and codes."""
-    for map_, flags, layout in itertools.product(range(8), (0, 1, 2, 3, 6, 10, 0x33), (0, 1, 3, 4, 4 | 8 << 3)):
+    narrow = itertools.product((1, 2, 5, 6, 7), (0x80, 0x81, 0x82, 0x83), (3, 4, 0x80 | 1, 0x80 | 4 | 1 << 3))
+    for map_, flags, layout in itertools.chain(
+            itertools.product(range(8), (0, 1, 2, 3, 6, 10, 0x33), (0, 1, 3, 4, 4 | 8 << 3)), narrow):
         shape = struct.pack("<HH", 32, 40) if layout == 3 else struct.pack("<HH", 3, 11)
+        bits = ((6, 5, 3, 2) if flags & 0x80 else (8, 4, 8, 4))[flags & 1 | layout >> 6 & 2]
         head = bytes([map_ % 3, 2]) + shape + bytes([map_, flags, layout])
-        table = b"".join(struct.pack("<f", i / 16) for i in range(16 if flags & 1 else 256)) if map_ == 5 else b""
+        table = b"".join(struct.pack("<f", i / 16) for i in range(1 << bits)) if map_ == 5 else b""
         body = struct.pack("<4f", 1, 0.5, 2, 1.5) + bytes(i * 37 % 256 for i in range(80))
         yield f"{map_}-{flags}-{layout}", first + head + table + struct.pack("<HH", 2, 9) + body
 
@@ -150,8 +153,9 @@ def kernels():
 def pairs():
     """Both schemes of the update domain as PairTarget.swift reads them."""
     second = [bytes([6, 0, 4 | 1 << 3]), bytes([6, 1, 4]), bytes([0, 0, 4 | 3 << 3]), bytes([2, 1, 4])]
-    for map_, flags, layout in itertools.product((0, 1, 2, 4, 7), (2, 3, 6, 10), (4, 4 | 3 << 3)):
-        own = second[(map_ + flags) % 4]
+    second += [bytes([6, 0x80, 4]), bytes([6, 0x81, 0x80 | 4 | 1 << 3])]
+    for map_, flags, layout in itertools.product((0, 1, 2, 4, 7), (2, 3, 6, 10, 0x82, 0x83), (4, 4 | 3 << 3, 0x80 | 4)):
+        own = second[(map_ + flags + layout // 128) % len(second)]
         head = bytes([flags % 3, 1]) + struct.pack("<H", 77) + bytes([map_, flags, layout]) + own + bytes([map_ % 3])
         body = bytes((i * i * 29 + i * 7) % 256 for i in range(160))
         yield f"{map_}-{flags}-{layout}", head + struct.pack("<HH", 3, 50) + bytes([1, 7]) + body

@@ -245,13 +245,14 @@ static void logarithmic(size_t count, size_t block, int bits, int dtype, int bad
   if (bad && count) x[random64() % count] = bad == 1 ? of_bits(0x7F800001) : -0x1p-149f;
   size_t end_count = (count + block - 1) / block * 2;
   float *ends = room(end_count * sizeof *ends);
-  uint8_t *codes = room(code_bytes(count, bits));
+  const size_t size = code_bytes(count, bits == 4 ? 4 : 8);
+  uint8_t *codes = room(size);
   qcodec_statistics statistics = fresh(0);
   int found = qcodec_encode_log(level, x, count, block, bits, dtype, ends, codes, &statistics, NULL);
   emit("found", &found, sizeof found);
   if (!found) {
     emit("ends", ends, end_count * sizeof *ends);
-    emit("codes", codes, code_bytes(count, bits));
+    emit("codes", codes, size);
     emit_statistics("statistics", statistics);
     float *decoded = room(count * sizeof *decoded);
     qcodec_decode_log(level, codes, ends, 0, count, block, bits, decoded);
@@ -358,6 +359,34 @@ static void planes(void) {
   }
 }
 
+// Codes of every width as a string of bits, and back from any of them on.
+static void packing(void) {
+  for (int bits = 2; bits <= 8; bits++) {
+    if (bits == 7) continue;
+    for (size_t count = 0; count < 300; count += count < 70 ? 1 : 37) {
+      snprintf(label, sizeof label, "packing bits %d count %zu", bits, count);
+      uint8_t *codes = room(count), *packed = room(code_bytes(count, bits));
+      for (size_t i = 0; i < count; i++) codes[i] = (uint8_t)(random64() & ((1u << bits) - 1));
+      qcodec_pack_codes(level, codes, count, bits, packed);
+      emit("packed", packed, code_bytes(count, bits));
+      for (size_t first = 0; first <= count; first += 1 + first / 9) {
+        for (size_t end = first; end <= count; end += 1 + (end - first) * 2) {
+          // No longer than what is needed.
+          uint8_t *part = room(code_bytes(end, bits)), *own = room(end - first);
+          memcpy(part, packed, code_bytes(end, bits));
+          qcodec_unpack_codes(level, part, first, end - first, bits, own);
+          if (memcmp(own, codes + first, end - first)) {
+            fprintf(stderr, "%s: unpacking %zu to %zu does not undo packing\n", label, first, end);
+            exit(1);
+          }
+          free(part), free(own);
+        }
+      }
+      free(codes), free(packed);
+    }
+  }
+}
+
 static void scans(void) {
   for (size_t count = 0; count < 200; count++) {
     for (int bad = 0; bad < 3; bad++) {
@@ -442,7 +471,7 @@ int main(int count, char **arguments) {
     number++;
   }
   if (!number) return fprintf(stderr, "there are no tables\n"), 2;
-  for (int bits = 4; bits <= 8; bits += 4) {
+  for (int bits = 2; bits <= 8; bits++) {
     for (size_t size = 1; size < 700; size += size < 140 ? 1 : 61) {
       for (size_t block = 32; block <= 512; block *= 4) {
         logarithmic(size, block, bits, (int)(size % 3), 0);
@@ -452,6 +481,7 @@ int main(int count, char **arguments) {
   }
   conversions();
   planes();
+  packing();
   scans();
   environments();
   qcodec_environment_leave(host);

@@ -73,6 +73,7 @@ def tables(reader, tmp_path_factory):
             # Close to even: of entries that lie too close together the reference takes care.
             entries = np.linspace(low, 1, count, dtype=np.float64)[:-1] + random.uniform(0, 0.3 / count, count - 1)
         listed.append((bits, signed, np.append(entries, 1).astype(np.float32)))
+    # Of other widths than 4 bits kernels have codes one a byte, and tables padded to 256 entries.
     path = tmp_path_factory.mktemp("tables") / "tables"
     with path.open("wb") as file:
         for bits, signed, table in listed:
@@ -85,7 +86,8 @@ def tables(reader, tmp_path_factory):
                 padded = np.zeros(256, kind)
                 padded[:len(numbers)] = numbers
                 if numbers is table:
-                    file.write(struct.pack("<4i", bits, signed, rule, distinct))
+                    padded[len(numbers):] = numbers[-1]
+                    file.write(struct.pack("<4i", 4 if bits == 4 else 8, signed, rule, distinct))
                 elif numbers is limits:
                     padded[len(numbers):] = np.inf
                 file.write(padded.tobytes())
@@ -125,7 +127,8 @@ def expected(build, tables, tmp_path_factory):
 
 def test_the_output_holds_every_kernel_and_table(expected, tables):
     labels = [label for label, _ in cases(expected)]
-    kernels = {"table", "blocks", "update", "scaled", "log", "pair", "widen", "narrow", "planes", "scan", "environment"}
+    kernels = {
+        "table", "blocks", "update", "scaled", "log", "pair", "widen", "narrow", "planes", "packing", "scan", "environment"}
     assert {label.split()[0] for label in labels} == kernels
     count = tables.stat().st_size // (16 + 4 * 256 + 4 * 256 + 8 * 256)
     assert all(bytes(data) == b"\1\0\0\0" for label, data in cases(expected) if label.endswith("encodes"))

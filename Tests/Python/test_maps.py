@@ -18,6 +18,7 @@ def cubic(i, bits):
     return (5 * s + 3 * s**3) / 8
 
 
+WIDTHS = (8, 6, 5, 4, 3, 2)
 FORMULAS = {
     ("linear", True): lambda i, b: Fraction(i - (2 ** (b - 1) - 1), 2 ** (b - 1) - 1),
     ("linear", False): lambda i, b: Fraction(i, 2**b - 1),
@@ -38,11 +39,10 @@ def same_bits(table, values):
 
 
 def test_there_are_the_maps_of_the_document(reader):
-    both = {(name, bits, signed) for name in ("dynamic", "linear", "linear-nozero") for bits in (8, 4)
-            for signed in (True, False)}
-    assert set(reader.NAMED) == both | {
-        ("dynamic-nozero", 8, False), ("dynamic-nozero", 4, False), ("normal", 4, True), ("cubic", 8, True),
-        ("cubic", 4, True)}
+    both = {(name, bits, signed) for name in ("linear", "linear-nozero") for bits in WIDTHS for signed in (True, False)}
+    both |= {("dynamic", bits, signed) for bits in (8, 4) for signed in (True, False)}
+    assert set(reader.NAMED) == both | {("cubic", bits, True) for bits in WIDTHS} | {
+        ("dynamic-nozero", 8, False), ("dynamic-nozero", 4, False), ("normal", 4, True)}
 
 
 def test_digests_and_counts_are_those_of_the_tables(root, reader):
@@ -118,7 +118,7 @@ def test_dynamic_nozero_is_dynamic_without_its_zero(reader, bits):
     assert same_bits(reader.NAMED["dynamic-nozero", bits, False], [*dynamic[1:], 1])
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", WIDTHS)
 @pytest.mark.parametrize(("name", "signed"), FORMULAS)
 def test_formulas_are_rounded_to_the_nearest(reader, name, signed, bits):
     table = reader.NAMED[name, bits, signed]
@@ -129,7 +129,8 @@ def test_formulas_are_rounded_to_the_nearest(reader, name, signed, bits):
 
 
 def test_the_library_has_the_tables_of_the_document(root, reader):
-    text = (root / "Sources" / "QCodec" / "Maps" / "NamedMaps.swift").read_text()
+    maps = root / "Sources" / "QCodec" / "Maps"
+    text = (maps / "NamedMaps.swift").read_text() + (maps / "NamedMaps+Widths.swift").read_text()
     found = dict(re.findall(r"static let (\w+): \[UInt32\] = \[(.*?)\]", text, re.S))
     assert len(found) == len(reader.NAMED)
     for (name, bits, signed), table in reader.NAMED.items():
@@ -137,7 +138,7 @@ def test_the_library_has_the_tables_of_the_document(root, reader):
         assert [int(word, 16) for word in words] == table.view(np.uint32).tolist(), (name, bits, signed)
 
 
-def test_the_generator_reproduces_both_files(root):
+def test_the_generator_reproduces_its_files(root):
     script = root / "Spec" / "Reference" / "make_maps.py"
 
     def run(*arguments):
@@ -146,4 +147,6 @@ def test_the_generator_reproduces_both_files(root):
     run("--check")
     document = (root / "Spec" / "Maps.md").read_text()
     assert document[document.index("## Tables\n"):] == run()
-    assert (root / "Sources" / "QCodec" / "Maps" / "NamedMaps.swift").read_text() == run("--swift")
+    maps = root / "Sources" / "QCodec" / "Maps"
+    assert (maps / "NamedMaps.swift").read_text() == run("--swift", "8", "4")
+    assert (maps / "NamedMaps+Widths.swift").read_text() == run("--swift", "6", "5", "3", "2")

@@ -423,11 +423,12 @@ class TestFiles:
 
 
 class TestArrays:
-    @pytest.mark.parametrize("bits", [4, 8])
+    @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
     @pytest.mark.parametrize("dtype", [np.float32, np.float16])
     def test_arrays_in_memory(self, bits, dtype):
         array = np.random.default_rng(0).standard_normal((70, 131)).astype(dtype)
-        encoded = qcodec.encode(array, qcodec.Scheme("dynamic", bits))
+        encoded = qcodec.encode(array, qcodec.Scheme("cubic", bits))
+        assert encoded.stream.size == -(-array.size // encoded.scheme.block) * 4 + -(-array.size * bits // 8)
         decoded = qcodec.decode(encoded)
         assert decoded.dtype == dtype and encoded.stream.dtype == np.uint8
         error = np.abs(decoded.astype(np.float64) - array.astype(np.float64)).max()
@@ -444,15 +445,31 @@ class TestArrays:
             qcodec.Scheme("log", signed=False), qcodec.Scheme("linear-nozero", 4, False, "rank1"),
             qcodec.Scheme("normal", 4, block=64), qcodec.Scheme("dynamic", rounding="stochastic", seed=2**64 - 1),
             qcodec.Scheme("custom", 4, True, table=table), qcodec.Scheme("linear", scaling="row"),
+            qcodec.Scheme("custom", 3, True, table=table[8:]), qcodec.Scheme("log", 6, False), qcodec.Scheme("linear", 3),
         ]:
             array = np.abs(np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)) + 1
             encoded = qcodec.encode(array, scheme, name="x")
             assert encoded.scheme.map == scheme.map and encoded.scheme.bits == scheme.bits
             again = qcodec.encode(array, encoded.scheme, name="x")
             assert np.array_equal(again.stream, encoded.stream)
-        for bad in [qcodec.Scheme("nope"), qcodec.Scheme("dynamic", 5), qcodec.Scheme("dynamic", block=100)]:
+        for bad in [qcodec.Scheme("nope"), qcodec.Scheme("dynamic", 5), qcodec.Scheme("linear", 7), qcodec.Scheme("dynamic", block=100)]:
             with pytest.raises(qcodec.ArgumentError):
                 qcodec.encode(array, bad)
+
+    def test_codes_of_three_bits_go_in_and_out_as_they_are(self, tmp_path):
+        table = (0.5, -3.0, 2.0, 0.0, 1.0, -1.0, 0.25, 7.0)
+        scheme = qcodec.Scheme("custom", 3, True, block=64, table=table, is_import=True)
+        random = np.random.default_rng(1)
+        numbers, scales = random.integers(0, 8, 1001, np.uint8), random.random(16).astype(np.float32)
+        codes = np.packbits(np.unpackbits(numbers[:, None], axis=1)[:, 5:].ravel())
+        with qcodec.Writer(tmp_path / "t.qckpt") as writer:
+            writer.add_codes("x", numbers.shape, scheme, scales, codes)
+        with qcodec.open(tmp_path / "t.qckpt") as checkpoint:
+            view = checkpoint["x"]
+            assert view.scheme.bits == 3 and np.array_equal(view.codes()[1], codes)
+            expected = np.array(table, np.float32)[numbers] * np.repeat(scales, 64)[:1001] + np.float32(0)
+            assert np.array_equal(view.numpy(), expected)
+            assert np.array_equal(view[333:340], expected[333:340])
 
     def test_codes_of_another_system_go_in_and_out_as_they_are(self, tmp_path):
         random = np.random.default_rng(0)

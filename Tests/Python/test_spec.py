@@ -279,7 +279,7 @@ def moved(spans, offsets, steps):
     return codes, np.rint(codes * (spans / steps))
 
 
-@pytest.mark.parametrize("steps", [14, 15, 254, 255])
+@pytest.mark.parametrize("steps", [2, 3, 6, 7, 14, 15, 30, 31, 62, 63, 254, 255])
 def test_the_integers_of_the_proof_of_the_log_map(steps):
     random = np.random.default_rng(steps)
     for span in [*range(1, 2000), *np.exp2(random.uniform(11, 31, 1000)).astype(np.int64)]:
@@ -442,7 +442,7 @@ def test_salvage_passes_over_a_damaged_header_but_not_over_another_version(root,
     data = (root / "Fixtures" / "golden" / "names.qckpt").read_bytes()
     assert len(reader.Salvage(data[:24] + b"\1" + data[25:]).tensors) == 4
     for header, code in ((writer.header(version=(1, 1)), "unsupportedVersion"),
-                         (writer.header(required=2), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
+                         (writer.header(required=1 << 2), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
         with pytest.raises(reader.QckptError) as error:
             reader.Salvage(header + data[64:])
         assert error.value.code == code

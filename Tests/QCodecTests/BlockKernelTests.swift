@@ -12,7 +12,7 @@ import Testing
   static func tables() throws -> [MapTable] {
     var result = try allSchemes().compactMap { try $0.resolvedTable() }
     var random = SeededGenerator(seed: 7)
-    for count in [16, 256] {
+    for count in [8, 16, 64, 256] {
       // Close together and far from zero, where arithmetic that is exact about zero is not.
       let narrow = (0..<count).map { 1 - Float(count - 1 - $0) * 0x1p-14 }
       // Without a zero: a threshold lies there.

@@ -57,7 +57,7 @@ struct CodeChoiceTests {
     }
   }
 
-  @Test("Signed linear-nozero keeps signs, and zero is positive", arguments: [8, 4])
+  @Test("Signed linear-nozero keeps signs, and zero is positive", arguments: Scheme.widths)
   func ownSign(bits: Int) throws {
     let scheme = Scheme(map: .linearNoZero, bits: bits, signed: true, scaling: .block(32))
     let codec = try TensorCodec(dtype: .f32, shape: [8], scheme: scheme)

@@ -69,16 +69,17 @@ struct InvariantTests {
     }
   }
 
-  @Test("Every block tail to two blocks, and every nibble parity", arguments: [8, 4])
+  @Test("Every block tail to two blocks, and every place of an end within a byte", arguments: Scheme.widths)
   func tails(bits: Int) throws {
-    let scheme = Scheme(map: .dynamic, bits: bits, signed: true, scaling: .block(32))
+    let map: Scheme.Map = bits == 8 || bits == 4 ? .dynamic : .cubic
+    let scheme = Scheme(map: map, bits: bits, signed: true, scaling: .block(32))
     let values = moments(count: 65, signed: true, seed: 2)
     for count in 0...65 {
       let codec = try TensorCodec(dtype: .f32, shape: [UInt64(count)], scheme: scheme)
       let blocks = (count + 31) / 32
-      #expect(codec.encodedByteCount == blocks * 4 + (bits == 8 ? count : (count + 1) / 2))
+      #expect(codec.encodedByteCount == blocks * 4 + (count * bits + 7) / 8)
       let (stream, _) = try codec.encode(Array(values[..<count]))
-      if bits == 4, count % 2 == 1 { #expect(stream[stream.count - 1] & 15 == 0) }
+      if count > 0 { #expect(stream[stream.count - 1] & 0xFF >> UInt8((count * bits + 7) % 8 + 1) == 0) }
       // An element's code depends on its own block alone.
       let whole = try TensorCodec(dtype: .f32, shape: [65], scheme: scheme)
       let all = try whole.decode(whole.encode(values).stream)
@@ -96,22 +97,18 @@ struct InvariantTests {
     var stream: [UInt8] = []
     for _ in 0..<4 { unsafe withUnsafeBytes(of: scale) { unsafe stream.append(contentsOf: $0) } }
     let codes = (0..<256).map { UInt8($0 % (1 << scheme.bits)) }
-    if scheme.bits == 8 {
-      stream += codes
-    } else {
-      for pair in 0..<128 { stream.append(codes[2 * pair] << 4 | codes[2 * pair + 1]) }
-    }
+    stream += packedCodes(codes, bits: scheme.bits)
     let decoded = try codec.decode(stream)
     for (code, value) in zip(codes, decoded) {
       #expect(value.bitPattern == (entries[Int(code)] * scale + 0).bitPattern)
     }
   }
 
-  @Test("Slices equal the whole", arguments: scalings)
-  func slices(scaling: Scheme.Scaling) throws {
+  @Test("Slices equal the whole", arguments: scalings, [2, 3, 4, 5, 6])
+  func slices(scaling: Scheme.Scaling, bits: Int) throws {
     let shape: [UInt64] = [1001, 3, 173]
     let values = moments(count: 1001 * 3 * 173, signed: false, seed: 21)
-    let scheme = Scheme(map: .linear, bits: 4, signed: false, scaling: scaling)
+    let scheme = Scheme(map: .linear, bits: bits, signed: false, scaling: scaling)
     let codec = try TensorCodec(dtype: .f32, shape: shape, scheme: scheme)
     let stream = try codec.encode(values).stream
     let whole = try codec.decode(stream)

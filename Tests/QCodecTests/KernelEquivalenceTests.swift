@@ -13,6 +13,9 @@ import Testing
       (.linearNoZero, 8, true), (.linearNoZero, 8, false), (.dynamic, 4, true), (.dynamic, 4, false),
       (.dynamicNoZero, 4, false), (.linear, 4, true), (.linear, 4, false), (.linearNoZero, 4, true),
       (.linearNoZero, 4, false), (.normal, 4, true), (.cubic, 8, true), (.cubic, 4, true),
+      (.linear, 6, true), (.linear, 5, false), (.linear, 3, true), (.linear, 2, true), (.linear, 2, false),
+      (.linearNoZero, 6, false), (.linearNoZero, 3, true), (.linearNoZero, 2, false), (.cubic, 6, true),
+      (.cubic, 5, true), (.cubic, 3, true), (.cubic, 2, true),
     ]
     for (map, bits, signed) in maps {
       for scaling in [Scheme.Scaling.block(32), .block(256), .block(4096), .tensor, .row, .column, .rank1] {
@@ -20,7 +23,7 @@ import Testing
       }
       result.append(Scheme(map: map, bits: bits, signed: signed, scaling: .block(64), scaleRule: .absmax))
     }
-    for bits in [8, 4] {
+    for bits in Scheme.widths {
       for block in [32, 512, 4096] {
         result.append(Scheme(map: .log, bits: bits, signed: false, scaling: .block(block)))
       }
@@ -83,6 +86,12 @@ import Testing
         Scheme(map: .normal, bits: 4, signed: true, scaling: .block(64)),
         Scheme(map: .log, bits: 8, signed: false, scaling: .block(64)),
         Scheme(map: .log, bits: 4, signed: false, scaling: .block(64)),
+        Scheme(map: .cubic, bits: 6, signed: true, scaling: .block(64)),
+        Scheme(map: .cubic, bits: 3, signed: true, scaling: .block(32)),
+        Scheme(map: .linear, bits: 5, signed: false, scaling: .tensor),
+        Scheme(map: .log, bits: 6, signed: false, scaling: .block(64)),
+        Scheme(map: .log, bits: 5, signed: false, scaling: .block(32)),
+        Scheme(map: .log, bits: 2, signed: false, scaling: .block(64)),
       ] {
         try check(scheme, dtype: .f32, shape: [UInt64(count)], level: level, seed: UInt64(count))
       }
@@ -91,7 +100,11 @@ import Testing
 
   @Test(arguments: levels)
   func updateDomain(_ level: KernelLevel) throws {
-    for (map, bits) in [(Scheme.Map.linear, 8), (.dynamic, 8), (.normal, 4), (.dynamic, 4), (.linear, 4), (.cubic, 8)] {
+    let maps: [(Scheme.Map, Int)] = [
+      (.linear, 8), (.dynamic, 8), (.normal, 4), (.dynamic, 4), (.linear, 4), (.cubic, 8), (.cubic, 6), (.linear, 5),
+      (.cubic, 3), (.linear, 2),
+    ]
+    for (map, bits) in maps {
       for scaling in [Scheme.Scaling.block(32), .block(256), .block(4096), .row, .column] {
         let scheme = Scheme(map: map, bits: bits, signed: true, scaling: scaling, domain: .update)
         for dtype in [DType.f32, .bf16] {

@@ -22,6 +22,26 @@ struct MapTests {
     (.normal, 4, true, 16, 0xE8F1_D04F_A459_3C9C),
     (.cubic, 8, true, 256, 0x254E_9DE2_17F9_4355),
     (.cubic, 4, true, 16, 0xA219_FB26_AC6C_6060),
+    (.linear, 6, true, 63, 0xC7F1_9D37_C506_7D91),
+    (.linear, 6, false, 64, 0x4364_5E0B_FC94_A624),
+    (.linear, 5, true, 31, 0xB6C2_24FA_3BE5_45CC),
+    (.linear, 5, false, 32, 0x5FD9_DC84_2A46_AF4D),
+    (.linear, 3, true, 7, 0xB554_1BBE_D1B8_8568),
+    (.linear, 3, false, 8, 0x64D2_A89C_3239_2C32),
+    (.linear, 2, true, 3, 0x1EE7_2280_53CC_BFCB),
+    (.linear, 2, false, 4, 0xF393_23F0_9FB9_7D3D),
+    (.linearNoZero, 6, true, 64, 0x93CE_4110_78DA_6FBF),
+    (.linearNoZero, 6, false, 64, 0x38E9_EC3D_AA84_3021),
+    (.linearNoZero, 5, true, 32, 0xD474_5EEF_D648_5066),
+    (.linearNoZero, 5, false, 32, 0xAFB0_6586_71D1_833F),
+    (.linearNoZero, 3, true, 8, 0x9226_C70E_47FE_9B2F),
+    (.linearNoZero, 3, false, 8, 0x89AF_2F64_E7C0_5CE0),
+    (.linearNoZero, 2, true, 4, 0x4D74_4284_767D_6E07),
+    (.linearNoZero, 2, false, 4, 0x4DE9_16EF_B99E_C738),
+    (.cubic, 6, true, 64, 0x6C5B_EF75_8D15_0F70),
+    (.cubic, 5, true, 32, 0xE11C_D669_A140_3646),
+    (.cubic, 3, true, 8, 0x5872_3B08_D671_C5E7),
+    (.cubic, 2, true, 4, 0xC1D2_9D7B_D75D_0559),
   ]
 
   @Test("Tables have the digests of the spec", arguments: named)
@@ -38,22 +58,24 @@ struct MapTests {
     }
   }
 
-  @Test("Formula entries are the nearest float32")
-  func formulas() throws {
-    let linear = try MapTable.named(.linear, bits: 8, signed: true).entries
-    let nozero = try MapTable.named(.linearNoZero, bits: 8, signed: true).entries
-    let unsigned = try MapTable.named(.linear, bits: 8, signed: false).entries
-    let moments = try MapTable.named(.linearNoZero, bits: 4, signed: false).entries
+  @Test("Formula entries are the nearest float32", arguments: Scheme.widths)
+  func formulas(bits: Int) throws {
+    let linear = try MapTable.named(.linear, bits: bits, signed: true).entries
+    let nozero = try MapTable.named(.linearNoZero, bits: bits, signed: true).entries
+    let unsigned = try MapTable.named(.linear, bits: bits, signed: false).entries
+    let moments = try MapTable.named(.linearNoZero, bits: bits, signed: false).entries
+    let (n, last) = (1 << (bits - 1) - 1, 1 << bits - 1)
     // A float64 quotient of small integers rounds to the same float32 as the exact one.
-    for i in 0...254 { #expect(linear[i] == Float(Double(i - 127) / 127)) }
-    for i in 0...255 {
-      #expect(nozero[i] == Float(Double(2 * i - 255) / 255))
-      #expect(unsigned[i] == Float(Double(i) / 255))
+    for i in 0...2 * n { #expect(linear[i] == Float(Double(i - n) / Double(n))) }
+    #expect(linear[last] == 1)
+    for i in 0...last {
+      #expect(nozero[i] == Float(Double(2 * i - last) / Double(last)))
+      #expect(unsigned[i] == Float(Double(i) / Double(last)))
+      #expect(moments[i] == Float(i + 1) / Float(last + 1))
     }
-    for i in 0...15 { #expect(moments[i] == Float(i + 1) / 16) }
   }
 
-  @Test("cubic: exact above zero, the formula's float32 below", arguments: [4, 8])
+  @Test("cubic: exact above zero, the formula's float32 below", arguments: Scheme.widths)
   func cubic(bits: Int) throws {
     let entries = try MapTable.named(.cubic, bits: bits, signed: true).entries
     let n = 1 << (bits - 1)
@@ -89,7 +111,8 @@ struct MapTests {
     for (map, bits, signed) in [
       (Scheme.Map.normal, 8, true), (.normal, 4, false), (.cubic, 8, false), (.cubic, 4, false),
       (.dynamicNoZero, 8, true), (.log, 8, false),
-      (.dynamic, 5, true), (.custom, 8, true),
+      (.dynamic, 5, true), (.dynamic, 6, false), (.dynamicNoZero, 3, false), (.normal, 3, true), (.linear, 7, true),
+      (.cubic, 1, true), (.log, 7, false), (.custom, 8, true),
     ] {
       #expect(
         failure { () throws(QCodecError) in _ = try MapTable.named(map, bits: bits, signed: signed) }?.code
@@ -119,6 +142,22 @@ struct MapTests {
     var crowded = good
     crowded[14] = Float(1).nextDown
     #expect(code(crowded) == .invalidMapTable)
+  }
+
+  @Test("A custom table has as many entries as a width has codes")
+  func sizes() throws {
+    for count in 0...300 {
+      let entries = (0..<count).map { Float($0 + 1) / Float(count) }
+      let made = try? MapTable(custom: entries, signed: false, scaleRule: .absmax)
+      #expect((made != nil) == [4, 8, 16, 32, 64, 256].contains(count), "\(count) entries")
+      guard let made else { continue }
+      #expect(1 << made.bits == count)
+      for bits in Scheme.widths {
+        let scheme = Scheme(map: .custom, bits: bits, signed: false, scaling: .tensor, customTable: made)
+        let error = failure { () throws(QCodecError) in _ = try TensorCodec(dtype: .f32, shape: [4], scheme: scheme) }
+        #expect(error?.code == (bits == made.bits ? nil : .unsupportedScheme))
+      }
+    }
   }
 
   @Test("Imports may hold anything but are never encoded with")

@@ -82,6 +82,36 @@ struct RefusalTests {
     #expect(failure { () throws(QCodecError) in _ = try codec.encode([1, 2]) }?.code == .shapeMismatch)
   }
 
+  @Test("Any bit after the last code that is not zero", arguments: Scheme.widths)
+  func padding(bits: Int) throws {
+    let scheme = Scheme(map: .linear, bits: bits, signed: true, scaling: .block(32))
+    for count in 1...9 {
+      let codec = try TensorCodec(dtype: .f32, shape: [UInt64(count)], scheme: scheme)
+      let stream = try codec.encode([Float](repeating: 1, count: count)).stream
+      for bit in 0..<8 {
+        var changed = stream
+        changed[stream.count - 1] ^= 1 << UInt8(bit)
+        let error = failure { () throws(QCodecError) in _ = try codec.decode(changed) }
+        // The lowest bits of the last byte are behind the last code.
+        #expect((error?.code == .invalidCode) == (bit < (8 - count * bits % 8) % 8), "\(count) codes, bit \(bit)")
+      }
+    }
+  }
+
+  @Test("Widths that no scheme has")
+  func widths() {
+    for bits in [-1, 0, 1, 7, 9, 16, 64] {
+      for scheme in [
+        Scheme(map: .linear, bits: bits, signed: true, scaling: .block(64)),
+        Scheme(map: .cubic, bits: bits, signed: true, scaling: .tensor),
+        Scheme(map: .log, bits: bits, signed: false, scaling: .block(64)),
+      ] {
+        let error = failure { () throws(QCodecError) in _ = try TensorLayout(dtype: .f32, shape: [64], scheme: scheme) }
+        #expect(error?.code == .unsupportedScheme)
+      }
+    }
+  }
+
   @Test("Subnormal and huge scales work", arguments: [Float.leastNonzeroMagnitude, 0x1p-140, .greatestFiniteMagnitude])
   func scales(extreme: Float) throws {
     for scheme in allSchemes() {

@@ -20,7 +20,7 @@ func allSchemes(
 ) -> [Scheme] {
   var result: [Scheme] = []
   for map in Scheme.Map.allCases where map != .custom && map != .log {
-    for bits in [8, 4] {
+    for bits in Scheme.widths {
       for signed in [true, false] where MapTable.namedDigest(map, bits: bits, signed: signed) != nil {
         result.append(
           Scheme(map: map, bits: bits, signed: signed, scaling: scaling, rounding: rounding, seed: seed))
@@ -30,13 +30,27 @@ func allSchemes(
   return result
 }
 
-/// The schemes of the paper presets.
+/// The schemes of the paper presets, and of every other width.
 let presetSchemes = [
   Scheme(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
   Scheme(map: .dynamic, bits: 8, signed: false, scaling: .block(256)),
   Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(128)),
   Scheme(map: .linearNoZero, bits: 4, signed: false, scaling: .rank1),
+  Scheme(map: .cubic, bits: 6, signed: true, scaling: .block(128)),
+  Scheme(map: .linearNoZero, bits: 5, signed: false, scaling: .rank1),
+  Scheme(map: .linear, bits: 3, signed: true, scaling: .row),
+  Scheme(map: .cubic, bits: 3, signed: true, scaling: .column),
+  Scheme(map: .cubic, bits: 2, signed: true, scaling: .block(32)),
 ]
+
+/// Codes as streams hold them, bit by bit by the definition.
+func packedCodes(_ codes: [UInt8], bits: Int) -> [UInt8] {
+  var result = [UInt8](repeating: 0, count: (codes.count * bits + 7) / 8)
+  for bit in 0..<codes.count * bits where codes[bit / bits] >> UInt8(bits - 1 - bit % bits) & 1 == 1 {
+    result[bit / 8] |= 0x80 >> UInt8(bit % 8)
+  }
+  return result
+}
 
 extension TensorCodec {
   /// Encodes bytes of any dtype.

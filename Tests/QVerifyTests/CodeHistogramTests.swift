@@ -13,7 +13,7 @@ struct CodeHistogramTests {
   @Test("Counts of every code, under block scaling and with a scale vector, an odd end included")
   func counts() throws {
     for scaling in [Scheme.Scaling.block(32), .tensor] {
-      for bits in [4, 8] {
+      for bits in Scheme.widths {
         let scheme = Scheme(map: .linear, bits: bits, signed: false, scaling: scaling)
         let table = try #require(try scheme.resolvedTable())
         // Entry c stands c mod 5 + 1 times; +1 begins every block, so that each is its own quotient.

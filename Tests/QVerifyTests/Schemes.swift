@@ -18,7 +18,7 @@ struct SchemeCase: Sendable, CustomStringConvertible {
 /// Every named map in every width, signedness and scale rule, and custom tables that go to the rules' ends, under each
 /// of the roundings given.
 func schemeCases(
-  _ roundings: [Scheme.Rounding] = [.nearest, .nearestKeepNonzero, .stochastic], bits: [Int] = [8, 4]
+  _ roundings: [Scheme.Rounding] = [.nearest, .nearestKeepNonzero, .stochastic], bits: [Int] = Scheme.widths
 ) -> [SchemeCase] {
   roundings.flatMap { rounding in (named(rounding) + custom(rounding)).filter { bits.contains($0.scheme.bits) } }
 }
@@ -26,9 +26,11 @@ func schemeCases(
 private func named(_ rounding: Scheme.Rounding) -> [SchemeCase] {
   var result: [SchemeCase] = []
   for map in Scheme.Map.allCases where map != .custom && map != .log {
-    for bits in [8, 4] {
+    for bits in Scheme.widths {
       for signed in [true, false] where MapTable.namedDigest(map, bits: bits, signed: signed) != nil {
-        for rule in map == .dynamic && signed ? [Scheme.ScaleRule.signedExtreme, .absmax] : [.absmax] {
+        for rule in map.scaleRule(signed: signed) == .signedExtreme
+          ? [Scheme.ScaleRule.signedExtreme, .absmax] : [.absmax]
+        {
           let scheme = Scheme(
             map: map, bits: bits, signed: signed, scaling: .block(64), rounding: rounding,
             seed: rounding == .stochastic ? 11 : 0, scaleRule: rule)
@@ -54,15 +56,15 @@ private let tables: [(name: String, signed: Bool, entries: [Float])] = [
 
 private func custom(_ rounding: Scheme.Rounding) -> [SchemeCase] {
   tables.flatMap { name, signed, entries in
-    [Scheme.ScaleRule.signedExtreme, .absmax].map { rule in
-      let padded = entries + [Float](repeating: 1, count: 16 - entries.count)
+    [(Scheme.ScaleRule.signedExtreme, 16), (.absmax, 16), (.signedExtreme, 8), (.absmax, 64)].map { rule, count in
+      let padded = entries + [Float](repeating: 1, count: count - entries.count)
       guard let table = try? MapTable(custom: padded, signed: signed, scaleRule: rule) else {
         preconditionFailure("the table '\(name)' is not valid")
       }
       let scheme = Scheme(
-        map: .custom, bits: 4, signed: signed, scaling: .block(64), rounding: rounding,
+        map: .custom, bits: table.bits, signed: signed, scaling: .block(64), rounding: rounding,
         seed: rounding == .stochastic ? 5 : 0, customTable: table)
-      return SchemeCase(name: "custom \(name), \(rule.name)", scheme: scheme)
+      return SchemeCase(name: "custom \(name) of \(count), \(rule.name)", scheme: scheme)
     }
   }
 }

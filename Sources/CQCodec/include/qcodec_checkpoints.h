@@ -139,7 +139,8 @@ qcodec_status qcodec_writer_add_pushed(
 ///
 /// `data` and `read` of the tensor are not used; its dtype is what it decodes to. scheme: how codes are read; rounding and
 /// scale rule are recorded as unknown, and nothing is guaranteed. scales: float32, one for each block in C order, or the
-/// scale vector. codes: one byte a code, or two codes a byte, the earlier in the upper four bits. Gives
+/// scale vector. codes: one string of bits, the first code first and the most significant bit of each first, so that codes of
+/// 8 bits are a byte each and of two codes of 4 bits the earlier is above; zeros behind the last. Gives
 /// QCODEC_SHAPE_MISMATCH, QCODEC_INVALID_SCALE, QCODEC_INVALID_CODE.
 qcodec_status qcodec_writer_add_import(
   qcodec_writer *writer, const qcodec_tensor *tensor, const qcodec_scheme *scheme, const void *scales, size_t scales_size,

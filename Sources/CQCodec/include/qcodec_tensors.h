@@ -50,6 +50,7 @@ enum qcodec_scale_rule { QCODEC_SCALE_SIGNED_EXTREME = 1, QCODEC_SCALE_ABSMAX = 
 
 /// Creates a scheme of a named map: to nearest, under the map's own scale rule.
 ///
+/// bits: of a code, 2, 3, 4, 5, 6 or 8; 4 or 8 for both dynamic maps, 4 for normal.
 /// block: elements that share a scale under block scaling, a power of two from 32 to 65,536, or 0 for the default; 0 under
 /// other scalings. Gives QCODEC_UNSUPPORTED_SCHEME for what no scheme is.
 qcodec_status qcodec_scheme_create(
@@ -58,8 +59,9 @@ qcodec_status qcodec_scheme_create(
 
 /// Creates a scheme of the value domain with a map of its own.
 ///
-/// table: 16 or 256 entries, finite, in [-1, 1] (signed) or [0, 1], strictly increasing to +1. is_import: a table of
-/// another system, of any order and range, by which codes are read and never chosen. Gives QCODEC_INVALID_MAP_TABLE.
+/// table: 4, 8, 16, 32, 64 or 256 entries, as many as a width has codes; finite, in [-1, 1] (signed) or [0, 1], strictly
+/// increasing to +1. is_import: a table of another system, of any order and range, by which codes are read and never
+/// chosen. Gives QCODEC_INVALID_MAP_TABLE.
 qcodec_status qcodec_scheme_create_custom(
   const float *table, size_t entries, int32_t is_signed, int32_t is_import, int32_t scaling, uint32_t block,
   qcodec_scheme **scheme, qcodec_error **error);
@@ -80,7 +82,7 @@ qcodec_status qcodec_scheme_set_scale_rule(qcodec_scheme *scheme, int32_t rule, 
 /// people: no scheme to encode with is made of it.
 qcodec_status qcodec_scheme_text(const qcodec_scheme *scheme, char **json, qcodec_error **error);
 
-/// The number of entries of the map's table: 16 or 256, 0 for `log` and NULL. Copies them where there is room for all.
+/// The number of entries of the map's table: 2^bits, 0 for `log` and NULL. Copies them where there is room for all.
 size_t qcodec_scheme_table(const qcodec_scheme *scheme, float *table, size_t capacity);
 
 void qcodec_scheme_free(qcodec_scheme *scheme);

@@ -1,4 +1,5 @@
-// The log map: codes evenly spaced in the bit pattern between a block's ends.
+// The log map: codes evenly spaced in the bit pattern between a block's ends. Codes of 4 bits lie two a byte, those of
+// every other width one a byte.
 
 typedef struct {
   uint32_t base;
@@ -14,6 +15,9 @@ typedef struct {
   float values[16], divisors[16];
 } KERNEL(log_block);
 #define log_block_t KERNEL(log_block)
+
+/// Where the codes of element `index`, an even one, lie among those of a width.
+INLINE size_t log_place(size_t index, int bits) { return bits == 4 ? index / 2 : index; }
 
 /// The values of 16 places k: patterns rounded from k · (D / K).
 INLINE f32x16 log_steps(const log_block_t *b, int zeros, f32x16 place) {
@@ -45,7 +49,7 @@ INLINE log_block_t log_block(uint32_t low, uint32_t high, int bits) {
   return b;
 }
 
-/// The values of 16 codes of 8 bits.
+/// The values of 16 codes of one byte each.
 INLINE f32x16 log_values(const log_block_t *b, int zeros, u32x16 code) {
   f32x16 place = __builtin_convertvector((i32x16)code, f32x16);
   if (!zeros) return log_steps(b, 0, place);
@@ -125,11 +129,11 @@ INLINE int log_ends(const f32u *x, size_t size, uint32_t *low, uint32_t *high) {
 /// Packs the first `count` of 64 codes, one byte each.
 INLINE void store_codes(uint8_t *codes, int count, int bits, uint8_t *target) {
   if (count == TILE) {
-    if (bits == 8) memcpy(target, codes, TILE);
+    if (bits != 4) memcpy(target, codes, TILE);
     else pack64(codes, target);
     return;
   }
-  if (bits == 8) {
+  if (bits != 4) {
     memcpy(target, codes, (size_t)count);
     return;
   }
@@ -154,7 +158,7 @@ INLINE void log_tiles(
       for (int k = 0; k < TILE; k++) copy[k] = source[k < tile ? k : 0];
       source = copy;
     }
-    const int whole = bits == 8 && tile == TILE;
+    const int whole = bits != 4 && tile == TILE;
     uint8_t bytes[TILE];
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) {
@@ -183,7 +187,7 @@ INLINE void log_tiles(
       if (measured) store16(measured + i + 16 * v, exact ? own - value : value);
     }
     if (divisors) memcpy(divisors + i, roots, tile == TILE ? sizeof roots : 4 * (size_t)tile);
-    if (!whole) store_codes(bytes, tile, bits, target + i * (size_t)bits / 8);
+    if (!whole) store_codes(bytes, tile, bits, target + log_place(i, bits));
   }
 }
 
@@ -226,10 +230,10 @@ INLINE void log_encode_between(
   for (size_t i = 0; i < size; i += LOG_PIECE) {
     size_t piece = size - i < LOG_PIECE ? size - i : LOG_PIECE;
     f32u *roots = divisors ? divisors + i : NULL, *room = s ? measured : NULL;
-    uint8_t *target = codes + i * (size_t)bits / 8;
+    uint8_t *target = codes + log_place(i, bits);
     // The usual kinds have a body of their own each.
     if (b.zeros) log_tiles(&b, 1, x + i, piece, bits, target, roots, room, exact);
-    else if (bits == 8 && exact) log_tiles(&b, 0, x + i, piece, 8, target, roots, room, 1);
+    else if (bits != 4 && exact) log_tiles(&b, 0, x + i, piece, 8, target, roots, room, 1);
     else log_tiles(&b, 0, x + i, piece, bits, target, roots, room, exact);
     if (s) KERNEL(measure_log)(x + i, measured, piece, dtype, exact, s);
   }
@@ -296,7 +300,7 @@ static int KERNEL(encode_log)(
     size_t size = count - start < block ? count - start : block;
     for (size_t ahead = 0; ahead < size; ahead += 16) __builtin_prefetch(x + start + block + ahead);
     f32u *own = ends + start / block * 2;
-    uint8_t *target = codes + start * (size_t)bits / 8;
+    uint8_t *target = codes + log_place(start, bits);
     int found = statistics ? log_encode_block(x + start, size, bits, dtype, own, target, NULL, statistics, spacing)
                            : log_encode_block(x + start, size, bits, dtype, own, target, NULL, NULL, spacing);
     if (found) return found;
@@ -317,7 +321,7 @@ INLINE void log_decode_run(
   const log_block_t *b, int zeros, const uint8_t *codes, size_t first, size_t count, int bits, f32u *values
 ) {
   size_t i = 0;
-  if (bits == 8) {
+  if (bits != 4) {
     for (; i + 16 <= count; i += 16) {
       u32x16 code = __builtin_convertvector(load_bytes16(codes + first + i), u32x16);
       store16(values + i, log_values(b, zeros, code));

@@ -155,7 +155,7 @@ static int KERNEL(encode_pair)(
       }
       const f32u *x = second + at;
       f32u *own = ends + at / second_block * 2, *d = divisors + (at - start);
-      uint8_t *target = second_codes + at * (size_t)second_bits / 8;
+      uint8_t *target = second_codes + log_place(at, second_bits);
       const qcodec_spacing *spacing = pair->second_spacing;
       int found = s ? log_encode_block(x, size, second_bits, second_dtype, own, target, d, second_s, spacing)
                     : log_encode_block(x, size, second_bits, second_dtype, own, target, d, NULL, spacing);

@@ -103,6 +103,9 @@ enum {
 
 /// A table prepared for encoding and decoding; made once, shared between threads. Where it lies on a multiple of 64
 /// bytes no vector of it crosses a cache line, which would take two loads.
+///
+/// `bits` tells how codes lie: 4 for two a byte, 8 for one a byte, where fewer than 256 entries are distinct for widths
+/// between.
 typedef struct {
   /// 2^bits entries, padding included.
   float entries[256];
@@ -257,6 +260,8 @@ void qcodec_decode_scaled(
   const qcodec_scale_rows *scales, float *values);
 
 /// Encodes elements under the log map: the two ends of each block, then codes. Returns as qcodec_encode_blocks.
+///
+/// bits: 2 to 8, of which K follows. Here and below codes of 4 bits lie two a byte, those of every other width one a byte.
 int qcodec_encode_log(
   int level, const float *x, size_t count, size_t block, int bits, int dtype, float *ends, uint8_t *codes,
   qcodec_statistics *statistics, const qcodec_spacing *spacing);
@@ -335,6 +340,14 @@ void qcodec_split_planes(int level, const void *source, size_t count, int planes
 
 /// The inverse: target[i · planes + p] = source[p · count + i].
 void qcodec_join_planes(int level, const void *source, size_t count, int planes, void *target);
+
+/// Codes of 2 to 8 bits, one byte each and below 2^bits, as the format stores them: a string of bits, the first code first
+/// and the most significant bit of each first; the bits behind the last are zero. target: ⌈count · bits / 8⌉ bytes.
+void qcodec_pack_codes(int level, const uint8_t *codes, size_t count, int bits, uint8_t *target);
+
+/// The inverse, from code `first` of the string on; reads no byte behind the last of them.
+void qcodec_unpack_codes(
+  int level, const uint8_t *packed, size_t first, size_t count, int bits, uint8_t *codes);
 
 #pragma GCC visibility pop
 

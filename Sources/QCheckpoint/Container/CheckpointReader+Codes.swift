@@ -12,11 +12,11 @@ extension CheckpointReader {
   /// - Parameters:
   ///   - index: the tensor's place among the tensors.
   ///   - scales: float32, one for each block in C order (under `log` its two ends), or the scale vector.
-  ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
+  ///   - codes: a string of bits, the first code first and the most significant bit of each first; zeros behind the last.
   ///   - threads: threads to use; they do not change the result.
   ///
-  /// Throws `invalidArgument` for a lossless tensor, `unsupportedScheme` for one with escapes, `shapeMismatch` for buffers of other sizes than `codeByteCounts`,
-  /// `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as
+  /// Throws `invalidArgument` for a lossless tensor, `unsupportedScheme` for one with escapes, `shapeMismatch` for buffers
+  /// of other sizes than `codeByteCounts`, `invalidScale` and `invalidCode` for what no encoder writes, with tensor and byte offset, and as
   /// `payload(ofChunk:)`.
   public func readCodes(
     tensor index: Int, scales: UnsafeMutableRawBufferPointer, codes: UnsafeMutableRawBufferPointer,

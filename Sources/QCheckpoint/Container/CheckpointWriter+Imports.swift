@@ -11,7 +11,7 @@ extension CheckpointWriter {
   ///   - scheme: map, bits, scaling and signedness by which codes are read; recorded with `unknown` rounding and scale rule,
   ///     so that nothing is guaranteed. A custom table may be marked an import, of any order and range.
   ///   - scales: float32, one for each block in C order, or the scale vector of row, column and rank1 scaling.
-  ///   - codes: one byte a code, or two codes a byte, the earlier in the upper four bits.
+  ///   - codes: a string of bits, the first code first and the most significant bit of each first; zeros behind the last.
   ///
   /// Throws as `add(name:dtype:shape:role:encoding:source:nonFinite:negativeFallsBack:)`; `unsupportedScheme` for `log`,
   /// the update domain and a scaling that the shape does not have; `shapeMismatch` for sources of another size;
@@ -84,7 +84,7 @@ extension CheckpointWriter {
 
 extension TensorLayout {
   /// Bytes of all codes, without scales.
-  var codeByteCount: Int { scheme.bits == 8 ? Int(elementCount) : Int((elementCount + 1) / 2) }
+  var codeByteCount: Int { Self.codeByteCount(elements: Int(elementCount), bits: scheme.bits) }
 
   /// Where a chunk's block scales and codes lie among those of the whole tensor.
   func importPart(ofChunk index: Int) -> ImportPart {
@@ -92,10 +92,10 @@ extension TensorLayout {
     let count = Int(range.upperBound - range.lowerBound)
     let scaleBytes = blockByteCount(elements: count)
     let whole = UInt64(index)
-    // Chunks before this one are whole, of an even number of codes.
+    // Chunks before this one are whole, and their codes whole bytes.
     return ImportPart(
       scales: whole * UInt64(blockByteCount(elements: Self.chunkElements)), scaleBytes: scaleBytes,
-      codes: range.lowerBound * UInt64(scheme.bits) / 8, codeBytes: payloadByteCount(ofChunk: index) - scaleBytes)
+      codes: range.lowerBound / 8 * UInt64(scheme.bits), codeBytes: payloadByteCount(ofChunk: index) - scaleBytes)
   }
 }
 

@@ -23,7 +23,7 @@ struct SchemeCodes {
     let bytes = Array(fields.bytes[at..<at + 8])
     guard let map = Scheme.Map(rawValue: bytes[0]) else { throw refuse("unknown map \(bytes[0])", 0) }
     guard let domain = Scheme.Domain(rawValue: bytes[5]) else { throw refuse("unknown domain \(bytes[5])", 5) }
-    guard bytes[1] == 4 || bytes[1] == 8 else {
+    guard Scheme.widths.contains(Int(bytes[1])) else {
       throw QCodecError(.unsupportedFeature, "codes of \(bytes[1]) bits", offset: place + 1)
     }
     guard bytes[2] <= (allowsEscapes ? 3 : 1) else { throw refuse("signedness and flags \(bytes[2])", 2) }

@@ -74,12 +74,13 @@ extension Policy {
 }
 
 extension Scheme {
-  /// What first moments of this scheme of the update domain fall back to: the signed dynamic map of the same width, in
-  /// blocks, rounded as this one.
+  /// What first moments of this scheme of the update domain fall back to: the signed dynamic map of the same width, or
+  /// `cubic` where it has none, in blocks, rounded as this one.
   var updateFallback: Scheme {
     var block = Self.defaultBlock(bits: bits)
     if case .block(let size) = scaling { block = size }
-    return Scheme(map: .dynamic, bits: bits, signed: true, scaling: .block(block), rounding: rounding, seed: seed)
+    let map = bits == 4 || bits == 8 ? Map.dynamic : .cubic
+    return Scheme(map: map, bits: bits, signed: true, scaling: .block(block), rounding: rounding, seed: seed)
   }
 }
 

@@ -4,21 +4,21 @@ extension Scheme {
   /// Reads a scheme; throws `invalidPolicy` with the member's place.
   ///
   /// - `map` (required): `dynamic`, `linear`, `linear-nozero`, `dynamic-nozero`, `normal`, `cubic`, `log`, `custom`.
-  /// - `bits` (required): 4 or 8.
+  /// - `bits` (required): 2, 3, 4, 5, 6 or 8.
   /// - `signed`: true unless absent from a map that is unsigned only.
   /// - `scaling`: `block` (the default), `tensor`, `row`, `column`, `rank1`.
-  /// - `block`: the size of a block, 256 for 8 bits and 128 for 4 if absent, twice as much for `log`.
+  /// - `block`: the size of a block, 256 for 8 bits and 128 for fewer if absent, twice as much for `log`.
   /// - `rounding`: `nearest`, `nearest-keep-nonzero` (the default for the unsigned dynamic map, `nearest` for others),
   ///   `stochastic`.
   /// - `seed`: of stochastic rounding, 0 if absent; a string of digits from 2^63 on.
   /// - `scale_rule`: `signed-extreme` or `absmax`, the map's own if absent.
   /// - `domain`: `value` (the default) or `update`, for first moments with a partner.
-  /// - `table`: the 16 or 256 entries of a custom map.
+  /// - `table`: the 2^bits entries of a custom map.
   public init(json: JSONValue, place: String = "scheme") throws(QCodecError) {
     var fields = try JSONFields(json, place: place, code: .invalidPolicy)
     guard let map = try fields.name("map", of: Map.allCases, \.name) else { throw fields.refuse("map", "is missing") }
-    guard let bits = try fields.count("bits"), bits == 4 || bits == 8 else {
-      throw fields.refuse("bits", "is to be 4 or 8")
+    guard let bits = try fields.count("bits"), Self.widths.contains(where: { $0 == bits }) else {
+      throw fields.refuse("bits", "is to be 2, 3, 4, 5, 6 or 8")
     }
     let signed = try fields.bool("signed") ?? (map != .dynamicNoZero && map != .log)
     let scaling = try Self.scaling(&fields, map: map, bits: Int(bits))

@@ -139,8 +139,9 @@ public struct ChunkDecoder: Sendable {
     }
     let range = layout.elements(ofChunk: index)
     let total = Int(range.upperBound - range.lowerBound)
-    if layout.scheme.bits == 4, total % 2 == 1, unsafe payload[base - 1] & 15 != 0 {
-      throw QCodecError(.invalidCode, "the nibble after the last code is not zero", offset: UInt64(base - 1))
+    let used = total * layout.scheme.bits % 8
+    if used > 0, unsafe payload[base - 1] & 0xFF >> UInt8(used) != 0 {
+      throw QCodecError(.invalidCode, "bits after the last code are not zero", offset: UInt64(base - 1))
     }
     guard layout.scheme.hasEscapes else { return (range.lowerBound, total, EscapeSection(layout)) }
     let escapes = try unsafe EscapeSection(payload, from: base, elements: total, layout: layout)
@@ -263,22 +264,40 @@ extension ChunkDecoder {
     guard let level else { return }
     let blocks = try unsafe checkedBlocks(payload, elements: total)
     let packed = unsafe codes(of: payload, elements: total)
-    guard let kernelTable else {
-      // The ends, checked above, lie where the payload begins.
-      let ends = unsafe payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self)
-      return unsafe qcodec_decode_log(
-        level, packed, ends, elements.lowerBound, elements.count, blocks.size, Int32(layout.scheme.bits), target)
-    }
-    if let kernelScales {
-      return unsafe kernelScales.with(from: first + UInt64(elements.lowerBound), count: elements.count) { rows in
-        unsafe qcodec_decode_scaled(
-          level, kernelTable.pointer, packed, elements.lowerBound, elements.count, rows, target)
+    unsafe withKernelCodes(packed, elements: elements, step: max(blocks.size, 8)) { codes, base in
+      let (start, bits) = (elements.lowerBound - base, Int32(layout.scheme.bits))
+      guard let kernelTable else {
+        // The ends, checked above, lie where the payload begins.
+        let ends = unsafe payload.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Float.self)
+        return unsafe qcodec_decode_log(
+          level, codes, ends + base / blocks.size * 2, start, elements.count, blocks.size, bits, target)
+      }
+      if let kernelScales {
+        return unsafe kernelScales.with(from: first + UInt64(elements.lowerBound), count: elements.count) { rows in
+          unsafe qcodec_decode_scaled(level, kernelTable.pointer, codes, start, elements.count, rows, target)
+        }
+      }
+      unsafe blocks.scales.withUnsafeBufferPointer { vector in
+        let scales = unsafe vector.baseAddress.unsafelyUnwrapped + base / blocks.size
+        unsafe qcodec_decode_blocks(
+          level, kernelTable.pointer, codes, scales, start, elements.count, blocks.size, target)
       }
     }
-    unsafe blocks.scales.withUnsafeBufferPointer { vector in
-      unsafe qcodec_decode_blocks(
-        level, kernelTable.pointer, packed, vector.baseAddress, elements.lowerBound, elements.count, blocks.size, target
-      )
+  }
+
+  /// Calls `body` with the codes of elements as kernels have them, and the element that these begin with: the last multiple
+  /// of `step`, itself one of 8, that is not above the first. Codes before the first element may be anything.
+  func withKernelCodes(
+    _ packed: UnsafePointer<UInt8>, elements: Range<Int>, step: Int, _ body: (UnsafePointer<UInt8>, Int) -> Void
+  ) {
+    let bits = layout.scheme.bits
+    let base = elements.lowerBound / step * step
+    guard let level, layout.scheme.isRepacked else { return unsafe body(packed + base / 8 * bits, base) }
+    unsafe withUnsafeTemporaryAllocation(of: UInt8.self, capacity: elements.upperBound - base) { room in
+      let codes = unsafe room.baseAddress.unsafelyUnwrapped
+      unsafe qcodec_unpack_codes(
+        level, packed, elements.lowerBound, elements.count, Int32(bits), codes + (elements.lowerBound - base))
+      unsafe body(codes, base)
     }
   }
 }

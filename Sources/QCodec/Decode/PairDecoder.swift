@@ -108,12 +108,28 @@ extension PairDecoder {
       second_block: own.blockSize, second_bits: Int32(second.layout.scheme.bits),
       second_dtype: second.layout.dtype.kernelCode, spacing: nil, second_spacing: nil)
     withCodecEnvironment {
-      unsafe Self.forEachPiece(
-        part.elements.count, (first.layout.dtype, target), (second.layout.dtype, secondTarget), kernels.level
-      ) { start, count, values, secondValues in
-        unsafe qcodec_decode_pair(
-          kernels.level, &pair, part.blocks, part.codes, own.blocks, own.codes, part.elements.lowerBound + start, count,
-          values, secondValues)
+      unsafe withKernelCodes(part, own) { codes, secondCodes, base in
+        let (scales, ends) = unsafe (part.blocks + base / part.blockSize, own.blocks + base / own.blockSize * 2)
+        unsafe Self.forEachPiece(
+          part.elements.count, (first.layout.dtype, target), (second.layout.dtype, secondTarget), kernels.level
+        ) { start, count, values, secondValues in
+          unsafe qcodec_decode_pair(
+            kernels.level, &pair, scales, codes, ends, secondCodes, part.elements.lowerBound - base + start, count,
+            values, secondValues)
+        }
+      }
+    }
+  }
+
+  /// Calls `body` with the codes of both moments as kernels have them, and the element that these begin with.
+  private func withKernelCodes(
+    _ part: ChunkDecoder.Part, _ own: ChunkDecoder.Part,
+    _ body: (UnsafePointer<UInt8>, UnsafePointer<UInt8>, Int) -> Void
+  ) {
+    let step = max(part.blockSize, own.blockSize)
+    unsafe first.withKernelCodes(part.codes, elements: part.elements, step: step) { codes, base in
+      unsafe second.withKernelCodes(own.codes, elements: own.elements, step: step) { secondCodes, _ in
+        unsafe body(codes, secondCodes, base)
       }
     }
     unsafe part.escapes.lay(over: target, elements: part.elements, from: payloads.first)

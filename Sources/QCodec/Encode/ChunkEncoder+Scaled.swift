@@ -66,7 +66,7 @@ extension ChunkEncoder {
       if isUpdate || step.clamps { unsafe ScalarKernels.clamp(scratch.values, count: count) }
       unsafe ScalarKernels.nearest(scratch.values, count: count, search: coder.search, into: scratch.codes)
       coder.choice.adjust(scratch, count: count, firstIndex: work.first + UInt64(start))
-      // A segment is even, so the codes of each begin on a byte.
+      // A segment is a multiple of eight, so the codes of each begin on a byte.
       unsafe ScalarKernels.pack(
         scratch.codes, count: count, bits: layout.scheme.bits, into: codes + start * layout.scheme.bits / 8)
       try measure(work, from: start, count: count, coder: coder, scratch, bounds: &bounds, into: &statistics)

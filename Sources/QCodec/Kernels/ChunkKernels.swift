@@ -19,7 +19,7 @@ struct ChunkKernels: Sendable {
   /// nearest, and where an element's sign or place decides on its code.
   init?(_ layout: TensorLayout, coder: TableCoder?, scales: [Float], step: EncodingStep, level: KernelLevel) {
     let scheme = layout.scheme
-    guard level != .scalar, scheme.isServedByKernels else { return nil }
+    guard level != .scalar, scheme.isRoundedByKernels else { return nil }
     if let coder {
       let table = coder.table.kernelTable
       guard table.encodes else { return nil }
@@ -52,14 +52,17 @@ struct ChunkKernels: Sendable {
   ) -> TensorStatistics? {
     var statistics = unsafe emptyStatistics
     let size = blockSize
+    let isRepacked = layout.scheme.isRepacked
     // What lies there as float32 is encoded in place, all at once.
-    let piece = layout.dtype == .f32 ? work.count : max(size, ScalarKernels.segment)
+    let piece = layout.dtype == .f32 && !isRepacked ? work.count : max(size, ScalarKernels.segment)
     let scratch = KernelScratch(
-      elements: layout.dtype == .f32 ? 0 : piece, others: work.divisors.isEmpty ? 0 : size)
+      elements: layout.dtype == .f32 ? 0 : piece, others: work.divisors.isEmpty ? 0 : size,
+      codes: isRepacked ? piece : 0)
     for start in stride(from: 0, to: work.count, by: piece) {
       let count = min(piece, work.count - start)
       let x = unsafe elements(work.source, from: start, count: count, scratch.x)
-      let target = unsafe codes + start * layout.scheme.bits / 8
+      let packed = unsafe codes + start * layout.scheme.bits / 8
+      let target = unsafe isRepacked ? scratch.codes : packed
       let found = unsafe withUnsafeMutablePointer(to: &statistics) { statistics in
         let statistics = measures ? unsafe statistics : nil
         if size == 0 {
@@ -70,6 +73,7 @@ struct ChunkKernels: Sendable {
         return unsafe encodeBlocks(work, x, from: start, count: count, scales: scales, scratch, target, statistics)
       }
       guard found == 0 else { return nil }
+      if isRepacked { unsafe qcodec_pack_codes(level, target, count, Int32(layout.scheme.bits), packed) }
     }
     return measures
       ? unsafe finish(statistics, blocks: UnsafeRawBufferPointer(blocks), codes: codes, count: work.count)
@@ -158,24 +162,33 @@ struct ChunkKernels: Sendable {
 }
 
 extension Scheme {
-  /// Whether kernels may encode: under rounding to nearest, where neither sign nor place of an element decides on its code.
-  package var isServedByKernels: Bool { rounding == .nearest && !(map == .linearNoZero && signed) }
+  /// Whether kernels may encode where codes belong: as `isRoundedByKernels`, and with codes as kernels have them.
+  package var isServedByKernels: Bool { isRoundedByKernels && !isRepacked }
+
+  /// Whether kernels choose codes: under rounding to nearest, where neither sign nor place of an element decides on its code.
+  var isRoundedByKernels: Bool { rounding == .nearest && !(map == .linearNoZero && signed) }
+
+  /// Whether kernels have codes one a byte that streams have not: those of other widths than 4 and 8 bits.
+  var isRepacked: Bool { bits != 4 && bits != 8 }
 }
 
-/// Working memory of a call: elements as float32, and quotients or scales.
+/// Working memory of a call: elements as float32, quotients or scales, and codes one a byte.
 ///
 /// Safe: allocated and freed with the object; users keep within its capacities.
 @safe private final class KernelScratch {
   let x: UnsafeMutablePointer<Float>
   let others: UnsafeMutablePointer<Float>
+  let codes: UnsafeMutablePointer<UInt8>
 
-  init(elements: Int, others count: Int) {
+  init(elements: Int, others count: Int, codes codeCount: Int) {
     unsafe x = .allocate(capacity: elements)
     unsafe others = .allocate(capacity: count)
+    unsafe codes = .allocate(capacity: codeCount)
   }
 
   deinit {
     unsafe x.deallocate()
     unsafe others.deallocate()
+    unsafe codes.deallocate()
   }
 }

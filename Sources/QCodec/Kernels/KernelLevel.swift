@@ -72,20 +72,26 @@ extension DType {
   private let memory: UnsafeMutableRawPointer
   /// Whether a kernel encodes with the table; all decode with it.
   package let encodes: Bool
+  /// The codes that kernels tell apart: 16, or 256 where they have a byte each.
+  let codeCount: Int
 
   /// The table of entries; without thresholds it is an import, which is decoded only.
   init(entries: [Float], thresholds: [Float], signed: Bool) {
     // On a cache line, which the alignment of the C type does not ask for: Swift imports no such type.
     let memory = UnsafeMutableRawPointer.allocate(byteCount: MemoryLayout<qcodec_table>.size, alignment: 64)
     let pointer = unsafe memory.bindMemory(to: qcodec_table.self, capacity: 1)
-    let served = unsafe entries.withUnsafeBufferPointer { entries in
+    // Codes of widths between 4 and 8, or below, are given to kernels one a byte.
+    let isPacked = entries.count == 16
+    let padded = isPacked ? entries : entries + repeatElement(entries[entries.count - 1], count: 256 - entries.count)
+    let served = unsafe padded.withUnsafeBufferPointer { entries in
       unsafe thresholds.withUnsafeBufferPointer { thresholds in
         unsafe qcodec_table_prepare(
           pointer, entries.baseAddress, thresholds.baseAddress, Int32(thresholds.count + 1),
-          entries.count == 16 ? 4 : 8, signed ? 1 : 0)
+          isPacked ? 4 : 8, signed ? 1 : 0)
       }
     }
     encodes = served != 0 && !thresholds.isEmpty
+    codeCount = padded.count
     unsafe self.memory = memory
     unsafe self.pointer = UnsafePointer(pointer)
   }
@@ -101,7 +107,10 @@ extension DType {
 
   init(_ radii: CellRadii, table: KernelTable) {
     let pointer = UnsafeMutablePointer<qcodec_cells>.allocate(capacity: 1)
-    unsafe radii.radii.withUnsafeBufferPointer {
+    let count = table.codeCount
+    // No encoder takes the codes beyond: they are to have the least rank.
+    let padded = radii.radii + repeatElement(0, count: count - radii.radii.count)
+    unsafe padded.withUnsafeBufferPointer {
       unsafe qcodec_cells_prepare(pointer, table.pointer, $0.baseAddress)
     }
     unsafe self.pointer = UnsafePointer(pointer)

@@ -23,7 +23,8 @@ struct PairKernels: Sendable {
     var updates = qcodec_update_error()
     let (m, v) = (first.layout, second.layout)
     let step = max(first.blockSize, second.blockSize)
-    let isDirect = m.dtype == .f32 && v.dtype == .f32 && epsilon == nil
+    let isRepacked = m.scheme.isRepacked || v.scheme.isRepacked
+    let isDirect = m.dtype == .f32 && v.dtype == .f32 && epsilon == nil && !isRepacked
     let piece = isDirect ? work.count : max(step, ScalarKernels.segment)
     let scratch = PairScratch(step: step, piece: isDirect ? 0 : piece)
     for start in stride(from: 0, to: work.count, by: piece) {
@@ -33,17 +34,23 @@ struct PairKernels: Sendable {
         second: second.elements(work.second.source, from: start, count: count, scratch.v)
       )
       let parts = work.parts(from: start, layouts: (m, v), blocks: (first.blockSize, second.blockSize))
+      let codes = unsafe (
+        first: m.scheme.isRepacked ? scratch.codes : parts.codes,
+        second: v.scheme.isRepacked ? scratch.secondCodes : parts.secondCodes
+      )
       var pair = unsafe kernelPair
       let found = unsafe withUnsafeMutablePointer(to: &statistics) { statistics in
         unsafe qcodec_encode_pair(
-          first.level, &pair, sources.first, sources.second, count, parts.scales, parts.codes, parts.ends,
-          parts.secondCodes, scratch.work, measures ? statistics.pointer(to: \.first) : nil,
+          first.level, &pair, sources.first, sources.second, count, parts.scales, codes.first, parts.ends,
+          codes.second, scratch.work, measures ? statistics.pointer(to: \.first) : nil,
           measures ? statistics.pointer(to: \.second) : nil)
       }
       guard found == 0 else { return nil }
+      if m.scheme.isRepacked { unsafe first.pack(codes.first, count: count, into: parts.codes) }
+      if v.scheme.isRepacked { unsafe second.pack(codes.second, count: count, into: parts.secondCodes) }
       if let epsilon {
         unsafe qcodec_decode_pair(
-          first.level, &pair, parts.scales, parts.codes, parts.ends, parts.secondCodes, 0, count, scratch.decoded,
+          first.level, &pair, parts.scales, codes.first, parts.ends, codes.second, 0, count, scratch.decoded,
           scratch.decodedSecond)
         unsafe first.round(scratch.decoded, count: count, through: scratch.narrow)
         unsafe second.round(scratch.decodedSecond, count: count, through: scratch.narrow)
@@ -107,6 +114,11 @@ struct PairKernels: Sendable {
 }
 
 extension ChunkKernels {
+  /// Packs codes that kernels have one a byte.
+  fileprivate func pack(_ codes: UnsafePointer<UInt8>, count: Int, into target: UnsafeMutablePointer<UInt8>) {
+    unsafe qcodec_pack_codes(level, codes, count, Int32(layout.scheme.bits), target)
+  }
+
   /// Rounds values to the tensor's dtype, in place.
   fileprivate func round(_ values: UnsafeMutablePointer<Float>, count: Int, through narrow: UnsafeMutableRawPointer) {
     guard layout.dtype != .f32 else { return }
@@ -128,9 +140,15 @@ extension ChunkKernels {
   let decoded: UnsafeMutablePointer<Float>
   let decodedSecond: UnsafeMutablePointer<Float>
   let narrow: UnsafeMutableRawPointer
+  /// A piece of codes each, one a byte: of both moments.
+  let codes: UnsafeMutablePointer<UInt8>
+  let secondCodes: UnsafeMutablePointer<UInt8>
 
   init(step: Int, piece: Int) {
     let memory = UnsafeMutablePointer<Float>.allocate(capacity: 2 * step + 5 * piece)
+    let codes = UnsafeMutablePointer<UInt8>.allocate(capacity: 2 * piece)
+    unsafe self.codes = codes
+    unsafe secondCodes = codes + piece
     unsafe self.memory = memory
     unsafe work = memory
     unsafe x = memory + 2 * step
@@ -140,5 +158,8 @@ extension ChunkKernels {
     unsafe narrow = UnsafeMutableRawPointer(memory + (2 * step + 4 * piece))
   }
 
-  deinit { unsafe memory.deallocate() }
+  deinit {
+    unsafe memory.deallocate()
+    unsafe codes.deallocate()
+  }
 }

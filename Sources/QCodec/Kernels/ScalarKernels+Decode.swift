@@ -1,5 +1,5 @@
 extension ScalarKernels {
-  /// Unpacks `count` codes from element `first` of a packed run; the inverse of `pack`.
+  /// Unpacks `count` codes, one or more, from element `first` of a packed run; the inverse of `pack`.
   static func unpack(
     _ packed: UnsafePointer<UInt8>, first: Int, count: Int, bits: Int, into codes: UnsafeMutablePointer<UInt8>
   ) {
@@ -7,9 +7,19 @@ extension ScalarKernels {
       unsafe codes.update(from: packed + first, count: count)
       return
     }
+    let mask: UInt32 = 1 << UInt32(bits) - 1
+    // Bits that were read and not yet taken, the last in the lowest place.
+    var place = first * bits / 8
+    var held = UInt32(unsafe packed[place])
+    var left = 8 - first * bits % 8
     for i in 0..<count {
-      let byte = unsafe packed[(first + i) >> 1]
-      unsafe codes[i] = (first + i) & 1 == 0 ? byte >> 4 : byte & 15
+      if left < bits {
+        place += 1
+        held = unsafe held << 8 | UInt32(packed[place])
+        left += 8
+      }
+      left -= bits
+      unsafe codes[i] = UInt8(truncatingIfNeeded: held >> UInt32(left) & mask)
     }
   }
 

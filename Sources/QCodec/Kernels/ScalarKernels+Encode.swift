@@ -80,7 +80,7 @@ extension ScalarKernels {
     }
   }
 
-  /// Packs codes: bytes as they are, or two a byte with the first in the high nibble and a zero nibble after an odd end.
+  /// Packs codes to a string of bits: the first code first, the most significant bit of each first, zeros behind the last.
   static func pack(
     _ codes: UnsafePointer<UInt8>, count: Int, bits: Int, into target: UnsafeMutablePointer<UInt8>
   ) {
@@ -88,7 +88,17 @@ extension ScalarKernels {
       unsafe target.update(from: codes, count: count)
       return
     }
-    for pair in 0..<count / 2 { unsafe target[pair] = codes[2 * pair] << 4 | codes[2 * pair + 1] }
-    if count % 2 == 1 { unsafe target[count / 2] = codes[count - 1] << 4 }
+    // Bits that are not yet written, the last in the lowest place.
+    var (held, left, place) = (UInt32(0), 0, 0)
+    for i in 0..<count {
+      held = unsafe held << UInt32(bits) | UInt32(codes[i])
+      left += bits
+      if left >= 8 {
+        left -= 8
+        unsafe target[place] = UInt8(truncatingIfNeeded: held >> UInt32(left))
+        place += 1
+      }
+    }
+    if left > 0 { unsafe target[place] = UInt8(truncatingIfNeeded: held << UInt32(8 - left)) }
   }
 }

@@ -1,5 +1,5 @@
 extension Scheme {
-  /// The default block of a width, which row, column and rank1 fall back to: 256 for 8 bits, 128 for 4.
+  /// The default block of a width, which row, column and rank1 fall back to: 256 for 8 bits, 128 for fewer.
   public static func defaultBlock(bits: Int) -> Int { bits == 8 ? 256 : 128 }
 
   /// The default block of a map: that of its width, twice as much for `log`, whose blocks store two floats.
@@ -8,7 +8,7 @@ extension Scheme {
   /// The table that codes of this scheme index, nil for `log`; throws `unsupportedScheme` where there is none.
   func resolvedTable() throws(QCodecError) -> MapTable? {
     if map == .log {
-      guard bits == 4 || bits == 8 else { throw QCodecError(.unsupportedScheme, "codes of \(bits) bits") }
+      guard Self.widths.contains(bits) else { throw QCodecError(.unsupportedScheme, "codes of \(bits) bits") }
       return nil
     }
     guard map == .custom else { return try .named(map, bits: bits, signed: signed) }

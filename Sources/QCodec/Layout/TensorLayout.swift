@@ -98,7 +98,13 @@ extension TensorLayout {
 
   /// Bytes of a chunk of `count` elements under a scheme: block scales, if any, and codes.
   package static func payloadByteCount(elements count: Int, scheme: Scheme) -> Int {
-    blockByteCount(elements: count, scheme: scheme) + (scheme.bits == 8 ? count : (count + 1) / 2)
+    blockByteCount(elements: count, scheme: scheme) + codeByteCount(elements: count, bits: scheme.bits)
+  }
+
+  /// Bytes of `count` codes, a string of bits: ⌈count · bits / 8⌉.
+  package static func codeByteCount(elements count: Int, bits: Int) -> Int {
+    // Eight codes are whole bytes; the product itself may exceed an Int.
+    count / 8 * bits + (count % 8 * bits + 7) / 8
   }
 
   /// The sizes that the payload of a code chunk may have: one, but where escapes follow the codes.

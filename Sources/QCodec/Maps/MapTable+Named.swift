@@ -24,6 +24,26 @@ extension MapTable {
     case (.normal, 4, true): normalSigned4
     case (.cubic, 8, true): cubicSigned8
     case (.cubic, 4, true): cubicSigned4
+    case (.linear, 6, true): linearSigned6
+    case (.linear, 6, false): linearUnsigned6
+    case (.linear, 5, true): linearSigned5
+    case (.linear, 5, false): linearUnsigned5
+    case (.linear, 3, true): linearSigned3
+    case (.linear, 3, false): linearUnsigned3
+    case (.linear, 2, true): linearSigned2
+    case (.linear, 2, false): linearUnsigned2
+    case (.linearNoZero, 6, true): linearNoZeroSigned6
+    case (.linearNoZero, 6, false): linearNoZeroUnsigned6
+    case (.linearNoZero, 5, true): linearNoZeroSigned5
+    case (.linearNoZero, 5, false): linearNoZeroUnsigned5
+    case (.linearNoZero, 3, true): linearNoZeroSigned3
+    case (.linearNoZero, 3, false): linearNoZeroUnsigned3
+    case (.linearNoZero, 2, true): linearNoZeroSigned2
+    case (.linearNoZero, 2, false): linearNoZeroUnsigned2
+    case (.cubic, 6, true): cubicSigned6
+    case (.cubic, 5, true): cubicSigned5
+    case (.cubic, 3, true): cubicSigned3
+    case (.cubic, 2, true): cubicSigned2
     default:
       throw QCodecError(
         .unsupportedScheme, "there is no \(signed ? "signed" : "unsigned") \(bits)-bit \(map.name) map")
@@ -54,6 +74,26 @@ extension MapTable {
   private static let normalSigned4 = make(NamedMaps.normalSigned4, signed: true)
   private static let cubicSigned8 = make(NamedMaps.cubicSigned8, signed: true, .signedExtreme)
   private static let cubicSigned4 = make(NamedMaps.cubicSigned4, signed: true, .signedExtreme)
+  private static let linearSigned6 = make(NamedMaps.linearSigned6, signed: true)
+  private static let linearUnsigned6 = make(NamedMaps.linearUnsigned6, signed: false)
+  private static let linearSigned5 = make(NamedMaps.linearSigned5, signed: true)
+  private static let linearUnsigned5 = make(NamedMaps.linearUnsigned5, signed: false)
+  private static let linearSigned3 = make(NamedMaps.linearSigned3, signed: true)
+  private static let linearUnsigned3 = make(NamedMaps.linearUnsigned3, signed: false)
+  private static let linearSigned2 = make(NamedMaps.linearSigned2, signed: true)
+  private static let linearUnsigned2 = make(NamedMaps.linearUnsigned2, signed: false)
+  private static let linearNoZeroSigned6 = make(NamedMaps.linearNoZeroSigned6, signed: true)
+  private static let linearNoZeroUnsigned6 = make(NamedMaps.linearNoZeroUnsigned6, signed: false)
+  private static let linearNoZeroSigned5 = make(NamedMaps.linearNoZeroSigned5, signed: true)
+  private static let linearNoZeroUnsigned5 = make(NamedMaps.linearNoZeroUnsigned5, signed: false)
+  private static let linearNoZeroSigned3 = make(NamedMaps.linearNoZeroSigned3, signed: true)
+  private static let linearNoZeroUnsigned3 = make(NamedMaps.linearNoZeroUnsigned3, signed: false)
+  private static let linearNoZeroSigned2 = make(NamedMaps.linearNoZeroSigned2, signed: true)
+  private static let linearNoZeroUnsigned2 = make(NamedMaps.linearNoZeroUnsigned2, signed: false)
+  private static let cubicSigned6 = make(NamedMaps.cubicSigned6, signed: true, .signedExtreme)
+  private static let cubicSigned5 = make(NamedMaps.cubicSigned5, signed: true, .signedExtreme)
+  private static let cubicSigned3 = make(NamedMaps.cubicSigned3, signed: true, .signedExtreme)
+  private static let cubicSigned2 = make(NamedMaps.cubicSigned2, signed: true, .signedExtreme)
 
   private static func make(
     _ patterns: [UInt32], signed: Bool, _ scaleRule: Scheme.ScaleRule = .absmax

@@ -5,7 +5,7 @@
 public struct MapTable: Sendable, Hashable {
   /// The entries, 2^bits of them, padding included.
   public let entries: [Float]
-  /// Bits a code: 4 or 8.
+  /// Bits a code: one of `Scheme.widths`.
   public let bits: Int
   /// Whether entries lie in [−1, 1] rather than [0, 1].
   public let signed: Bool
@@ -43,7 +43,7 @@ public struct MapTable: Sendable, Hashable {
   /// Entries that differ: padding counts once, imports count in full.
   public var distinctCount: Int { isImport ? entries.count : thresholds.count + 1 }
 
-  /// Creates a custom table of 16 or 256 entries.
+  /// Creates a custom table of 2^bits entries: 4, 8, 16, 32, 64 or 256.
   ///
   /// Entries are finite, in [−1, 1] (signed) or [0, 1], end in +1 and increase strictly but for padding at the end,
   /// with each threshold strictly between its two entries; an import is checked for its size and infinities only.
@@ -55,20 +55,26 @@ public struct MapTable: Sendable, Hashable {
     if let index = entries.firstIndex(where: \.isInfinite) {
       throw QCodecError(.invalidMapTable, "entry \(index) of a map is infinite")
     }
-    guard entries.count == 16 || entries.count == 256 else {
-      throw QCodecError(.invalidMapTable, "a map has 16 or 256 entries, not \(entries.count)")
-    }
+    _ = try Self.width(ofEntries: entries.count)
     if !isImport {
       try withCodecEnvironment { () throws(QCodecError) in try Self.check(entries, signed: signed) }
     }
     self.init(checked: entries, signed: signed, isImport: isImport, scaleRule: scaleRule)
   }
 
+  /// The bits of the codes that index so many entries; throws `invalidMapTable` where no width has as many.
+  public static func width(ofEntries count: Int) throws(QCodecError) -> Int {
+    guard let bits = Scheme.widths.first(where: { 1 << $0 == count }) else {
+      throw QCodecError(.invalidMapTable, "a map has 4, 8, 16, 32, 64 or 256 entries, not \(count)")
+    }
+    return bits
+  }
+
   init(
     checked entries: [Float], signed: Bool, isImport: Bool = false, scaleRule: Scheme.ScaleRule, isNamed: Bool = false
   ) {
     self.entries = entries
-    bits = entries.count == 16 ? 4 : 8
+    bits = entries.count.trailingZeroBitCount
     self.signed = signed
     self.isImport = isImport
     self.scaleRule = scaleRule

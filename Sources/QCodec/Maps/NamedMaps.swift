@@ -1,6 +1,6 @@
-/// The named maps as float32 bit patterns, padded to 2^bits entries; the tables of Spec/Maps.md.
+/// The named maps of 8 and 4 bits as float32 bit patterns, padded to 2^bits entries; the tables of Spec/Maps.md.
 ///
-/// Written by `Spec/Reference/make_maps.py --swift`; never recomputed at run time.
+/// Written by `Spec/Reference/make_maps.py --swift 8 4`; never recomputed at run time.
 enum NamedMaps {
   static let dynamicSigned8: [UInt32] = [
     0xBF7E3333, 0xBF7A999A, 0xBF770000, 0xBF736666, 0xBF6FCCCD, 0xBF6C3333, 0xBF68999A, 0xBF650000,

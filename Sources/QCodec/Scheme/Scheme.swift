@@ -99,9 +99,12 @@ public struct Scheme: Sendable, Hashable {
     }
   }
 
+  /// The widths of codes, in bits.
+  public static let widths = [2, 3, 4, 5, 6, 8]
+
   /// The quantization map.
   public var map: Map
-  /// Bits a code: 4 or 8.
+  /// Bits a code: one of `widths`.
   public var bits: Int
   /// Whether values of both signs are held.
   public var signed: Bool

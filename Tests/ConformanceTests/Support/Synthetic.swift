@@ -62,18 +62,18 @@ enum SyntheticSchemes {
   static func all() throws -> [Scheme] {
     var maps: [Scheme] = []
     for map in Scheme.Map.allCases where map != .custom && map != .log {
-      for (bits, signed) in [(8, true), (8, false), (4, true), (4, false)]
+      for (bits, signed) in Scheme.widths.flatMap({ [($0, true), ($0, false)] })
       where MapTable.namedDigest(map, bits: bits, signed: signed) != nil {
         maps.append(Scheme(map: map, bits: bits, signed: signed, scaling: .tensor))
       }
     }
-    for (bits, signed, rule) in [(8, false, Scheme.ScaleRule.absmax), (4, true, .signedExtreme)] {
+    for (bits, signed, rule) in [(8, false, Scheme.ScaleRule.absmax), (4, true, .signedExtreme), (3, false, .absmax)] {
       let table = try MapTable(custom: customEntries(bits: bits, signed: signed), signed: signed, scaleRule: rule)
       maps.append(Scheme(map: .custom, bits: bits, signed: signed, scaling: .tensor, customTable: table))
     }
     let scalings: [Scheme.Scaling] = [.tensor, .block(32), .block(256), .row, .column, .rank1]
     let roundings: [(Scheme.Rounding, UInt64)] = [(.nearest, 0), (.nearestKeepNonzero, 0), (.stochastic, 77)]
-    let logs = [8, 4].flatMap { bits in
+    let logs = Scheme.widths.flatMap { bits in
       [Scheme.Scaling.block(32), .block(256)].flatMap { scaling in
         [
           Scheme(map: .log, bits: bits, signed: false, scaling: scaling),

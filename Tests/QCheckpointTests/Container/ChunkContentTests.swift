@@ -41,14 +41,14 @@ struct ChunkContentTests {
     #expect(try error(patch)?.code == .invalidScale)
   }
 
-  @Test("The nibble after the last code is zero")
-  func nibble() throws {
-    let scheme = Scheme(map: .linear, bits: 4, signed: true, scaling: .block(32))
+  @Test("The bits after the last code are zero", arguments: [2, 3, 4, 5, 6])
+  func padding(bits: Int) throws {
+    let scheme = Scheme(map: .linear, bits: bits, signed: true, scaling: .block(32))
     for count in [1, 31, 33] {
       var patch = try quantized(scheme, momentValues(count, signed: true, seed: 32), shape: [UInt64(count)])
       let chunk = try opened(patch.sealed()).chunk(0)
       let last = patch.body[Int(chunk.offset) + chunk.storedLength - 1]
-      #expect(last & 15 == 0)
+      #expect(last & 1 == 0)
       patch.overwrite(chunk: 0, at: chunk.storedLength - 1, [last | 1])
       let error = try error(patch)
       #expect(error?.code == .invalidCode)

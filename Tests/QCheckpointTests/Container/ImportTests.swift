@@ -17,7 +17,7 @@ struct ForeignTensor: CustomStringConvertible {
     scales = (0..<count).map { index in
       index % 11 == 3 ? 0 : Float.random(in: 1e-6...3, using: &generator)
     }
-    let top: UInt8 = scheme.bits == 8 ? 255 : 15
+    let top = UInt8(1 << scheme.bits - 1)
     codes = (0..<shape.reduce(1, *)).map { _ in
       var code: UInt8
       repeat { code = UInt8.random(in: 0...top, using: &generator) } while forbidden.contains(code)
@@ -29,10 +29,19 @@ struct ForeignTensor: CustomStringConvertible {
 
   var scaleBytes: [UInt8] { littleEndian(floats: scales) }
 
-  /// One byte a code, or two codes a byte, the earlier above.
+  /// A string of bits, the earlier code above.
   var codeBytes: [UInt8] {
     if scheme.bits == 8 { return codes }
-    return stride(from: 0, to: codes.count, by: 2).map { codes[$0] << 4 | ($0 + 1 < codes.count ? codes[$0 + 1] : 0) }
+    var (bytes, held, left): ([UInt8], UInt64, Int) = ([], 0, 0)
+    for code in codes + [0, 0, 0, 0] {
+      held = held << UInt64(scheme.bits) | UInt64(code)
+      left += scheme.bits
+      while left >= 8 {
+        left -= 8
+        bytes.append(UInt8(truncatingIfNeeded: held >> UInt64(left)))
+      }
+    }
+    return Array(bytes.prefix((codes.count * scheme.bits + 7) / 8))
   }
 
   private func scale(_ element: Int) -> Float {
@@ -112,6 +121,10 @@ struct ImportTests {
         }
       }
     }
+    for (bits, count) in [(6, 77), (5, long), (3, long), (2, 4099)] {
+      let scheme = Scheme(map: .cubic, bits: bits, signed: true, scaling: .block(64))
+      result.append(ForeignTensor(shape: [count], scheme: scheme, scales: (Int(count) + 63) / 64, seed: UInt64(bits)))
+    }
     // An axis of length 1 has no maxima.
     let rank1 = Scheme(map: .linear, bits: 4, signed: false, scaling: .rank1)
     result.append(ForeignTensor(shape: [9, 1, 33, 7], scheme: rank1, scales: 9 + 33 + 7, seed: 5))
@@ -128,7 +141,7 @@ struct ImportTests {
   @Test("Codes, scales and values come back bit for bit", arguments: Compression.allCases)
   func roundTrip(compression: Compression) throws {
     let tensors = try Self.tensors()
-    #expect(tensors.count == 2 * (9 + 8) + 3)
+    #expect(tensors.count == 2 * (9 + 8) + 4 + 3)
     for tensor in tensors {
       let reader = try opened(
         checkpoint(.init(compression: compression, threads: 2)) {
@@ -327,9 +340,9 @@ struct RefusedImportTests {
     }
   }
 
-  @Test("A nibble after the last code that is not zero, with its byte among the codes")
-  func lastNibble() throws {
-    let scheme = Scheme(map: .dynamic, bits: 4, signed: true, scaling: .block(32))
+  @Test("A bit after the last code that is not zero, with its byte among the codes", arguments: [3, 4, 6])
+  func lastBit(bits: Int) throws {
+    let scheme = Scheme(map: .cubic, bits: bits, signed: true, scaling: .block(32))
     for count in [7, TensorLayout.chunkElements + 33] {
       let tensor = ForeignTensor(shape: [UInt64(count)], scheme: scheme, scales: (count + 31) / 32, seed: 3)
       var codes = tensor.codeBytes

@@ -32,11 +32,14 @@ struct RoundTripTests {
     #expect(info.elementCount == 4800 && info.sourceBytes == UInt64(bytes.count))
   }
 
-  @Test("Every scaling, width and source dtype decodes as in memory", arguments: scalings, [8, 4])
+  @Test("Every scaling, width and source dtype decodes as in memory", arguments: scalings, Scheme.widths)
   func schemes(scaling: Scheme.Scaling, bits: Int) throws {
     for dtype in [DType.f32, .f16, .bf16] {
-      for (map, signed) in [(Scheme.Map.dynamic, true), (.linearNoZero, false), (.custom, true)] {
-        if map == .custom, bits == 8 { continue }
+      for (map, signed) in [
+        (Scheme.Map.dynamic, true), (.cubic, true), (.linearNoZero, false), (.custom, true),
+      ] {
+        if map == .custom, bits != 4 { continue }
+        if map == .dynamic, bits != 8, bits != 4 { continue }
         let scheme = Scheme(
           map: map, bits: bits, signed: signed, scaling: scaling, customTable: map == .custom ? try customTable() : nil)
         let bytes = momentBytes(momentValues(64 * 70, signed: signed, seed: 7), dtype: dtype)

@@ -42,7 +42,7 @@ struct StreamTests {
     #expect(read == stream)
   }
 
-  @Test("A pair in the update domain", arguments: [8, 4])
+  @Test("A pair in the update domain", arguments: [8, 6, 4, 3])
   func pair(bits: Int) throws {
     let codec = try MomentCodec(
       shape: Self.shape, first: .init(map: .cubic, bits: bits, signed: true, scaling: .block(128), domain: .update),

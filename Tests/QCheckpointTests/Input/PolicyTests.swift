@@ -192,7 +192,8 @@ import Testing
 
   @Test(arguments: [
     (#"{"bits":8}"#, "map is missing"), (#"{"map":"quartic","bits":8}"#, "map is"), (#"{"map":"linear"}"#, "bits"),
-    (#"{"map":"linear","bits":3}"#, "bits"), (#"{"map":"linear","bits":8,"block":100}"#, "power of two"),
+    (#"{"map":"linear","bits":7}"#, "bits"), (#"{"map":"dynamic","bits":6}"#, "6-bit dynamic map"),
+    (#"{"map":"linear","bits":8,"block":100}"#, "power of two"),
     (#"{"map":"linear","bits":8,"block":131072}"#, "power of two"),
     (#"{"map":"linear","bits":8,"block":9223372036854775807}"#, "power of two"),
     (#"{"map":"linear","bits":8,"scaling":"row","block":64}"#, "block"), (#"{"map":"normal","bits":8}"#, "normal"),

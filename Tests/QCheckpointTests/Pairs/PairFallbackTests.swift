@@ -117,7 +117,7 @@ struct PairFallbackTests {
       pair.with { $0.first = .lossless(reason: .none) }, first: nil, .none, second: log8, .none)
   }
 
-  @Test("The fallback is the rule's, else the dynamic map of the same width, block and rounding")
+  @Test("The fallback is the rule's, else the dynamic map of the same width, block and rounding, or cubic")
   func schemes() throws {
     let bad = withV(7, -1).with { $0.negativeFallsBack = true }
     let row = Scheme(map: .linear, bits: 4, signed: true, scaling: .tensor)
@@ -125,8 +125,11 @@ struct PairFallbackTests {
     for (own, wanted) in [
       (updateScheme(.block(64), map: .normal, bits: 4), (4, Scheme.Scaling.block(64))),
       (updateScheme(.tensor), (8, .block(256))), (updateScheme(.row, bits: 4), (4, .block(128))),
+      (updateScheme(.block(64), map: .linear, bits: 6), (6, .block(64))),
+      (updateScheme(.tensor, map: .cubic, bits: 3), (3, .block(128))),
     ] {
-      let fallback = Scheme(map: .dynamic, bits: wanted.0, signed: true, scaling: wanted.1)
+      let map: Scheme.Map = wanted.0 == 8 || wanted.0 == 4 ? .dynamic : .cubic
+      let fallback = Scheme(map: map, bits: wanted.0, signed: true, scaling: wanted.1)
       // One dimension: a row falls back to blocks before anything else.
       try expect(
         bad.with { $0.first = .quantized(own) }, first: fallback, .secondMomentNotUsable, second: nil, .negative)

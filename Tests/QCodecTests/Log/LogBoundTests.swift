@@ -84,7 +84,7 @@ struct LogBoundTests {
 
   @Test(
     "Bounds are nearly reached: by the middle between the first two values, and between the last two",
-    arguments: [8, 4])
+    arguments: Scheme.widths)
   func reached(bits: Int) throws {
     // Where a step is small beside the least value; else an element that moves stands well above it.
     let blocks: [(Float, Float)] = bits == 8 ? [(1, 1024), (0x1p-100, 0x1p100), (0x1p-126, 0x1p-100)] : [(1, 1024)]

@@ -4,15 +4,15 @@ import Testing
 
 @Suite("The log map: codes and values")
 struct LogCodeTests {
-  @Test("K: every code decodes to the value of the definition", arguments: [8, 4])
+  @Test("K: every code decodes to the value of the definition", arguments: Scheme.widths)
   func everyCode(bits: Int) throws {
     let codec = try TensorCodec(dtype: .f32, shape: [256], scheme: logScheme(bits, block: 256))
     let codes = (0..<256).map { UInt8($0 % (1 << bits)) }
     for (name, values) in extremeBlocks {
       let block = LogReference(values, bits: bits)
-      #expect(block.steps == (bits == 8 ? 255 : 15) - (block.hasZeros ? 1 : 0))
+      #expect(block.steps == 1 << bits - 1 - (block.hasZeros ? 1 : 0))
       let ends = littleEndian(block.low.bitPattern) + littleEndian(block.high.bitPattern)
-      let decoded = try codec.decode(ends + LogReference.packed(codes, bits: bits))
+      let decoded = try codec.decode(ends + packedCodes(codes, bits: bits))
       for (code, value) in zip(codes, decoded) {
         let wanted = block.low == 0 ? 0 : block.value(code)
         #expect(value.bitPattern == wanted.bitPattern, "\(name), code \(code)")
@@ -24,7 +24,7 @@ struct LogCodeTests {
     }
   }
 
-  @Test("Codes do not descend as x grows", arguments: [8, 4])
+  @Test("Codes do not descend as x grows", arguments: Scheme.widths)
   func monotone(bits: Int) throws {
     for (name, values) in extremeBlocks where values.contains(where: { $0 > 0 }) {
       let reference = LogReference(values, bits: bits)
@@ -58,7 +58,7 @@ struct LogCodeTests {
     return codes
   }
 
-  @Test("Encoding what was decoded changes neither codes nor values over 100 cycles", arguments: [8, 4])
+  @Test("Encoding what was decoded changes neither codes nor values over 100 cycles", arguments: Scheme.widths)
   func idempotent(bits: Int) throws {
     let seed: UInt64 = 44
     var generator = SeededGenerator(seed: seed)
@@ -86,7 +86,7 @@ struct LogCodeTests {
     }
   }
 
-  @Test("An element's code depends on its own block alone", arguments: [8, 4])
+  @Test("An element's code depends on its own block alone", arguments: Scheme.widths)
   func locality(bits: Int) throws {
     let values = moments(count: 96, signed: false, seed: 45)
     let codec = try TensorCodec(dtype: .f32, shape: [96], scheme: logScheme(bits))

@@ -50,15 +50,7 @@ struct LogReference {
       ends += [reference.low, reference.high]
       codes += part.map(reference.code)
     }
-    return ends.flatMap { littleEndian($0.bitPattern) } + packed(codes, bits: bits)
-  }
-
-  /// Codes as bytes, or two a byte with the first in the high nibble.
-  static func packed(_ codes: [UInt8], bits: Int) -> [UInt8] {
-    guard bits == 4 else { return codes }
-    return stride(from: 0, to: codes.count, by: 2).map { index in
-      codes[index] << 4 | (index + 1 < codes.count ? codes[index + 1] : 0)
-    }
+    return ends.flatMap { littleEndian($0.bitPattern) } + packedCodes(codes, bits: bits)
   }
 }
 

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("The log map: stochastic rounding")
 struct LogStochasticTests {
-  @Test("Each element takes the code of the definition; exact values keep the nearest", arguments: [8, 4])
+  @Test("Each element takes the code of the definition; exact values keep the nearest", arguments: Scheme.widths)
   func definition(bits: Int) throws {
     let seed: UInt64 = 47
     var generator = SeededGenerator(seed: seed)
@@ -23,7 +23,7 @@ struct LogStochasticTests {
         codes.append(code)
       }
     }
-    let packed = LogReference.packed(codes, bits: bits)
+    let packed = packedCodes(codes, bits: bits)
     #expect(Array(stream.suffix(packed.count)) == packed, "seed \(seed)")
     #expect(moved > values.count / 8)
   }
@@ -57,7 +57,7 @@ struct LogStochasticTests {
     #expect((share - wanted).magnitude < 5 * (wanted * (1 - wanted) / 65_534).squareRoot())
   }
 
-  @Test("Exact values never move, whatever the seed", arguments: [8, 4])
+  @Test("Exact values never move, whatever the seed", arguments: Scheme.widths)
   func exact(bits: Int) throws {
     let scheme = logScheme(bits, block: 512)
     for (name, values) in extremeBlocks {

@@ -83,13 +83,14 @@ func updateScheme(
 /// Every signed map.
 let signedMaps: [(map: Scheme.Map, bits: Int)] = [
   (.dynamic, 8), (.dynamic, 4), (.linear, 8), (.linear, 4), (.linearNoZero, 8), (.linearNoZero, 4), (.normal, 4),
-  (.cubic, 8), (.cubic, 4),
+  (.cubic, 8), (.cubic, 4), (.cubic, 6), (.linear, 5), (.linearNoZero, 3), (.cubic, 3), (.linear, 2), (.cubic, 2),
 ]
 
-/// The pairs of schemes of adam8 and adam4.
+/// The pairs of schemes of adam8 and adam4, and a pair of 6 bits.
 let adamSchemes: [(first: Scheme, second: Scheme)] = [
   (updateScheme(.cubic, 8, .block(256)), logScheme(8, block: 512)),
   (updateScheme(.cubic, 4, .block(128)), logScheme(4, block: 256)),
+  (updateScheme(.cubic, 6, .block(128)), logScheme(6, block: 256)),
 ]
 
 /// Second moments and first moments that are a multiple of their roots, as those of Adam: some of both zero.

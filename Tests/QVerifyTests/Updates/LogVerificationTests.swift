@@ -23,7 +23,7 @@ struct LogVerificationTests {
 
   @Test(
     "Recomputed bounds are the recorded ones to the bit, and hold",
-    arguments: [8, 4], [Scheme.Rounding.nearest, .stochastic])
+    arguments: Scheme.widths, [Scheme.Rounding.nearest, .stochastic])
   func agree(bits: Int, rounding: Scheme.Rounding) throws {
     for dtype in quantizableDTypes {
       for seed in [61, 62, 63] as [UInt64] {
@@ -43,7 +43,7 @@ struct LogVerificationTests {
     }
   }
 
-  @Test("Values are those of the codec, code by code", arguments: [8, 4], quantizableDTypes)
+  @Test("Values are those of the codec, code by code", arguments: Scheme.widths, quantizableDTypes)
   func values(bits: Int, dtype: DType) throws {
     let scheme = Scheme(map: .log, bits: bits, signed: false, scaling: .block(32))
     let values = Self.values(dtype, seed: 64)

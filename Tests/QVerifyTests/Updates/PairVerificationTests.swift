@@ -8,7 +8,7 @@ private let roundings: [Scheme.Rounding] = [.nearest, .nearestKeepNonzero, .stoc
 
 private let signedMaps: [(map: Scheme.Map, bits: Int)] = [
   (.dynamic, 8), (.dynamic, 4), (.linear, 8), (.linear, 4), (.linearNoZero, 8), (.linearNoZero, 4), (.normal, 4),
-  (.cubic, 8), (.cubic, 4),
+  (.cubic, 8), (.cubic, 4), (.cubic, 6), (.linear, 3), (.cubic, 2),
 ]
 
 @Suite("Verification of the update domain")

@@ -108,7 +108,7 @@ class TensorView:
         return array
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scales (float32) and codes (uint8, two a byte for 4 bits, the earlier in the upper half) as they are stored."""
+        """Scales (float32) and codes as they are stored (uint8): a string of bits, the most significant of a code first."""
         sizes = ctypes.c_size_t(), ctypes.c_size_t()
         lib.reader_code_sizes(self._checkpoint._handle, self._index, *sizes)
         scales, codes = np.empty(sizes[0].value // 4, np.float32), np.empty(sizes[1].value, np.uint8)

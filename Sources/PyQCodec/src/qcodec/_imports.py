@@ -81,7 +81,7 @@ def holds(scheme: Scheme, scales: np.ndarray, codes: np.ndarray) -> bool:
         return False
     if scheme.table is None or not (bad := np.isnan(np.asarray(scheme.table, np.float32))).any():
         return True
-    # A code whose entry is NaN would decode to NaN.
+    # A code whose entry is NaN would decode to NaN. Tables of other systems have 16 or 256 entries: see scheme_of.
     used = codes if scheme.bits == 8 else np.concatenate([codes >> 4, codes & 15])
     return not bad[used].any()
 

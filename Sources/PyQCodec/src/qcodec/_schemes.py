@@ -25,10 +25,11 @@ _SCALINGS = {"tensor": 1, "block": 2, "row": 3, "column": 4, "rank1": 5}
 class Scheme:
     """How a tensor is quantized; None takes the map's own default.
 
-    `map`: dynamic, linear, linear-nozero, dynamic-nozero, normal, cubic, log, custom. `bits`: 4 or 8. `scaling`: block,
-    tensor, row, column, rank1. `block`: elements that share a scale. `rounding`: nearest, nearest-keep-nonzero,
-    stochastic (with `seed`). `domain`: value or update. `table`: the entries of a custom map, 16 or 256. `is_import`: such a
-    table is of another system, of any order and range, and codes are read by it and never chosen.
+    `map`: dynamic, linear, linear-nozero, dynamic-nozero, normal, cubic, log, custom. `bits`: 2, 3, 4, 5, 6 or 8
+    (dynamic and dynamic-nozero: 4 or 8; normal: 4). `scaling`: block, tensor, row, column, rank1. `block`: elements that
+    share a scale. `rounding`: nearest, nearest-keep-nonzero, stochastic (with `seed`). `domain`: value or update. `table`: the
+    2^bits entries of a custom map. `is_import`: such a table is of another system, of any order and range, and codes are
+    read by it and never chosen.
     """
 
     map: str

@@ -175,8 +175,9 @@ class Writer:
     ) -> None:
         """Adds a tensor that another system quantized, its codes and scales as they are.
 
-        `scales`: float32, one for each block in C order, or the scale vector. `codes`: uint8, one code a byte, or two, the
-        earlier in the upper four bits. Nothing is guaranteed of such a tensor; its measured errors are zeros.
+        `scales`: float32, one for each block in C order, or the scale vector. `codes`: uint8, one string of bits, the first
+        code first and the most significant bit of each first; zeros behind the last. Nothing is guaranteed of such a tensor;
+        its measured errors are zeros.
         """
         number = next((number for number, (known, _, _) in TYPES.items() if known == dtype), 0)
         tensor, alive = describe(name, Memory(number, tuple(shape), 0, 0, None), ROLES.index(role))

@@ -37,7 +37,8 @@ enum FreshCheckpoint {
       return try writer.add(
         name: "t\(index)", dtype: dtype, shape: shape, encoding: .quantized(scheme), source: values)
     }
-    let second = Scheme(map: .log, bits: random.once(in: 2) ? 8 : 4, signed: false, scaling: .block(64))
+    let bits = Scheme.widths[random.below(Scheme.widths.count)]
+    let second = Scheme(map: .log, bits: bits, signed: false, scaling: .block(64))
     let divisors = MemorySource(bytes: bytes(.f32, count, signed: false, &random))
     try writer.addPair(
       first: NewTensor(name: "m\(index)", dtype: dtype, encoding: .quantized(scheme), source: values),

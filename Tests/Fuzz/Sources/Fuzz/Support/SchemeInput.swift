@@ -32,7 +32,8 @@ struct TensorInput {
   static func scheme(_ cursor: inout InputCursor, domain: Scheme.Domain) -> Scheme? {
     let (kind, flags, layout) = (cursor.byte(), cursor.byte(), cursor.byte())
     let map = maps[Int(kind) % maps.count]
-    let bits = flags & 1 == 0 ? 8 : 4
+    // The last bit of the flags chooses the widths that kernels do not have as they are stored.
+    let bits = (flags & 0x80 == 0 ? [8, 4, 8, 4] : [6, 5, 3, 2])[Int(flags & 1 | layout >> 6 & 2)]
     let signed = flags & 2 != 0
     let rounding = roundings[Int(flags >> 2 & 3)]
     let rules: [Scheme.ScaleRule?] = [nil, nil, .absmax, rounding == .unknown ? .unknown : .signedExtreme]

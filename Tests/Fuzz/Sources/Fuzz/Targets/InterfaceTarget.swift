@@ -127,7 +127,8 @@ struct InterfaceProgram {
   private mutating func customScheme() {
     let (slot, flags) = (slot(), input.byte())
     var table: [Float] = []
-    for index in 0..<(flags & 1 == 0 ? 16 : 256) {
+    let count = [16, 256, 64, 8][Int(flags & 1 | flags >> 4 & 2)]
+    for index in 0..<count {
       let byte = input.byte()
       let step = (Float(index) + Float(byte) / 300) / 16
       table.append(byte == 0xFF ? Float(bitPattern: input.number(UInt32.self)) : step)
@@ -316,7 +317,7 @@ struct InterfaceProgram {
   private mutating func addImport() {
     let (writer, scheme, shape, name) = (writers[slot()]?.handle, schemes[slot()], shape(), text())
     guard let count = elements(shape) else { return }
-    let (scales, bits) = (Int(input.byte()), input.byte() & 1 == 0 ? 8 : 4)
+    let (scales, bits) = (Int(input.byte()), [8, 4, 6, 3][Int(input.byte() & 3)])
     let (scaleBytes, codes) = (input.bytes(scales * 4), input.bytes((count * bits + 7) / 8))
     InterfaceTensors.with(
       names: [name, name], dtypes: [number(5), 1], roles: [0, 0], shape: shape, data: [[], []]
