@@ -79,7 +79,9 @@ struct ChunkStatistics {
     guard block.base > 0 else { return }
     let (delta, slack) = (CellRadii.relativeRounding(dtype), CellRadii.narrowing(dtype))
     let top = block.top(codes.map { block.pattern(code: $0.upperBound) } ?? block.high.bitPattern, rounding)
-    let bottom = block.bottom(codes.map { block.pattern(code: $0.lowerBound) } ?? block.base, rounding)
+    // Without a code for zeros the ends are the block's own, and code 0 is that of its least element.
+    let least = codes.flatMap { block.first == 0 ? nil : block.pattern(code: $0.lowerBound) } ?? block.base
+    let bottom = block.bottom(least, rounding)
     let (absolute, relative) = (block.absoluteBound(top: top, rounding), block.relativeBound(bottom: bottom, rounding))
     absoluteBound = max(absoluteBound, absolute + delta * Double(Float(bitPattern: top)) + slack)
     relativeBound = max(relativeBound, relative + delta * (1 + relative) + slack / Double(Float(bitPattern: bottom)))
