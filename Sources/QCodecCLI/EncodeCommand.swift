@@ -32,7 +32,7 @@ struct EncodeCommand: QuietableCommand {
         qcodec encode optimizer.safetensors -o o.qckpt --policy adamq --quality 0.05
         qcodec encode - -o - <optimizer.safetensors >optimizer.qckpt
         qcodec encode optimizer.safetensors -o o.qckpt --metadata step=1000
-        qcodec encode o.safetensors -o o.qckpt --max-update-error 0.15rms
+        qcodec encode o.safetensors -o bound.qckpt --max-update-error 0.15rms
         qcodec encode step2.safetensors -o step2.qckpt --base step1.qckpt
       """)
 

@@ -5,13 +5,16 @@
 Float32 tensors of 4,096 elements and more, each with a bound of its own: absolute ones in units of the tensor's root mean
 square, and relative ones, |x − x̂| ≤ R·|x| for every element. SZ3 and zfp have no such mode: they are given log2 |x| with
 the absolute bound that makes R of it, signs and zeros beside it as bits that zlib packs. Every decoded element is compared;
-the last column is the largest error in units of the bound, above 1 where it does not hold. qcodec's times are those of the
+the last column is the largest error in units of the bound, above 1 where it does not hold (relative bounds of subnormal
+numbers, which logarithms cannot keep). qcodec's times are those of the
 command, file to file, on one thread; those of the others are of memory to memory, tensor by tensor. The fastest of --runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
 import json
 import pathlib
 import platform
@@ -159,10 +162,9 @@ def row_text(row: dict[str, object]) -> str:
 
 def results(rows: list[dict[str, object]]) -> str:
     head = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    versions = {name: __import__("importlib.metadata", fromlist=["version"]).version(name) for name in ("pysz", "zfpy")}
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("pysz", "zfpy") if importlib.util.find_spec(name)]
     text = ["# Equal bounds", "", "`make bounds-bench`: float32 tensors of 4,096 elements and more of real states. What the columns",
-            "say stands in [bounds.py](bounds.py). " + ", ".join(f"{name} {v}" for name, v in versions.items())
-            + f"; {platform.machine()}, one thread.", "", *head, *map(row_text, rows)]
+            f"say stands in [bounds.py](bounds.py). {', '.join(versions)}; {platform.machine()}, one thread.", "", *head, *map(row_text, rows)]
     return "\n".join(text) + "\n"
 
 

@@ -178,3 +178,15 @@ def test_the_reference_reader_reads_what_is_written(binary, root, source, tmp_pa
         found = {t["name"]: t["sha256"] for t in json.loads(done.stdout)["tensors"]}
         for name, x in decoded(binary, path, tmp_path).items():
             assert found[name] == hashlib.sha256(x.tobytes()).hexdigest(), name
+
+
+def test_the_comparison_works(root, binary, tmp_path):
+    """`make bounds-bench` on the shipped state; qcodec's bounds hold, others may be missing."""
+    script, state = root / "Tests" / "Benchmarks" / "bounds.py", root / "Fixtures" / "real" / "gpt-char.safetensors"
+    done = subprocess.run(
+        [sys.executable, script, state, "--qcodec", binary, "--runs", "1", "--allow-missing", "--json", tmp_path / "b.json",
+         "--results", tmp_path / "BOUNDS.md"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in json.loads((tmp_path / "b.json").read_text()) if row["coder"].startswith("qcodec")]
+    assert len(rows) == 12 and all(0 < row["excess"] <= 1 and 0 < row["bits_per_value"] < 33 for row in rows)
+    assert "| bound | coder |" in (tmp_path / "BOUNDS.md").read_text()

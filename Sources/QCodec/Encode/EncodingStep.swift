@@ -115,7 +115,7 @@ struct LogGrid: Sendable, Hashable {
 
 extension DType {
   /// The largest finite value of a quantizable type.
-  var greatestFinite: Float {
+  package var greatestFinite: Float {
     switch self {
     case .bf16: Float(bitPattern: 0x7F7F_0000)
     case .f16: 65_504

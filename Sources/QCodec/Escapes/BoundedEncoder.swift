@@ -135,15 +135,6 @@ extension ChunkDecoder {
 }
 
 extension DType {
-  /// Ω, the largest finite value of a type that can be quantized: scales of the value domain do not exceed it.
-  package var greatestFinite: Float {
-    switch self {
-    case .bf16: 0x1.FEp127
-    case .f16: 65_504
-    default: .greatestFiniteMagnitude
-    }
-  }
-
   /// The largest value of the type that is no larger than a positive float32.
   fileprivate func greatest(atMost limit: Float) -> Float {
     switch self {
