@@ -119,6 +119,8 @@ extension PairDecoder {
         }
       }
     }
+    unsafe part.escapes.lay(over: target, elements: part.elements, from: payloads.first)
+    return true
   }
 
   /// Calls `body` with the codes of both moments as kernels have them, and the element that these begin with.
@@ -132,8 +134,6 @@ extension PairDecoder {
         unsafe body(codes, secondCodes, base)
       }
     }
-    unsafe part.escapes.lay(over: target, elements: part.elements, from: payloads.first)
-    return true
   }
 
   /// Calls `body` with (first element, elements, room for the first's, room for the second's float32 values): where they
