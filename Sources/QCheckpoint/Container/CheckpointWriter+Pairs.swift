@@ -86,8 +86,10 @@ struct PairPreparation: Sendable {
       }
     }
     return Chunks(
-      first: try chunks.first.finish(made.first, kind: .codes, statistics: made.outcome.first),
-      second: try chunks.second.finish(made.second, kind: .codes, statistics: made.outcome.second),
+      first: try chunks.first.finish(
+        made.first, kind: .codes, chunk: chunks.first.plan.scaleChunks + index, statistics: made.outcome.first),
+      second: try chunks.second.finish(
+        made.second, kind: .codes, chunk: chunks.second.plan.scaleChunks + index, statistics: made.outcome.second),
       error: made.outcome.update)
   }
 }
