@@ -8,7 +8,7 @@ extension Compression {
     var target = [UInt8](repeating: 0, count: bound(bytes.count))
     let count = try unsafe bytes.withBytes { source throws(QCodecError) in
       try unsafe target.withMutableBytes { target throws(QCodecError) in
-        try unsafe compress(source, level: level, into: target)
+        try unsafe compress(source, level: level, isCodes: false, into: target)
       }
     }
     return count.map { Array(target[..<$0]) }
