@@ -62,9 +62,17 @@ struct ElementBounds: Sendable {
   func limit(_ chunk: PlainChunk, _ index: Int, divisor: Float?) -> Guarantee? {
     if isUnknown { return nil }
     if let escape = chunk.escape(index) { return escape.guarantee(isLog: log != nil, divisor: divisor) }
+    return codeLimit(chunk, index, divisor: divisor)
+  }
+
+  /// The bounds of what the code of an element decodes to, which count in the guarantee where the element is escaped too.
+  func codeLimit(_ chunk: PlainChunk, _ index: Int, divisor: Float?) -> Guarantee? {
+    if isUnknown { return nil }
     if let log {
       let ends = chunk.ends(index)
       let code = chunk.code(index)
+      // Zero stands for zero alone.
+      if ends.pattern(code: code) == nil { return Guarantee() }
       return Guarantee(
         absolute: log.bound(ends, code: code), relative: log.guarantees(ends, codes: code...code).relative)
     }

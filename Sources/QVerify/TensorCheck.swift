@@ -91,6 +91,9 @@ struct TensorCheck: Sendable {
       let divisor = chunk.second?.divisor(i)
       let limit = bounds.limit(chunk.own, i, divisor: divisor)
       if let limit { result.take(guarantee: limit) }
+      if chunk.own.escape(i) != nil, let other = bounds.codeLimit(chunk.own, i, divisor: divisor) {
+        result.take(guarantee: other)
+      }
       guard let original else { continue }
       let got = chunk.own.value(i, divisor: divisor)
       let expected = PlainFloat.value(original, i, dtype: info.dtype)

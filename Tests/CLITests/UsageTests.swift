@@ -39,7 +39,7 @@ import Testing
     try work.fail(["encode", "-", "-", "-o", "out"], 2, "standard input can be read once; see 'qcodec encode --help'")
     try work.fail(
       ["encode", "in", "-o", "out", "--policy", "paper9"], 2,
-      "there is no policy or file 'paper9'; policies are adam8, adam4, paper8, paper4, live8, live4, lossless")
+      "there is no policy or file 'paper9'; policies are adam8, adam4, adamq, paper8, paper4, live8, live4, lossless")
   }
 
   @Test func theOthersRefuseToo() throws {

@@ -65,7 +65,7 @@ import Testing
     #expect(try code { _ in } == nil)
     #expect(try code { $0[10] = 2 } == nil)
     #expect(try code { $0[8] = 1 } == .unsupportedVersion)
-    #expect(try code { $0[16] = 1 } == .unsupportedFeature)
+    #expect(try code { $0[16] = 4 } == .unsupportedFeature)
     #expect(try code { $0[40] = 1 } == .reservedBits)
     #expect(try code { $0[0] = 0x50 } == .notACheckpoint)
     var damaged = try Self.file()

@@ -140,7 +140,7 @@ struct RecoveryTests {
     #expect(code(Array(file.bytes[..<63])) == .truncated)
     let patch = try CheckpointPatch(file.bytes)
     #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.major, 1)) == .unsupportedVersion)
-    #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.required, 2)) == .unsupportedFeature)
+    #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.required, 4)) == .unsupportedFeature)
     var bytes = file.bytes
     bytes[patch.metadataRange.lowerBound] ^= 1
     let recovery = try recovered(bytes)
