@@ -33,14 +33,22 @@ struct PairStepTests {
   @Test("The update is off by what the steps say", arguments: [0.02, 0.1])
   func error(quality: Double) throws {
     let policy = Policy.adamq(quality: quality)
-    let reader = try opened(Self.pair(300_000, policy.rules[0].step, policy.rules[1].step).file())
+    var (m, v) = pairValues(300_000, seed: 110)
+    // Divided by ε alone, a first moment beside a second of zero would be most of the sum.
+    for index in v.indices where v[index] == 0 { m[index] = 0 }
+    let pair = Pair(m, v).with {
+      ($0.step, $0.secondStep, $0.fallback, $0.epsilon) = (
+        policy.rules[0].step, policy.rules[1].step, Self.linear, 1e-8
+      )
+    }
+    let reader = try opened(pair.file())
     let error = try #require(reader.measuredPairs.first?.error)
     #expect((error.relativeL2Error / quality - 1).magnitude < 0.05)
-    let m = try reader.named("m").info
+    let info = try reader.named("m").info
     guard case .rms(let factor)? = policy.rules[0].step else { return #expect(Bool(false)) }
     // Quotients of these moments are even between −1 and 1, but for zeros.
     let step = factor / 3.0.squareRoot()
-    let guarantee = try #require(m.guaranteedMaxRelError)
+    let guarantee = try #require(info.guaranteedMaxRelError)
     #expect((guarantee / (step / 2) - 1).magnitude < 0.07)
   }
 
@@ -69,7 +77,7 @@ struct PairStepTests {
     let steps = Set(
       try Self.floats(reader, "m").map { ($0.magnitude / Float(0.5 * squares.squareRoot()) * 100).rounded() })
     // Whole steps: 0, 1, 2, … of nearly the asked size.
-    #expect(steps.count < 12 && steps.contains(0))
+    #expect(steps.count < 20 && steps.contains(0))
     // An absolute step is one of quotients: the fallback has none.
     let other = try opened(pair.with { $0.step = .absolute(0.5) }.file())
     #expect(Set(try Self.floats(other, "m")).count > 500)
