@@ -57,7 +57,7 @@ struct NegotiationTests {
     }
   }
 
-  @Test("Each required feature that this version does not have is refused by its name or its bit, also of a newer minor version")
+  @Test("A required feature of no version yet is refused by name or bit, also of a newer minor version")
   func requiredBits() throws {
     let names = ["'escapes' (bit 0)", "'base-file' (bit 1)", "'encryption' (bit 2)"]
     for bit in 2..<64 {

@@ -8,7 +8,7 @@ struct LinearStepTests {
 
   @Test("Scales are n steps, elements are whole steps", arguments: [Scheme.Scaling.block(64), .tensor], [8, 4])
   func scales(scaling: Scheme.Scaling, bits: Int) throws {
-    let step = bits == 8 ? 0.0021 : 0.1
+    let step = bits == 8 ? 0.0042 : 0.1
     let scheme = linearScheme(scaling, bits: bits)
     let chunk = try StepChunk(Self.values, scheme, step: EncodingStep(linear: step, scheme: scheme, dtype: .f32))
     let result = try chunk.encode()
