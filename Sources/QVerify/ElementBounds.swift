@@ -71,8 +71,8 @@ struct ElementBounds: Sendable {
     if let log {
       let ends = chunk.ends(index)
       let code = chunk.code(index)
-      // Zero stands for zero alone.
-      if ends.pattern(code: code) == nil { return Guarantee() }
+      // The code of zero is exact; its end, which may lie far below the elements, says nothing of these.
+      if ends.hasZeros, code == 0 { return Guarantee(absolute: 0, relative: 0) }
       return Guarantee(
         absolute: log.bound(ends, code: code), relative: log.guarantees(ends, codes: code...code).relative)
     }

@@ -33,13 +33,11 @@ struct PairStepTests {
   @Test("The update is off by what the steps say", arguments: [0.02, 0.1])
   func error(quality: Double) throws {
     let policy = Policy.adamq(quality: quality)
-    var (m, v) = pairValues(300_000, seed: 110)
-    // Divided by ε alone, a first moment beside a second of zero would be most of the sum.
-    for index in v.indices where v[index] == 0 { m[index] = 0 }
-    let pair = Pair(m, v).with {
-      ($0.step, $0.secondStep, $0.fallback, $0.epsilon) = (
-        policy.rules[0].step, policy.rules[1].step, Self.linear, 1e-8
-      )
+    // Where v is 0, so is m, as an optimizer has it: m / ε would be all that counts.
+    var (moments, v) = pairValues(300_000, seed: 114)
+    for index in v.indices where v[index] == 0 { moments[index] = 0 }
+    let pair = Pair(moments, v).with {
+      ($0.step, $0.secondStep, $0.epsilon) = (policy.rules[0].step, policy.rules[1].step, 1e-8)
     }
     let reader = try opened(pair.file())
     let error = try #require(reader.measuredPairs.first?.error)
@@ -76,8 +74,8 @@ struct PairStepTests {
     let squares = m.reduce(0) { $0 + Double($1) * Double($1) } / Double(m.count { $0 != 0 })
     let steps = Set(
       try Self.floats(reader, "m").map { ($0.magnitude / Float(0.5 * squares.squareRoot()) * 100).rounded() })
-    // Whole steps: 0, 1, 2, … of nearly the asked size.
-    #expect(steps.count < 20 && steps.contains(0))
+    // Whole steps: 0, 1, 2, … of nearly the asked size, of which the greatest element has some ten.
+    #expect((5...30).contains(steps.count) && steps.contains(0))
     // An absolute step is one of quotients: the fallback has none.
     let other = try opened(pair.with { $0.step = .absolute(0.5) }.file())
     #expect(Set(try Self.floats(other, "m")).count > 500)

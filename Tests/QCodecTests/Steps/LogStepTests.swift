@@ -84,7 +84,7 @@ struct LogStepTests {
     let first = try Self.chunk(moments(count: 4096, signed: false, seed: 85), octaves: octaves)
     let result = try first.encode()
     let second = try Self.chunk(try first.decode(result), octaves: octaves)
-    // Codes may move together where the mean of a block has moved; what they stand for does not.
+    // Codes may be others: blocks count from where their means, which decoding moves, have the middle code.
     #expect(try second.decode(try second.encode()) == first.decode(result))
   }
 
