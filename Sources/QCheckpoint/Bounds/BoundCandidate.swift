@@ -9,12 +9,13 @@ struct BoundCandidate: Sendable {
 
   /// Neighbouring entries are as far apart as an absolute bound lets them be.
   ///
-  /// The guarantee of the codes then is the bound itself: 2^-14 covers what ErrorBounds.md adds to half a step.
+  /// The guarantee of the codes then is the bound itself: 2^-13 covers what ErrorBounds.md adds to half a step, and the
+  /// rounding of entries and thresholds, of which an unsigned map of 8 bits has the most.
   static func linear(
     _ bits: Int, signed: Bool, bound: Double, dtype: DType, domain: Scheme.Domain = .value
   ) -> BoundCandidate? {
     let steps = Double((1 << (signed ? bits - 1 : bits)) - 1)
-    let wanted = withCodecEnvironment { Float(steps * (2 * bound / (1 + 0x1p-14))) }
+    let wanted = withCodecEnvironment { Float(steps * (2 * bound / (1 + 0x1p-13))) }
     guard wanted >= .leastNormalMagnitude, wanted.isFinite || domain == .value else { return nil }
     // Scales of the update domain have no low bits; cut off, they stay below what was wanted.
     let scale =

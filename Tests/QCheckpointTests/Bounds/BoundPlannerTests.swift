@@ -69,7 +69,7 @@ struct BoundPlannerTests {
     let additions = Self.additions()
     for request in try [
       RequestedBound(.absolute, 1e-4), RequestedBound(.absolute, 0.1, isOfRMS: true), RequestedBound(.relative, 0.05),
-      RequestedBound(.relative, 1e-5),
+      RequestedBound(.relative, 1e-4),
     ] {
       let reader = try opened(Self.file(request, additions, compression: compression))
       try reader.checkAllBytes(threads: 1)
