@@ -3,8 +3,9 @@ import QCodec
 
 /// Finds for every moment of a document the scheme that a budget is best spent on.
 ///
-/// Every way of a catalogue is tried on every unit, or on a sample of its chunks; then one allocation over all units is
-/// found (`RateDistortion`).
+/// Schemes of a catalogue, and tables fitted to each pair, are tried on a sample of every unit; the ways that this speaks for
+/// (`Screening`) are measured on all of it, or on a share of its chunks; then one allocation over all units is found
+/// (`RateDistortion`).
 public struct Planner: Sendable {
   /// How ways are tried.
   public struct Options: Sendable {
@@ -14,6 +15,9 @@ public struct Planner: Sendable {
     public var sample = 1.0
     /// The lossless stage whose sizes are measured; `none` measures none.
     public var compression = Compression.none
+    /// Whether bounds will be asked for that hold for each tensor or element; without, ways that are best for these alone are
+    /// not measured.
+    public var boundsEach = true
     /// Threads to use; they do not change the result.
     public var threads = availableThreads()
 
@@ -37,11 +41,15 @@ public struct Planner: Sendable {
     let units = try PlanUnit.units(of: document)
     let chunks = units.map { Self.chunks(of: $0, sample: options.sample) }
     isWhole = zip(units, chunks).allSatisfy { $0.chunkCount == $1.count }
-    let slots = ResultSlots<[PlanCandidate]>(count: units.count)
-    try parallelFor(count: units.count, threads: options.threads) { index throws(QCodecError) in
-      slots[index] = try Self.candidates(units[index], chunks[index], options)
+    let sizes = units.map { $0.tensors.reduce(0) { $0 + $1.source.byteCount } }
+    var found: [[PlanCandidate]] = []
+    try orderedPipeline(count: units.count, threads: options.threads) { index throws(QCodecError) in
+      try PairCandidates(unit: units[index], options: options).all()
+    } consume: { (next: [PlanCandidate]) throws(QCodecError) in
+      progress(sizes[found.count] / 2)
+      found.append(next)
     }
-    let candidates = slots.inOrder
+    let candidates = found
     // Chunks of all units in one line, so that many small tensors keep every thread busy as one large one does.
     let tasks = chunks.indices.flatMap { unit in chunks[unit].map { (unit: unit, chunk: $0) } }
     var (measured, outcomes) = ([MeasuredUnit](), [[UnitMeasurer.Outcome?]]())
@@ -55,7 +63,7 @@ public struct Planner: Sendable {
       outcomes.append(next)
       guard outcomes.count == chunks[index].count else { return }
       measured.append(try MeasuredUnit(units[index], candidates[index], outcomes, chunks[index], options))
-      progress(units[index].tensors.reduce(0) { $0 + $1.source.byteCount })
+      progress(sizes[index] - sizes[index] / 2)
       outcomes = []
     }
     self.units = measured
@@ -65,32 +73,5 @@ public struct Planner: Sendable {
   private static func chunks(of unit: PlanUnit, sample: Double) -> [Int] {
     let wanted = max(1, min(unit.chunkCount, Int((Double(unit.chunkCount) * sample).rounded(.up))))
     return (0..<wanted).map { $0 * unit.chunkCount / wanted }
-  }
-
-  /// The catalogue, and what is fitted to the unit.
-  private static func candidates(
-    _ unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> [PlanCandidate] {
-    try PlanCandidate.catalogue(of: unit) + fitted(to: unit, chunks, options)
-  }
-
-  /// Ways with tables of their own, for pairs: those of float types, and one fitted to the first moment.
-  private static func fitted(
-    to unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> [PlanCandidate] {
-    guard unit.isPair, unit.isQuantizable, let chunk = chunks.first else { return [] }
-    let measurer = UnitMeasurer(unit: unit, candidates: [], epsilon: options.epsilon, compression: .none)
-    let samples = try measurer.samples(chunk: chunk, block: 128)
-    var tables = FittedTables.floatTables
-    if let own = withCodecEnvironment({ FittedTables.lloydMax(samples) }) { tables.append(own) }
-    let seconds = [(8, 512), (4, 256)]
-    return tables.flatMap { table in
-      seconds.map { bits, block in
-        PlanCandidate(
-          first: Scheme(
-            map: .custom, bits: table.bits, signed: true, scaling: .block(table.bits == 8 ? 256 : 128), domain: .update,
-            customTable: table), second: Scheme(map: .log, bits: bits, signed: false, scaling: .block(block)))
-      }
-    }
   }
 }
