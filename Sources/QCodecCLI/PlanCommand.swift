@@ -8,9 +8,9 @@ struct PlanCommand: QuietableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan", abstract: "Find the schemes that a budget of bits or of errors is best spent on.",
     discussion: """
-      Every way of a catalogue is tried on every moment of 4,096 elements and more: maps, widths, blocks, domains, tables \
-      fitted to the tensor, lossless. The plan is the assignment of least error within the bits, or of fewest bits within \
-      the error. -o writes it as a policy, under which encode stores what was planned.
+      Maps, widths, blocks, domains, tables fitted to the tensor and lossless are tried on every moment of 4,096 elements \
+      and more: on a sample of it, and on all of it what does best. The plan is the assignment of least error within the \
+      bits, or of fewest bits within the error. -o writes it as a policy, under which encode stores what was planned.
 
       Exit status: 0 if the budget is met, 1 if it cannot be; the message says how near a plan comes, and nothing is written.
 
@@ -87,6 +87,7 @@ struct PlanCommand: QuietableCommand {
     var options = Planner.Options()
     options.epsilon = epsilon.eps
     options.threads = threads.count
+    options.boundsEach = budget.isOfEach
     // Uniform steps pay where zstd follows: bounds on errors are then kept with the fewest bits behind it.
     let isStored = budget.countsStoredBytes || (compression == .zstd && budget.targetBits == nil)
     options.compression = isStored ? compression.compression : .none

@@ -28,6 +28,7 @@ struct ReportCommand: QuietableCommand {
       EXAMPLES:
         qcodec report optimizer.qckpt -o report.html
         qcodec report o.qckpt --against o.safetensors -o report.html
+        qcodec report o.qckpt --against o.safetensors --front -o report.html
         qcodec report optimizer.qckpt -o - --title "run 12" > report.html
       """)
 
@@ -43,6 +44,9 @@ struct ReportCommand: QuietableCommand {
     name: .shortAndLong, help: "The page to write; '-' is standard output.", completion: .file(extensions: ["html"]))
   var output: String
 
+  @Flag(help: "With --against: draw the best that plan finds at each size, from the same sample as the presets.")
+  var front = false
+
   @Option(help: "The page's heading; the file's name without it.")
   var title: String?
 
@@ -57,6 +61,7 @@ struct ReportCommand: QuietableCommand {
 
   func validate() throws {
     if file == "-", against == "-" { throw ValidationError("standard input can be read once") }
+    if front, against == nil { throw ValidationError("--front is found from the original: give it with --against") }
   }
 
   func run() throws {
@@ -75,7 +80,8 @@ struct ReportCommand: QuietableCommand {
     let progress = Progress(total: verifier.workBytes(against: original) + source)
     defer { progress.finish() }
     let (verdict, failures) = try verify(verifier, reader, original, faults: faults, progress: progress)
-    let collector = FigureCollector(reader, original: original, epsilon: epsilon.eps, threads: threads.count)
+    var collector = FigureCollector(reader, original: original, epsilon: epsilon.eps, threads: threads.count)
+    if front { collector.front = PlanFront(epsilon: epsilon.eps, threads: threads.count).points(of:) }
     let figures: CheckpointFigures
     do {
       figures = try collector.figures(name: name, verdict: verdict) { progress.advance($0) }

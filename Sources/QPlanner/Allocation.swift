@@ -38,7 +38,7 @@ struct RateDistortion: Sendable {
   }
 
   /// The lower convex hull, from the lowest rate to the lowest error.
-  private static func hull(_ points: [(rate: Double, error: Double)]) -> [Int] {
+  static func hull(_ points: [(rate: Double, error: Double)]) -> [Int] {
     let order = points.indices.sorted { (points[$0].rate, points[$0].error) < (points[$1].rate, points[$1].error) }
     var hull: [Int] = []
     for index in order {

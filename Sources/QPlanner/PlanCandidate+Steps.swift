@@ -9,10 +9,11 @@ struct UnitValues: Sendable {
   var least = Float.infinity
 
   /// Looks over the chunks of a unit, all of them.
-  init(_ unit: PlanUnit, _ measurer: UnitMeasurer) throws(QCodecError) {
+  init(_ unit: PlanUnit) throws(QCodecError) {
     guard unit.isQuantizable else { return }
     for chunk in 0..<unit.chunkCount {
-      let moments = try measurer.moments(chunk: chunk)
+      let start = chunk * TensorLayout.chunkElements
+      let moments = try unit.moments([start..<min(unit.elements, start + TensorLayout.chunkElements)])
       unsafe moments.m.withBytes { m in
         unsafe moments.v.withBytes { v in
           if let first = unit.first {

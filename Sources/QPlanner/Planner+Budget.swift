@@ -35,15 +35,8 @@ extension Planner {
     return Plan(units, allocation)
   }
 
-  private func curves(_ rate: (MeasuredCandidate) -> Double) -> RateDistortion {
+  func curves(_ rate: (MeasuredCandidate) -> Double) -> RateDistortion {
     RateDistortion(points: units.map { unit in unit.candidates.map { (rate: rate($0), error: $0.squaredError) } })
-  }
-
-  private func leastError(_ limit: Double, _ rate: (MeasuredCandidate) -> Double) -> Outcome {
-    let curves = curves(rate)
-    let presets = ["adam8", "adam4"].compactMap { Policy.preset($0) }.compactMap { try? allocation(of: $0) }
-    if let best = curves.leastError(rate: limit, or: presets) { return .met(Plan(units, best)) }
-    return .missed(Plan(units, curves.front(count: 2)[0]))
   }
 
   private func leastBits(updateError limit: Double) -> Outcome {
@@ -82,7 +75,7 @@ extension Planner {
     return (unit.candidates.count - 1, false)
   }
 
-  private func allocation(of policy: Policy) throws(QCodecError) -> Allocation? {
+  func allocation(of policy: Policy) throws(QCodecError) -> Allocation? {
     let tensors = units.flatMap(\.unit.tensors)
     let planned = try policy.plan(tensors.map { TensorSummary(name: $0.name, dtype: $0.dtype, shape: $0.shape) })
     var (place, choice) = (0, [Int]())

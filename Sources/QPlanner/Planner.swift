@@ -3,8 +3,9 @@ import QCodec
 
 /// Finds for every moment of a document the scheme that a budget is best spent on.
 ///
-/// Every way of a catalogue is tried on every unit, or on a sample of its chunks; then one allocation over all units is
-/// found (`RateDistortion`).
+/// Schemes of a catalogue, and tables fitted to each pair, are tried on a sample of every unit; the ways that this speaks for
+/// (`Screening`) are measured on all of it, or on a share of its chunks; then one allocation over all units is found
+/// (`RateDistortion`).
 public struct Planner: Sendable {
   /// How ways are tried.
   public struct Options: Sendable {
@@ -14,6 +15,9 @@ public struct Planner: Sendable {
     public var sample = 1.0
     /// The lossless stage whose sizes are measured; `none` measures none.
     public var compression = Compression.none
+    /// Whether bounds will be asked for that hold for each tensor or element; without, ways that are best for these alone are
+    /// not measured.
+    public var boundsEach = true
     /// Threads to use; they do not change the result.
     public var threads = availableThreads()
 
@@ -43,11 +47,15 @@ public struct Planner: Sendable {
     let units = try PlanUnit.units(of: document)
     let chunks = units.map { Self.chunks(of: $0, sample: options.sample) }
     isWhole = zip(units, chunks).allSatisfy { $0.chunkCount == $1.count }
-    let slots = ResultSlots<(ways: [PlanCandidate], least: Float)>(count: units.count)
-    try parallelFor(count: units.count, threads: options.threads) { index throws(QCodecError) in
-      slots[index] = try Self.candidates(units[index], chunks[index], options)
+    let sizes = units.map { $0.tensors.reduce(0) { $0 + $1.source.byteCount } }
+    var found: [Candidates] = []
+    try orderedPipeline(count: units.count, threads: options.threads) { index throws(QCodecError) in
+      try Candidates(of: units[index], options)
+    } consume: { (next: Candidates) throws(QCodecError) in
+      progress(sizes[found.count] / 2)
+      found.append(next)
     }
-    let candidates = slots.inOrder
+    let candidates = found
     // Chunks of all units in one line, so that many small tensors keep every thread busy as one large one does.
     let tasks = chunks.indices.flatMap { unit in chunks[unit].map { (unit: unit, chunk: $0) } }
     var (measured, outcomes) = ([MeasuredUnit](), [[UnitMeasurer.Outcome?]]())
@@ -62,7 +70,7 @@ public struct Planner: Sendable {
       outcomes.append(next)
       guard outcomes.count == chunks[index].count else { return }
       measured.append(try MeasuredUnit(units[index], candidates[index].ways, outcomes, chunks[index], options))
-      progress(units[index].tensors.reduce(0) { $0 + $1.source.byteCount })
+      progress(sizes[index] - sizes[index] / 2)
       outcomes = []
     }
     self.units = measured
@@ -74,35 +82,22 @@ public struct Planner: Sendable {
     return (0..<wanted).map { $0 * unit.chunkCount / wanted }
   }
 
-  /// The catalogue, and what is fitted to the unit.
-  private static func candidates(
-    _ unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> (ways: [PlanCandidate], least: Float) {
-    let ways = try PlanCandidate.catalogue(of: unit) + fitted(to: unit, chunks, options)
-    // Steps pay where an entropy coder follows.
-    guard options.compression == .zstd else { return (ways, .infinity) }
-    let measurer = UnitMeasurer(unit: unit, candidates: [], epsilon: options.epsilon, compression: .none)
-    let values = try UnitValues(unit, measurer)
-    return (ways + PlanCandidate.steps(for: unit, values), values.least)
-  }
+  /// The ways that are measured of a unit.
+  private struct Candidates: Sendable {
+    let ways: [PlanCandidate]
+    /// The least element of the second moment that is not zero, for steps; infinite where none is tried.
+    var least = Float.infinity
 
-  /// Ways with tables of their own, for pairs: those of float types, and one fitted to the first moment.
-  private static func fitted(
-    to unit: PlanUnit, _ chunks: [Int], _ options: Options
-  ) throws(QCodecError) -> [PlanCandidate] {
-    guard unit.isPair, unit.isQuantizable, let chunk = chunks.first else { return [] }
-    let measurer = UnitMeasurer(unit: unit, candidates: [], epsilon: options.epsilon, compression: .none)
-    let samples = try measurer.samples(chunk: chunk, block: 128)
-    var tables = FittedTables.floatTables
-    if let own = withCodecEnvironment({ FittedTables.lloydMax(samples) }) { tables.append(own) }
-    let seconds = [(8, 512), (4, 256)]
-    return tables.flatMap { table in
-      seconds.map { bits, block in
-        PlanCandidate(
-          first: Scheme(
-            map: .custom, bits: table.bits, signed: true, scaling: .block(table.bits == 8 ? 256 : 128), domain: .update,
-            customTable: table), second: Scheme(map: .log, bits: bits, signed: false, scaling: .block(block)))
+    init(of unit: PlanUnit, _ options: Options) throws(QCodecError) {
+      let own = try PairCandidates(unit: unit, options: options).all()
+      // Steps pay where an entropy coder follows.
+      guard options.compression == .zstd else {
+        ways = own
+        return
       }
+      let values = try UnitValues(unit)
+      ways = own + PlanCandidate.steps(for: unit, values)
+      least = values.least
     }
   }
 }

@@ -10,7 +10,26 @@ struct Trial {
   /// The least element of the whole second moment that is not zero.
   let least: Float
 
-  func run(_ moments: ChunkMoments) throws(QCodecError) -> UnitMeasurer.Outcome {
+  init(
+    _ unit: PlanUnit, _ candidate: PlanCandidate, epsilon: Double, _ compression: Compression,
+    least: Float = .infinity
+  ) {
+    (self.unit, self.candidate, self.epsilon, self.compression) = (unit, candidate, epsilon, compression)
+    self.least = least
+  }
+
+  /// What the way does to a chunk; nil where it cannot hold it.
+  func outcome(_ moments: ChunkMoments) throws(QCodecError) -> UnitMeasurer.Outcome? {
+    do throws(QCodecError) { return try run(moments) } catch {
+      switch error.code {
+      // What no scheme holds is stored lossless.
+      case .nonFiniteValue, .negativeValue, .updateNotFinite: return nil
+      default: throw error
+      }
+    }
+  }
+
+  private func run(_ moments: ChunkMoments) throws(QCodecError) -> UnitMeasurer.Outcome {
     var outcome = UnitMeasurer.Outcome()
     if let scheme = candidate.first, scheme.domain == .update, let second = candidate.second {
       try pair(scheme, second, moments, &outcome)

@@ -34,6 +34,21 @@ import Testing
     #expect(plain.contains("as the encoder recorded it"))
   }
 
+  @Test func theFrontOfPlansIsDrawn() throws {
+    let work = try prepared()
+    let report = ["report", "s.qckpt", "--against", "in.safetensors", "--front", "-o"]
+    try work.succeed(report + ["a.html", "--threads", "1"])
+    try work.succeed(report + ["b.html", "--threads", "3"])
+    let page = try page(work, "a.html")
+    #expect(try work.read("b.html") == work.read("a.html"))
+    #expect(page.contains(">the best at each size<") && page.contains("class=\"front\"") && page.contains(">presets<"))
+    // Bits and errors of the front as the table beside the chart has them.
+    let cells = page.components(separatedBy: "plan of ").dropFirst().count
+    #expect(cells >= 8)
+    let usage = try work.run(["report", "s.qckpt", "--front", "-o", "c.html"])
+    #expect(usage.status == 2 && usage.errors.contains("--front is found from the original: give it with --against"))
+  }
+
   @Test func theSameFileGivesTheSamePage() throws {
     let work = try prepared()
     let report = ["report", "s.qckpt", "--against", "in.safetensors", "-o"]

@@ -172,6 +172,16 @@ let everyScheme: [StateLayout.Schemes] = [
     first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256), rounding: .stochastic, seed: 5),
     second: .init(map: .log, bits: 8, signed: false, scaling: .block(256), rounding: .stochastic, seed: 6)),
   .init(first: nil, second: .init(map: .log, bits: 8, signed: false, scaling: .block(512))),
+  // Widths whose codes kernels of a step do not have: such tensors take the general way.
+  .init(
+    first: .init(map: .cubic, bits: 6, signed: true, scaling: .block(128), domain: .update),
+    second: .init(map: .log, bits: 5, signed: false, scaling: .block(256))),
+  .init(
+    first: .init(map: .linear, bits: 3, signed: true, scaling: .column),
+    second: .init(map: .linearNoZero, bits: 6, signed: false, scaling: .rank1)),
+  .init(
+    first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),
+    second: .init(map: .log, bits: 2, signed: false, scaling: .block(64))),
   // Moved on and measured in one loop, by blocks of either order; blocks of 32 are not.
   .init(
     first: .init(map: .dynamic, bits: 8, signed: true, scaling: .block(256)),

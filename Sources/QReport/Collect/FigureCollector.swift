@@ -12,6 +12,10 @@ public struct FigureCollector: Sendable {
   let threads: Int
   /// At most so many parameters of the original are held to compare the presets.
   var sampleLimit = 1 << 21
+  /// Finds the best that can be had of a state at each size, by size, for the chart of sizes and errors; nil for none.
+  ///
+  /// It is given the part of the original on which presets are compared. `QPlanner` has such a front; another will do.
+  public var front: (@Sendable (InputDocument) throws(QCodecError) -> [TradeOff.Point])?
 
   /// A collector for an open checkpoint.
   ///

@@ -21,7 +21,9 @@ struct PresetComparison {
       guard let policy = Policy.preset(name) else { preconditionFailure("\(name) is a preset") }
       if let point = try Self.point(name, policy, sample.document, collector) { points.append(point) }
     }
-    return TradeOff(points: points, sample: sample.size.isWhole ? nil : sample.size)
+    return TradeOff(
+      points: points, front: try collector.front?(sample.document) ?? [],
+      sample: sample.size.isWhole ? nil : sample.size)
   }
 
   private func own() throws(QCodecError) -> TradeOff.Point {

@@ -55,6 +55,11 @@ extension ReportPage {
     } else {
       words.append("The presets were encoded in memory, from the whole of the original's moments.")
     }
+    if tradeOff.front.count > 1 {
+      words.append(
+        "The line is the best that was found at each size, with a scheme for each tensor; qcodec plan writes a policy for any "
+          + "size on it.")
+    }
     return words
   }
 
