@@ -1647,6 +1647,112 @@ static void test_openers(Memory *bytes) {
 
 // MARK: Verification
 
+/// Writes the weights alone, by a step moved, with a base where there is one.
+static void write_step(const char *path, float step, const qcodec_reader *base, const char *name) {
+  qcodec_writer_options options;
+  qcodec_writer_options_init(&options);
+  CHECK(options.base == NULL && options.base_name == NULL);
+  options.base = base;
+  options.base_name = name;
+  qcodec_writer *writer = NULL;
+  OK(qcodec_writer_create, path, &options, &writer);
+  for (int i = 0; i < COUNT; i++) scratch[i] = i < COUNT / 2 ? weights[i] : weights[i] + step;
+  qcodec_tensor moved = tensor_of("moved", scratch), still = tensor_of("still", first);
+  OK(qcodec_writer_add_tensor, writer, &moved, NULL);
+  OK(qcodec_writer_add_tensor, writer, &still, NULL);
+  OK(qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+}
+
+/// Reads what write_step wrote, or expects that it cannot be read.
+static void read_step(qcodec_reader *reader, float step, int32_t code) {
+  float *values = memory(sizeof weights);
+  qcodec_read_request request = {.tensor = 0, .target = values, .size = sizeof weights};
+  EXPECT(code, qcodec_reader_read, reader, &request, 1, 2);
+  for (int i = 0; code == QCODEC_OK && i < COUNT; i++) {
+    CHECK(values[i] == (i < COUNT / 2 ? weights[i] : weights[i] + step));
+  }
+  request.tensor = 1;
+  EXPECT(code, qcodec_reader_read, reader, &request, 1, 2);
+  CHECK(code != QCODEC_OK || memcmp(values, first, sizeof first) == 0);
+  free(values);
+}
+
+static void test_bases(void) {
+  const char *paths[] = {path_of("base0.qckpt"), path_of("base1.qckpt"), path_of("base2.qckpt")};
+  qcodec_reader *base = NULL, *reader = NULL, *other = NULL;
+  char *json = NULL;
+  write_step(paths[0], 0, NULL, NULL);
+  OK(qcodec_reader_open, paths[0], &base);
+  OK(qcodec_reader_base, base, &json);
+  CHECK(strcmp(json, "null") == 0);
+  qcodec_string_free(json);
+  write_step(paths[1], 0x1p-12f, base, "base0.qckpt");
+
+  // Beside the file; on a descriptor, from the folder that is told.
+  OK(qcodec_reader_open, paths[1], &reader);
+  OK(qcodec_reader_base, reader, &json);
+  CHECK(strstr(json, "\"name\":\"base0.qckpt\"") != NULL && strstr(json, "\"found\":true") != NULL);
+  qcodec_string_free(json);
+  read_step(reader, 0x1p-12f, QCODEC_OK);
+  write_step(paths[2], 0x1p-11f, reader, "base1.qckpt");
+  qcodec_reader_free(reader);
+  int descriptor = open(paths[1], O_RDONLY);
+  char place[4100];
+  snprintf(place, sizeof place, "%s/", folder);
+  OK(qcodec_reader_open_fd_at, descriptor, place, &reader);
+  read_step(reader, 0x1p-12f, QCODEC_OK);
+  qcodec_reader_free(reader);
+  OK(qcodec_reader_open_fd_at, descriptor, NULL, &reader);
+  read_step(reader, 0, QCODEC_BASE_MISSING);
+  // With the base at hand, whichever is freed first.
+  OK(qcodec_reader_with_base, reader, base, &other);
+  qcodec_reader_free(reader);
+  qcodec_reader_free(base);
+  read_step(other, 0x1p-12f, QCODEC_OK);
+  REFUSED(qcodec_reader_with_base, other, NULL, &reader);
+  REFUSED(qcodec_reader_with_base, NULL, other, &reader);
+  REFUSED(qcodec_reader_with_base, other, other, NULL);
+  qcodec_reader_free(other);
+  REFUSED(qcodec_reader_open_fd_at, descriptor, BAD_TEXT, &reader);
+  REFUSED(qcodec_reader_open_fd_at, -1, place, &reader);
+  CHECK(close(descriptor) == 0);
+
+  // Elsewhere it is named, also where it is one behind the base; another in its place is none.
+  const char *moved = path_of("moved.qckpt");
+  CHECK(rename(paths[0], moved) == 0);
+  OK(qcodec_reader_open_base, paths[2], moved, &reader);
+  read_step(reader, 0x1p-11f, QCODEC_OK);
+  qcodec_reader_free(reader);
+  OK(qcodec_reader_open, paths[1], &reader);
+  read_step(reader, 0, QCODEC_BASE_MISSING);
+  qcodec_reader_free(reader);
+  CHECK(rename(paths[2], paths[0]) == 0);
+  OK(qcodec_reader_open, paths[1], &reader);
+  read_step(reader, 0, QCODEC_BASE_MISMATCH);
+  OK(qcodec_reader_base, reader, &json);
+  CHECK(strstr(json, "\"found\":false") != NULL);
+  qcodec_string_free(json);
+  REFUSED(qcodec_reader_base, NULL, &json);
+  REFUSED(qcodec_reader_base, reader, NULL);
+  REFUSED(qcodec_reader_open_base, NULL, moved, &other);
+  REFUSED(qcodec_reader_open_base, paths[1], NULL, &other);
+  EXPECT(QCODEC_IO, qcodec_reader_open_base, paths[1], path_of("none"), &other);
+
+  // Nothing is written over a base.
+  qcodec_writer_options options;
+  qcodec_writer_options_init(&options);
+  options.base = reader;
+  qcodec_writer *writer = NULL;
+  EXPECT(QCODEC_WOULD_OVERWRITE_INPUT, qcodec_writer_create, paths[1], &options, &writer);
+  options.base_name = "/absolute";
+  REFUSED(qcodec_writer_create, paths[2], &options, &writer);
+  options.base = NULL;
+  REFUSED(qcodec_writer_create, paths[2], &options, &writer);
+  CHECK(writer == NULL && is_clean("base2.qckpt"));
+  qcodec_reader_free(reader);
+}
+
 static void test_verification(qcodec_reader *reader) {
   qcodec_verify_options options;
   memset(&options, 0xEE, sizeof options);
@@ -2123,6 +2229,7 @@ int main(int count, char **arguments) {
   test_three_bits();
   test_environment();
   test_moments();
+  test_bases();
   test_optimizers();
   test_policies();
   Memory bytes = memory_of(1 << 20);
