@@ -32,7 +32,9 @@ public final class CheckpointFlattener {
 
   /// Writes the file and gives its length in bytes.
   ///
-  /// - Parameter progress: called with the payload bytes written since the last call.
+  /// - Parameters:
+  ///   - threads: threads to use; they do not change the result.
+  ///   - progress: called with the payload bytes written since the last call.
   ///
   /// Throws as `CheckpointReader.payload(ofChunk:)`, `metadataCorrupt`, `io` and `cancelled`; a previous file stays then.
   public func write(

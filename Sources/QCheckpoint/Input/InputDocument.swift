@@ -55,7 +55,9 @@ public struct InputDocument: Sendable {
 /// Headers are read and checked now, tensors when they are asked for. Throws `io`, `notACheckpoint` with what the file
 /// is instead, and each format's own errors with their byte offsets.
 ///
-/// - Parameter bases: checkpoints that may be the base of a checkpoint, or one behind that.
+/// - Parameters:
+///   - path: where the document is.
+///   - bases: checkpoints that may be the base of a checkpoint, or one behind that.
 public func openInput(path: String, bases: [CheckpointReader] = []) throws(QCodecError) -> InputDocument {
   try openInput(file: InputFile(path: path), path: path, bases: bases)
 }

@@ -31,8 +31,10 @@ public struct Salvage: Sendable {
 
   /// Scans a file; O(bytes).
   ///
-  /// - Parameter bases: checkpoints that may be its base, whose place is lost with the metadata. Without the one that the
-  ///   header means, or with a header that is damaged, chunks that need a base are lost.
+  /// - Parameters:
+  ///   - source: the file.
+  ///   - bases: checkpoints that may be its base, whose place is lost with the metadata. Without the one that the header
+  ///     means, or with a header that is damaged, chunks that need a base are lost.
   ///
   /// Throws `notACheckpoint` for anything else, with what it is, and as opening does for a header of another version or
   /// with unknown features; a header that is damaged is passed over.

@@ -55,6 +55,9 @@ public struct EncodingStep: Sendable, Hashable {
   /// The step of a tensor whose values were looked over; nil leaves the choice to the extremes.
   ///
   /// - Parameters:
+  ///   - step: what is asked for.
+  ///   - scheme: the scheme of the tensor.
+  ///   - dtype: the type of the elements.
   ///   - squares: the sum over the tensor, or over the quotients of the update domain; for steps in units of the root mean
   ///     square alone.
   ///   - least: the least magnitude that is not zero, infinite where there is none; for steps in octaves alone.

@@ -38,7 +38,12 @@ public struct SquareSum: Sendable, Equatable {
 
   /// The sum of one chunk, of elements or, with a second moment of equally many elements, of quotients.
   ///
-  /// - Parameter kernels: the instruction set to use; it does not change the result.
+  /// - Parameters:
+  ///   - source: the elements.
+  ///   - dtype: their type.
+  ///   - second: the second moment's elements; nil to sum elements.
+  ///   - secondDType: their type.
+  ///   - kernels: the instruction set to use; it does not change the result.
   public init(
     of source: UnsafeRawBufferPointer, _ dtype: DType, over second: UnsafeRawBufferPointer? = nil,
     _ secondDType: DType = .f32, kernels: KernelLevel = .selected
