@@ -14,23 +14,22 @@ struct BaseResolver: Sendable {
   /// Memory that all of a chain share, so that its length costs none.
   var pool: BufferPool?
 
-  /// The reader of the base, or why there is none; `document` gives the metadata, which are asked where no base was given.
+  /// The reader of the base; `document` gives the metadata, which are asked where no base was given.
+  ///
+  /// Throws `baseMissing`, `baseMismatch`, `limitExceeded`, and what opening it or reading the metadata throws.
   func resolve(
     _ digest: Hash128, pool: BufferPool, document: () throws(QCodecError) -> JSONValue
-  ) -> Result<CheckpointReader, QCodecError> {
-    guard depth < Self.maximumChain else { return .failure(Self.tooLong) }
+  ) throws(QCodecError) -> CheckpointReader {
+    guard depth < Self.maximumChain else { throw Self.tooLong }
     var next = self
     (next.depth, next.pool) = (depth + 1, pool)
     if let given = bases.first(where: { $0.digest == digest }) {
       let base = given.completed(by: next)
-      return depth + 1 + base.chainLength > Self.maximumChain ? .failure(Self.tooLong) : .success(base)
+      guard depth + 1 + base.chainLength <= Self.maximumChain else { throw Self.tooLong }
+      return base
     }
-    guard folder != nil else { return .failure(Self.missing(digest, "the file has no place beside which to look")) }
-    do throws(QCodecError) {
-      return .success(try next.open(digest, named: try document()["base"]?["name"]?.stringValue))
-    } catch {
-      return .failure(error)
-    }
+    guard folder != nil else { throw Self.missing(digest, "the file has no place beside which to look") }
+    return try next.open(digest, named: try document()["base"]?["name"]?.stringValue)
   }
 
   private static var tooLong: QCodecError {

@@ -2,13 +2,10 @@ import QCodec
 
 extension CheckpointReader {
   /// The base, where the file has one and it was found.
-  public var base: CheckpointReader? { try? resolvedBase?.get() }
+  public var base: CheckpointReader? { resolvedBase.reader }
 
   /// Why the base is not at hand: `baseMissing`, `baseMismatch`, or what opening it threw; nil where it is, or none is needed.
-  public var baseFailure: QCodecError? {
-    guard case .failure(let error)? = resolvedBase else { return nil }
-    return error
-  }
+  public var baseFailure: QCodecError? { resolvedBase.failure }
 
   /// Bases behind this file that were found, each the base of the one before.
   public var chainLength: Int {
@@ -33,42 +30,36 @@ extension CheckpointReader {
   public func withBases(_ bases: [CheckpointReader]) -> CheckpointReader {
     guard let digest = baseDigest else { return self }
     let resolver = BaseResolver(folder: nil, bases: bases)
-    guard case .success(let base) = resolver.resolve(digest, pool: pool, document: { () throws(QCodecError) in .null })
-    else {
+    // Given ones alone are asked, which cannot be stopped.
+    guard let found = try? ResolvedBase(digest, by: resolver, pool: pool), found.reader != nil else {
       return completed(by: resolver)
     }
-    return CheckpointReader(self, base: .success(base))
+    return CheckpointReader(self, base: found)
   }
 
   /// This reader, with what its chain lacks taken from the bases that a resolver was given.
   func completed(by resolver: BaseResolver) -> CheckpointReader {
-    guard let digest = baseDigest, let resolvedBase, !resolver.bases.isEmpty else { return self }
-    switch resolvedBase {
-    case .success(let own):
+    guard let digest = baseDigest, !resolver.bases.isEmpty else { return self }
+    if let own = base {
       var next = resolver
       next.depth += 1
       guard next.depth <= BaseResolver.maximumChain else { return self }
       let base = own.completed(by: next)
-      return base === own ? self : CheckpointReader(self, base: .success(base))
-    case .failure:
-      var given = resolver
-      given.folder = nil
-      let found = given.resolve(digest, pool: pool) { () throws(QCodecError) in .null }
-      guard case .success = found else { return self }
-      return CheckpointReader(self, base: found)
+      return base === own ? self : CheckpointReader(self, base: ResolvedBase(base))
     }
+    var given = resolver
+    given.folder = nil
+    guard let found = try? ResolvedBase(digest, by: given, pool: pool), found.reader != nil else { return self }
+    return CheckpointReader(self, base: found)
   }
 
   // MARK: Chunks
 
   /// The tensor of the base that has a tensor's name, dtype, shape and scheme.
   func baseTensor(of tensor: Int) throws(QCodecError) -> (reader: CheckpointReader, tensor: Int) {
-    guard let resolvedBase else {
+    if let failure = baseFailure { throw failure.named(String(decoding: directory.name(tensor), as: UTF8.self)) }
+    guard let base else {
       preconditionFailure("a chunk of a base in a file without one, which no check let pass")
-    }
-    let base: CheckpointReader
-    do throws(QCodecError) { base = try resolvedBase.get() } catch {
-      throw error.named(String(decoding: directory.name(tensor), as: UTF8.self))
     }
     let name = String(decoding: directory.name(tensor), as: UTF8.self)
     guard let other = base.directory.find(name) else {

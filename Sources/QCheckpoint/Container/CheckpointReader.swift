@@ -17,8 +17,8 @@ public final class CheckpointReader: Sendable {
   public let digest: Hash128?
   /// The digest of the base whose chunks some of this file's are; nil for a file that stands alone.
   public let baseDigest: Hash128?
-  /// The base, or why it is not at hand; nil for a file that stands alone.
-  let resolvedBase: Result<CheckpointReader, QCodecError>?
+  /// The base, or why it is not at hand.
+  let resolvedBase: ResolvedBase
   /// The format's version as the file states it.
   public let formatVersion: (major: UInt16, minor: UInt16)
   /// The file that is read, where it is one.
@@ -100,11 +100,13 @@ public final class CheckpointReader: Sendable {
         bytes, at: places.directoryOffset, tensorCount: places.tensorCount, chunksEnd: places.metadataOffset,
         features: header.features)
     }
-    resolvedBase = header.base.map { base in
-      resolver.resolve(base, pool: pool) { () throws(QCodecError) in try Self.metadata(places, of: source) }
+    if let base = header.base {
+      resolvedBase = try ResolvedBase(base, by: resolver, pool: pool) { () throws(QCodecError) in
+        try Self.metadata(places, of: source)
+      }
+    } else {
+      resolvedBase = ResolvedBase()
     }
-    // What a stopped call did not find is not missing.
-    if case .failure(let error)? = resolvedBase, error.code == .cancelled { throw error }
   }
 
   /// The error of a file cut short, with the names of the tensors that stand whole in it.
@@ -124,13 +126,13 @@ public final class CheckpointReader: Sendable {
     let trailer = Trailer(salvagedFrom: source.byteCount, tensorCount: UInt64(directory.count))
     self.init(
       directory: directory, trailer: trailer, source: source, file: file, digest: nil, baseDigest: base?.digest,
-      base: base.map { .success($0) })
+      base: ResolvedBase(base))
   }
 
   /// A reader of this version by parts that were read before; it checks every checksum.
   init(
     directory: Directory, trailer: Trailer, source: any TensorSource, file: InputFile?, digest: Hash128?,
-    baseDigest: Hash128?, base: Result<CheckpointReader, QCodecError>?
+    baseDigest: Hash128?, base: ResolvedBase
   ) {
     self.source = source
     self.file = file
@@ -145,7 +147,7 @@ public final class CheckpointReader: Sendable {
   }
 
   /// The same checkpoint by another base.
-  init(_ other: CheckpointReader, base: Result<CheckpointReader, QCodecError>) {
+  init(_ other: CheckpointReader, base: ResolvedBase) {
     source = other.source
     file = other.file
     directory = other.directory

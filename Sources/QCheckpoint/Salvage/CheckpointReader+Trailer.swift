@@ -8,10 +8,13 @@ extension CheckpointReader {
   /// for the base that was given or that the metadata tell.
   convenience init?(byTrailerOf source: any TensorSource, file: InputFile?, resolver: BaseResolver) {
     guard let found = FoundDirectory(source, bases: resolver.bases) else { return nil }
-    let base = found.base.map { digest in
-      resolver.resolve(digest, pool: BufferPool()) { () throws(QCodecError) in
+    var base = ResolvedBase()
+    if let digest = found.base {
+      let resolved = try? ResolvedBase(digest, by: resolver, pool: BufferPool()) { () throws(QCodecError) in
         try CheckpointReader.metadata(found.trailer, of: source)
       }
+      guard let resolved else { return nil }
+      base = resolved
     }
     self.init(
       directory: found.directory, trailer: found.trailer, source: source, file: file, digest: found.digest,
