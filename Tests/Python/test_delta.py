@@ -72,7 +72,7 @@ def test_a_base_that_is_not_in_its_place_can_be_given(run, tmp_path):
         assert checkpoint.inspect().base.name == "0.qckpt"
         with pytest.raises(qcodec.FormatError, match=f"{checkpoint.base.digest}.*no file '0.qckpt'") as error:
             checkpoint["still"].numpy()
-        assert error.value.code == 55 and error.value.tensor == "still"
+        assert error.value.code == 56 and error.value.tensor == "still"
     with pytest.raises(qcodec.FormatError):
         qcodec.load(run[1])
     # The base itself, or one behind it; one that is none of them does no harm, and no good.
@@ -89,7 +89,7 @@ def test_another_file_in_its_place_is_refused(run, tmp_path):
     (tmp_path / "whole1.qckpt").rename(run[0])
     with pytest.raises(qcodec.FormatError, match="is another checkpoint than the base") as error:
         qcodec.load(run[1])
-    assert error.value.code == 56
+    assert error.value.code == 57
 
 
 def test_open_files_take_and_are_bases(run, tmp_path):

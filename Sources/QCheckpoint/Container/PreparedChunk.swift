@@ -142,7 +142,8 @@ struct ChunkPreparation: Sendable {
     if let related = try unsafe related(payload.contents, kind: kind, chunk: chunk, statistics: statistics) {
       return related
     }
-    return PreparedChunk(payload, kind: kind, compressed: try unsafe compress(payload.contents), statistics: statistics)
+    return PreparedChunk(
+      payload, kind: kind, compressed: try unsafe compress(payload.contents, isCodes: true), statistics: statistics)
   }
 
   /// The smallest of what a payload of a lossless tensor can be stored as.
@@ -188,7 +189,8 @@ struct ChunkPreparation: Sendable {
       unsafe BytePlanes.split(steps.contents, planes: planes, into: split.bytes)
       steps = split
     }
-    guard let compressed = try unsafe compress(steps.contents) else { return nil }
+    // Not as codes are: where little has changed, short matches are what there is.
+    guard let compressed = try unsafe compress(steps.contents, isCodes: false) else { return nil }
     return PreparedChunk(
       steps, kind: kind, compressed: compressed, statistics: statistics, relation: .difference)
   }
@@ -200,7 +202,7 @@ struct ChunkPreparation: Sendable {
     let payload = pool.buffer(source.count)
     if options.compression != .none, kind == .lossless, planes > 1 {
       unsafe BytePlanes.split(source, planes: planes, into: payload.bytes)
-      if let compressed = try unsafe compress(payload.contents) {
+      if let compressed = try unsafe compress(payload.contents, isCodes: false) {
         return PreparedChunk(payload, kind: kind, compressed: compressed, statistics: statistics)
       }
       // Planes alone gain nothing: what does not compress is stored as it came.
@@ -209,17 +211,18 @@ struct ChunkPreparation: Sendable {
     }
     unsafe payload.bytes.copyMemory(from: source)
     return PreparedChunk(
-      payload, kind: kind, compressed: try unsafe compress(payload.contents), statistics: statistics)
+      payload, kind: kind, compressed: try unsafe compress(payload.contents, isCodes: kind == .codes),
+      statistics: statistics)
   }
 
   private func compress(
-    _ source: UnsafeRawBufferPointer
+    _ source: UnsafeRawBufferPointer, isCodes: Bool
   ) throws(QCodecError) -> (bytes: PooledBuffer, by: Compression)? {
     guard options.compression != .none else { return nil }
     let target = pool.buffer(options.compression.bound(source.count))
     guard
       let count = try unsafe options.compression.compress(
-        source, level: options.zstdLevel, isCodes: plan.layout != nil, into: target.bytes)
+        source, level: options.zstdLevel, isCodes: isCodes, into: target.bytes)
     else { return nil }
     target.shrink(to: count)
     return (target, options.compression)
