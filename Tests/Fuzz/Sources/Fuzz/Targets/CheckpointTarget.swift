@@ -112,6 +112,10 @@ enum CheckpointTarget {
         }
       }
     }
+    if reader.tensor(index).scheme?.hasEscapes == true {
+      require(result.error?.code == .unsupportedScheme, "codes without their escapes: \(result.error as Any)")
+      return
+    }
     // A first moment may have good codes and a second moment that has not.
     let isAlone = reader.tensor(index).reference == nil
     let agrees = isAlone ? result.isSuccess == isReadable : result.isSuccess || !isReadable
