@@ -104,7 +104,7 @@ struct DeltaTests {
           codes: MemorySource(bytes: Array(0..<16)))
         try writer.add(name: "pushed", dtype: .u8, shape: [16], encoding: .lossless(reason: .none)) {
           (sink: TensorSink) throws(QCodecError) in
-          try sink.append(Array(UInt8(0)..<16).span.bytes)
+          try unsafe sink.append(Array(UInt8(0)..<16).span.bytes)
         }
       }
     }

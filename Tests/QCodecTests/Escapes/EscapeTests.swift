@@ -10,7 +10,7 @@ struct EscapeTests {
     var values = moments(count: count, signed: signed, seed: seed)
     for (index, value) in zip(
       stride(from: 0, to: count, by: max(1, count / 9)),
-      [Float(1e4), 6e-8, 1e-44, -0.0, 3e-39, 0.5, 65_000, 2e-38, Float(bitPattern: 0x3F7F_FFFF)])
+      [Float(1e4), 6e-8, 0x1p-147, -0.0, 0x1p-128, 0.5, 65_000, 2e-38, Float(bitPattern: 0x3F7F_FFFF)])
     { values[index] = value }
     return dtype.rounded(values)
   }
@@ -137,7 +137,7 @@ struct EscapeTests {
 
   @Test("An escape takes the fewest bytes that keep what is asked for, and is zero only for zero")
   func widths() throws {
-    let values: [Float] = [1.5, 1.0078, 1.00000012, 0, 1e-44, Float.greatestFiniteMagnitude]
+    let values: [Float] = [1.5, 1.0078, 1.00000012, 0, 0x1p-147, Float.greatestFiniteMagnitude]
     let layout = try TensorLayout(
       dtype: .f32, shape: [6], scheme: Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor))
     let source = unsafe DType.f32.bytes(values).withBytes { unsafe EscapeValues($0, layout: layout) }
