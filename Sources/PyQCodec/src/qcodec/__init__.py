@@ -21,7 +21,7 @@ import numpy as np
 from . import _interrupts, _library
 from ._arrays import NUMPY, TYPES
 from ._calls import Path
-from ._checkpoint import Checkpoint, TensorView
+from ._checkpoint import Checkpoint
 from ._errors import (
     ArgumentError,
     BoundError,
@@ -36,6 +36,7 @@ from ._library import lib, shape_argument
 from ._matching import match, rename_keys
 from ._reports import Base, Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
 from ._schemes import Policy, Scheme, of_quality
+from ._tensor_view import TensorView
 from ._tree_reader import TreeReader
 from ._trees import MEMBER, Remap, TreeWriter
 from ._writer import Writer, Written
