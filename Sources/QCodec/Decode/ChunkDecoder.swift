@@ -196,29 +196,9 @@ public struct ChunkDecoder: Sendable {
         unsafe ScalarKernels.unpack(
           packed, first: start, count: count, bits: layout.scheme.bits, into: scratch.codes)
         if !forbidden.isEmpty { try checkCodes(scratch, count: count, firstIndex: first + UInt64(start)) }
-        decode(scratch, blocks: blocks, first: first, start: start, count: count)
+        blocks.decode(scratch, layout: layout, field: field, from: start, count: count, first: first)
         unsafe body(scratch.values, start - elements.lowerBound, count)
       }
-    }
-  }
-
-  /// The values of a segment's codes.
-  private func decode(_ scratch: SegmentScratch, blocks: ChunkBlocks, first: UInt64, start: Int, count: Int) {
-    guard let table = layout.table else {
-      return LogBlock.forEachRun(from: start, count: count, blockSize: blocks.size) { index, offset, run in
-        unsafe ScalarKernels.logDecode(
-          scratch.codes + offset, count: run, block: blocks.logs[index], into: scratch.values + offset)
-      }
-    }
-    let origin = blocks.size > 0 ? UInt64(start) : first + UInt64(start)
-    unsafe blocks.scales.withUnsafeBufferPointer { vector in
-      unsafe field.fill(
-        from: origin, count: count, vector: vector.baseAddress.unsafelyUnwrapped, into: scratch.scales)
-    }
-    unsafe table.entries.withUnsafeBufferPointer { entries in
-      unsafe ScalarKernels.decode(
-        scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
-        into: scratch.values)
     }
   }
 }
@@ -299,43 +279,5 @@ extension ChunkDecoder {
         level, packed, elements.lowerBound, elements.count, Int32(bits), codes + (elements.lowerBound - base))
       unsafe body(codes, base)
     }
-  }
-}
-
-/// What the elements of a chunk are scaled by: the tensor's scale vector, or the blocks that the chunk begins with.
-struct ChunkBlocks {
-  /// The elements of a block; 0 without blocks.
-  let size: Int
-  /// Empty under the `log` map.
-  let scales: [Float]
-  /// Empty under every other map.
-  let logs: [LogBlock]
-
-  init(
-    _ payload: UnsafeRawBufferPointer, layout: TensorLayout, elements: Int, vector: [Float]
-  ) throws(QCodecError) {
-    guard case .block(let size) = layout.scheme.scaling else {
-      (self.size, scales, logs) = (0, vector, [])
-      return
-    }
-    self.size = size
-    let count = layout.blockByteCount(elements: elements) / 4
-    let own = unsafe [Float](uninitialized: count) { buffer, initialized in
-      unsafe UnsafeMutableRawBufferPointer(buffer).copyMemory(from: .init(rebasing: payload[..<(count * 4)]))
-      initialized = count
-    }
-    guard layout.scheme.map == .log else {
-      (scales, logs) = (own, [])
-      return
-    }
-    var logs: [LogBlock] = []
-    for index in stride(from: 0, to: count, by: 2) {
-      do throws(QCodecError) {
-        logs.append(try LogBlock(stored: own[index], own[index + 1], bits: layout.scheme.bits))
-      } catch {
-        throw QCodecError(error.code, error.message, offset: UInt64(index * 4))
-      }
-    }
-    (scales, self.logs) = ([], logs)
   }
 }

@@ -49,23 +49,9 @@ extension ChunkEncoder {
     let packed = unsafe (payload.baseAddress.unsafelyUnwrapped + layout.blockByteCount(elements: work.count))
       .assumingMemoryBound(to: UInt8.self)
     unsafe ScalarKernels.unpack(packed, first: start, count: count, bits: layout.scheme.bits, into: scratch.codes)
-    guard let table = layout.table else {
-      unsafe scratch.scales.update(repeating: 0, count: count)
-      return LogBlock.forEachRun(from: start, count: count, blockSize: blocks.size) { index, offset, run in
-        unsafe ScalarKernels.logDecode(
-          scratch.codes + offset, count: run, block: blocks.logs[index], into: scratch.values + offset)
-      }
-    }
-    let origin = blocks.size > 0 ? UInt64(start) : work.first + UInt64(start)
-    unsafe blocks.scales.withUnsafeBufferPointer { vector in
-      unsafe field.fill(
-        from: origin, count: count, vector: vector.baseAddress.unsafelyUnwrapped, into: scratch.scales)
-    }
-    unsafe table.entries.withUnsafeBufferPointer { entries in
-      unsafe ScalarKernels.decode(
-        scratch.codes, scales: scratch.scales, count: count, entries: entries.baseAddress.unsafelyUnwrapped,
-        into: scratch.values)
-    }
+    // The ends of `log` blocks are no scales.
+    if layout.table == nil { unsafe scratch.scales.update(repeating: 0, count: count) }
+    blocks.decode(scratch, layout: layout, field: field, from: start, count: count, first: work.first)
   }
 
   private func measure(
