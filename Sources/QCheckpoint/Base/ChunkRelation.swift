@@ -13,23 +13,24 @@ struct ChunkCoding: Equatable, Sendable {
   let stage: Compression
   let relation: ChunkRelation
 
-  /// The codes from 0 on; a file without a base has the first three alone.
-  private static let all: [ChunkCoding] = [
-    .init(stage: .none, relation: .own), .init(stage: .lz4, relation: .own), .init(stage: .zstd, relation: .own),
-    .init(stage: .none, relation: .equal), .init(stage: .lz4, relation: .difference),
-    .init(stage: .zstd, relation: .difference),
-  ]
-
   /// How many codes there are.
   static let count = 6
 
   init(stage: Compression, relation: ChunkRelation) { (self.stage, self.relation) = (stage, relation) }
 
-  /// The coding of a code, or nil.
+  /// The coding of a code, or nil; a file without a base has the first three alone. A switch, for opening a file asks it of
+  /// every chunk.
   @inline(__always)
   init?(code: UInt8) {
-    guard Int(code) < Self.count else { return nil }
-    self = Self.all[Int(code)]
+    switch code {
+    case 0: self.init(stage: .none, relation: .own)
+    case 1: self.init(stage: .lz4, relation: .own)
+    case 2: self.init(stage: .zstd, relation: .own)
+    case 3: self.init(stage: .none, relation: .equal)
+    case 4: self.init(stage: .lz4, relation: .difference)
+    case 5: self.init(stage: .zstd, relation: .difference)
+    default: return nil
+    }
   }
 
   /// The code that files store.
