@@ -406,13 +406,13 @@ def pair_chunks():
 
 
 def escaped():
-    """Tensors with values beside their codes: of every width, of both moments of pairs, and of none."""
+    """Tensors with values beside their codes: in every form, of both moments of pairs, and of none."""
     result = []
-    runs = [(0, 3, 2), (3, 1, 4), (17, 5, 3), (60, 33, 2), (99, 1, 3)]
+    runs = [(0, 3, 16), (3, 1, 32), (17, 5, 24), (60, 33, 16), (99, 1, 24)]
     for m in (("linear", 8, True), ("dynamic", 4, True), ("linear", 4, False)):
         how = scheme(*m, block=32, escapes=runs)
         result.append(tensor(f"F32.{label(*m)}", (100,), how, seed=70, data=awkward(m[2])))
-    narrow = [(first, length, 2) for first, length, _ in runs]
+    narrow = [(first, length, 16) for first, length, _ in runs]
     for dtype in ("BF16", "F16"):
         how = scheme("linear", 8, True, scaling="tensor", escapes=narrow)
         result.append(tensor(f"{dtype}.linear.s8", (100,), how, dtype=dtype, seed=71))
@@ -421,17 +421,31 @@ def escaped():
         result.append(tensor(f"log.{bits}", (101,), how, seed=72, data=awkward(False, 101), role=2))
     result.append(tensor("rows", (5, 20), scheme("linear", 8, True, scaling="row", escapes=runs), seed=73))
     result.append(tensor("none", (70,), scheme("linear", 8, True, block=32, escapes=[]), seed=74))
-    result.append(tensor("all", (33,), scheme("linear", 4, True, block=32, escapes=[(0, 33, 4)]), seed=75))
+    result.append(tensor("all", (33,), scheme("linear", 4, True, block=32, escapes=[(0, 33, 32)]), seed=75))
     result.append(tensor("empty", (0,), scheme("linear", 8, True, block=32, escapes=[]), data=[]))
-    first = scheme("linear", 8, True, block=32, escapes=[(1, 2, 2), (30, 4, 3), (66, 1, 4)])
-    flat = scheme("linear", 4, True, scaling="tensor", escapes=[(5, 6, 2)])
-    log = scheme("log", 8, False, block=64, escapes=[(0, 2, 4), (31, 2, 2), (65, 1, 3)])
+    # Floats of every number of bits, and multiples of steps from the least to large ones.
+    every = [(4 * i, 3, bits) for i, bits in enumerate(range(9, 33))]
+    result.append(tensor("bits", (100,), scheme("linear", 8, True, block=32, escapes=every), seed=80, data=awkward(True)))
+    result.append(tensor("bits.log", (100,), scheme("log", 8, False, block=32, escapes=every), seed=81, data=awkward(False), role=2))
+    steps = [(0, 20, (16, -10)), (20, 9, (24, -20)), (30, 5, (8, -5)), (35, 1, (8, -149)), (36, 2, (16, -140)), (40, 3, (24, 105)),
+             (50, 6, (16, -3)), (56, 2, 17)]
+    for m in (("linear", 8, True), ("linear", 4, False), ("custom", 3, True)):
+        table = dict(table=np.linspace(-1, 1, 8)) if m[0] == "custom" else {}
+        how = scheme(*m, scaling="tensor", escapes=steps, **table)
+        x = values(60, m[2], 82)
+        x[35:43] = patterns(3, 0x1234, 0x007FFFFF, 0, 0, 0x7F000000, 0x7EFFFFFF, 0)
+        result.append(tensor(f"steps.{label(*m)}", (60,), how, data=x))
+    first = scheme("linear", 8, True, block=32, escapes=[(1, 2, 16), (30, 4, 24), (66, 1, 32)])
+    flat = scheme("linear", 4, True, scaling="tensor", escapes=[(5, 6, 13)])
+    log = scheme("log", 8, False, block=64, escapes=[(0, 2, 32), (31, 2, 16), (65, 1, 21)])
     for name, how, second in (("both", first, log), ("first", first, LOG8), ("second", scheme("linear", 8, True, block=32), log),
                               ("no runs", {**first, "escapes": []}, {**log, "escapes": []}), ("flat", flat, log)):
         result += pair(f"pair.{name}", (70,), how, second, seed=76, epsilon=1e-8)
-    narrow = scheme("linear", 8, True, block=32, escapes=[(1, 2, 2)])
-    result += pair("pair.BF16.F16", (70,), narrow, scheme("log", 4, False, block=32, escapes=[(0, 40, 2)]), ("BF16", "F16"),
+    narrow = scheme("linear", 8, True, block=32, escapes=[(1, 2, 16)])
+    result += pair("pair.BF16.F16", (70,), narrow, scheme("log", 4, False, block=32, escapes=[(0, 40, 16)]), ("BF16", "F16"),
                    seed=77, epsilon=1e-8)
+    root = scheme("linear", 8, False, scaling="tensor", escapes=[(0, 30, (16, -12)), (31, 9, (24, -22))])
+    result += pair("pair.steps", (70,), scheme("linear", 8, True, block=32), root, seed=79, epsilon=1e-8)
     return result
 
 
@@ -448,10 +462,11 @@ def escaped_chunks():
     count = spec.CHUNK_ELEMENTS + 33
     m, v = np.zeros(count, np.float32), np.zeros(count, np.float32)
     m[::3000], v[::2000] = values(len(m[::3000]), True, 80), values(len(v[::2000]), False, 81)
-    runs = [(10, 6000, 2), (spec.CHUNK_ELEMENTS - 5, 5, 4), (spec.CHUNK_ELEMENTS + 1, 20, 3)]
+    runs = [(10, 6000, 16), (spec.CHUNK_ELEMENTS - 5, 5, 32), (spec.CHUNK_ELEMENTS + 1, 20, 19)]
+    steps = [(10, 6000, (16, -8)), (spec.CHUNK_ELEMENTS - 5, 5, (24, -20)), (spec.CHUNK_ELEMENTS + 1, 20, 19)]
     first = scheme("linear", 8, True, scaling="tensor", escapes=runs)
     return [*pair("pair", (count,), first, scheme("log", 8, False, escapes=runs), m=m, v=v),
-            tensor("single", (count,), scheme("linear", 8, True, scaling="tensor", escapes=runs), data=m),
+            tensor("single", (count,), scheme("linear", 8, True, scaling="tensor", escapes=steps), data=m),
             tensor("none", (count,), scheme("linear", 8, True, scaling="tensor", escapes=[]), data=m)]
 
 

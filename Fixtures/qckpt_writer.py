@@ -24,7 +24,8 @@ MASK = (1 << 64) - 1
 
 def scheme(map_, bits, signed, scaling="block", block=None, rounding="nearest", seed=0, rule=None, table=None,
            imported=False, domain="value", escapes=None):
-    """A scheme; block and rule default to the map's own. `escapes` lists runs, (first element, length, width), if any."""
+    """A scheme; block and rule default to the map's own. `escapes` lists runs, (first element, length, form), if any:
+    bits of floats, or (bits, e) of multiples of 2^e."""
     rule = rule or ("signed-extreme" if map_ in spec.SIGNED_EXTREME and signed and scaling != "rank1" else "absmax")
     default = (256 if bits == 8 else 128) * (2 if map_ == "log" else 1)
     return dict(map=map_, bits=bits, signed=signed, scaling=scaling,
@@ -179,21 +180,35 @@ def pack(codes, bits):
 # Stream.md: escapes
 
 
+def form_field(form):
+    """The upper 14 bits of a run's second word."""
+    return form if isinstance(form, int) else form[0] | form[1] + 150 << 6
+
+
 def section(t, x, first):
     """The escapes of a chunk of the elements x, whose runs are given for the tensor."""
-    runs = [(begin - first, length, width) for begin, length, width in t.runs if first <= begin < first + len(x)]
+    runs = [(begin - first, length, form) for begin, length, form in t.runs if first <= begin < first + len(x)]
     head, values = struct.pack("<I", len(runs)), b""
-    for begin, length, width in runs:
-        head += struct.pack("<2I", begin, length - 1 | width << 24)
-        for value in x[begin:begin + length]:
-            if t.dtype != "F32":
-                values += spec.narrow(np.array([value], np.float32), t.dtype)
-                continue
-            dropped, bits = 8 * (4 - width), int(np.float32(value).view(np.uint32))
-            half = (1 << dropped - 1) - 1 if dropped else 0
-            bits += half + (bits >> dropped & 1) if dropped else 0
-            values += struct.pack("<I", bits)[4 - width:]
+    for begin, length, form in runs:
+        head += struct.pack("<2I", begin, length - 1 | form_field(form) << 18)
+        stored = [stored_value(t, value, form) for value in x[begin:begin + length]]
+        values += b"".join(bytes(value[place] for value in stored) for place in range(len(stored[0])))
     return head + values
+
+
+def stored_value(t, value, form):
+    """The bytes of an escape, the lowest first."""
+    if not isinstance(form, int):
+        bits, exponent = form
+        multiple = int(np.rint(np.float64(value) * 2.0**-exponent))
+        assert abs(multiple) < 1 << bits - 1, (t.name, value)
+        return (multiple & (1 << bits) - 1).to_bytes(bits // 8, "little")
+    if t.dtype != "F32":
+        return spec.narrow(np.array([value], np.float32), t.dtype)
+    dropped, pattern = 32 - form, int(np.float32(value).view(np.uint32))
+    if dropped:
+        pattern = pattern + (1 << dropped - 1) - 1 + (pattern >> dropped & 1) >> dropped << dropped
+    return struct.pack("<I", pattern)[4 - -(-form // 8):]
 
 
 # Stream.md: statistics

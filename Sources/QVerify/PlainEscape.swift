@@ -7,6 +7,9 @@ struct PlainEscape: Equatable, Sendable {
   /// Half a unit of the last bit that is kept, in patterns of float32; 0 where the value is exact.
   let reach: UInt32
 
+  /// Half a step, of a multiple; nil of a float.
+  private let halfStep: Double?
+
   /// The escapes of a payload that the codec's decoder has checked, by element of the chunk.
   static func all(of payload: [UInt8], layout: TensorLayout, chunk: Int) -> [Int: PlainEscape] {
     let base = layout.payloadByteCount(ofChunk: chunk)
@@ -16,30 +19,46 @@ struct PlainEscape: Equatable, Sendable {
     var result: [Int: PlainEscape] = [:]
     for run in 0..<runs {
       let (first, second) = (word(base + 4 + 8 * run), word(base + 8 + 8 * run))
-      let (length, width) = (second % (1 << 24) + 1, second / (1 << 24))
+      let (length, bits, exponent) = (second % (1 << 18) + 1, second >> 18 % 64, second >> 24)
+      let width = (bits + 7) / 8
       for place in 0..<length {
-        result[first + place] = PlainEscape(payload, at, width: width, dtype: layout.dtype)
-        at += width
+        // Byte k of all values stands before byte k + 1 of any.
+        let bytes = (0..<width).map { payload[at + $0 * length + place] }
+        result[first + place] =
+          exponent == 0
+          ? PlainEscape(float: bytes, bits: bits, dtype: layout.dtype)
+          : PlainEscape(multiple: bytes, exponent: exponent - 150)
       }
+      at += length * width
     }
     return result
   }
 
-  private init(_ payload: [UInt8], _ offset: Int, width: Int, dtype: DType) {
+  private init(float bytes: [UInt8], bits: Int, dtype: DType) {
+    halfStep = nil
     guard dtype == .f32 else {
-      let bytes = [payload[offset], payload[offset + 1]]
       value = Float(PlainFloat.value(bytes, 0, dtype: dtype))
       reach = 0
       return
     }
     var pattern: UInt32 = 0
-    for byte in (0..<width).reversed() { pattern = pattern << 8 | UInt32(payload[offset + byte]) }
-    value = Float(bitPattern: pattern << UInt32(8 * (4 - width)))
-    reach = width == 4 ? 0 : 1 << UInt32(8 * (4 - width) - 1)
+    for byte in bytes.reversed() { pattern = pattern << 8 | UInt32(byte) }
+    value = Float(bitPattern: pattern << UInt32(8 * (4 - bytes.count)))
+    reach = bits == 32 ? 0 : 1 << UInt32(31 - bits)
+  }
+
+  private init(multiple bytes: [UInt8], exponent: Int) {
+    var multiple = 0
+    for byte in bytes.reversed() { multiple = multiple * 256 + Int(byte) }
+    if multiple >= 1 << (8 * bytes.count - 1) { multiple -= 1 << (8 * bytes.count) }
+    let step = Double(sign: .plus, exponent: exponent, significand: 1)
+    value = Float(Double(multiple) * step)
+    (reach, halfStep) = (0, step / 2)
   }
 
   /// What is guaranteed of the element; zero stands for zero alone. `divisor` is nil in the value domain.
   func guarantee(isLog: Bool, divisor: Float?) -> Guarantee {
+    if let halfStep { return Guarantee(absolute: halfStep) }
     let pattern = value.magnitude.bitPattern
     guard reach > 0, pattern > 0 else { return Guarantee() }
     func number(_ pattern: UInt32) -> Double { Double(Float(bitPattern: pattern)) }

@@ -821,28 +821,48 @@ class Escapes:
     def __init__(self, t, section, n):
         (count,) = struct.unpack_from("<I", section)
         require(count <= (len(section) - 4) // 8, "invalidEscape", "runs beyond the section")
-        at, following, index, patterns, reach = 4 + 8 * count, 0, [], [], []
+        at, following, index, patterns, reach, steps = 4 + 8 * count, 0, [], [], [], []
         for run in range(count):
             first, word = struct.unpack_from("<2I", section, 4 + 8 * run)
-            length, width = (word & 0xFFFFFF) + 1, word >> 24
-            require(width in ((2, 3, 4) if t.dtype == "F32" else (2,)), "invalidEscape", f"a width of {width}")
+            length, bits, biased = (word & 0x3FFFF) + 1, word >> 18 & 63, word >> 24
+            require(self._is_form(t, bits, biased), "invalidEscape", f"{bits} bits, exponent {biased}")
             require(following <= first < n and length <= n - first, "invalidEscape", "a run that is out of place")
+            width = -(-bits // 8)
             require(length * width <= len(section) - at, "invalidEscape", "values are cut short")
             following = first + length
-            raw = np.frombuffer(section[at:at + length * width], np.uint8).reshape(length, width)
-            patterns += [int.from_bytes(bytes(4 - width) + bytes(value), "little") for value in raw]
+            planes = np.frombuffer(section[at:at + length * width], np.uint8).reshape(width, length).astype(np.int64)
+            stored = (planes << 8 * np.arange(width)[:, None]).sum(0)
+            patterns.append(self._multiples(stored, bits, biased - 150) if biased else self._floats(stored, bits, width))
             index += range(first, following)
-            reach += [1 << 8 * (4 - width) - 1 if width < 4 and t.dtype == "F32" else 0] * length
+            reach += [1 << 31 - bits if bits < 32 and not biased and t.dtype == "F32" else 0] * length
+            steps += [2.0**(biased - 150) if biased else 0.0] * length
             at += length * width
         require(at == len(section), "invalidEscape", "bytes after the last value")
-        self.index, self.reach = np.array(index, np.int64), np.array(reach, np.int64)
-        self.patterns = np.array(patterns, np.int64)
+        self.index, self.reach, self.steps = np.array(index, np.int64), np.array(reach, np.int64), np.array(steps)
+        self.patterns = np.concatenate([*patterns, np.zeros(0, np.int64)])
         if t.dtype == "F16":
             self.values = (self.patterns >> 16).astype("<u2").view("<f2").astype(np.float32)
         else:
             self.values = floats(self.patterns)
         require(np.all(np.isfinite(self.values)), "invalidEscape", "a value that is not finite")
         require(t.signed or not np.any(self.patterns >> 31), "invalidEscape", "a negative value under an unsigned map")
+
+    @staticmethod
+    def _is_form(t, bits, biased):
+        if biased:
+            return bits in (8, 16, 24) and t.dtype == "F32" and t.map != "log" and t.domain == "value"
+        return 9 <= bits <= 32 if t.dtype == "F32" else bits == 16
+
+    @staticmethod
+    def _floats(stored, bits, width):
+        require(not np.any(stored & (1 << 8 * width - bits) - 1), "invalidEscape", "bits that the form has not")
+        return stored << 32 - 8 * width
+
+    @staticmethod
+    def _multiples(stored, bits, exponent):
+        signed = np.where(stored >> bits - 1, stored - (1 << bits), stored)
+        with np.errstate(over="ignore"):
+            return (signed * 2.0**exponent).astype(np.float32).view(np.uint32).astype(np.int64)
 
     def bounds(self, relative_to_x):
         """What is guaranteed of each: of |x − x̂|, and of |x − x̂| / |x|."""
@@ -851,7 +871,7 @@ class Escapes:
         exact = (self.reach == 0) | (magnitude == 0)
         with np.errstate(all="ignore"):
             relative = np.maximum((at - below) / below, (above - at) / above) * FACTOR
-        return np.where(exact, 0.0, above - at), np.where(exact, 0.0, relative) if relative_to_x else None
+        return np.where(exact, self.steps / 2, above - at), np.where(exact, 0.0, relative) if relative_to_x else None
 
 
 def escapes_of(t, payloads):

@@ -45,7 +45,8 @@ struct BoundCandidate: Sendable {
     let all: [BoundCandidate?]
     switch bound {
     case .absolute(let value):
-      all = [8, 4].map { linear($0, signed: signed, bound: value, dtype: dtype) }
+      // Those between eight and four pay where no entropy coder follows.
+      all = [8, 6, 5, 4].map { linear($0, signed: signed, bound: value, dtype: dtype) }
     case .relative(let value):
       let scalings: [(Int, Scheme.Scaling)] = [(8, .tensor), (8, .block(256)), (4, .tensor), (4, .block(128))]
       all =

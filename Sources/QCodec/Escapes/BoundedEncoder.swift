@@ -15,7 +15,7 @@ public enum ElementBound: Sendable, Hashable {
   }
 }
 
-/// Encodes chunks so that every element keeps a bound: what codes do not is escaped, at the narrowest width that does.
+/// Encodes chunks so that every element keeps a bound: what codes do not is escaped, in the fewest bits that do.
 ///
 /// Each chunk is decoded as a reader would, and compared with what was given.
 package struct BoundedEncoder: Sendable {
@@ -35,23 +35,16 @@ package struct BoundedEncoder: Sendable {
   package func encode(
     chunk index: Int, source: UnsafeRawBufferPointer, measures: Bool = true
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
-    let values = unsafe EscapeValues(source, layout: encoder.layout)
+    let values = unsafe EscapeValues(source, layout: encoder.layout, bound: bound)
     let coded = try unsafe encoder.encodeClipped(chunk: index, source: source, values, measures: measures)
     let decoded = try decoder.floats(chunk: index, coded.payload)
     let limit = encoder.tensorScale.map { Double($0.magnitude) } ?? .infinity
+    let test = ElementTest(values: values.values, bound: bound)
     return try withCodecEnvironment { () throws(QCodecError) in
       let violations = values.values.indices.filter { element in
-        let x = Double(values.values[element])
-        return !bound.holds(x, Double(decoded[element])) || x.magnitude > limit
+        !test.holds(element, Double(decoded[element]), reach: 0) || Double(values.values[element].magnitude) > limit
       }
-      let escapes = EscapeWriter(violations, dtype: encoder.layout.dtype) { element in
-        let x = Double(values.values[element])
-        return values.width(element) { value, reach in
-          // An absolute bound is one that the file certifies by itself.
-          if case .absolute(let bound) = self.bound, reach > bound { return false }
-          return self.bound.holds(x, value)
-        }
-      }
+      let escapes = EscapeWriter(violations, of: values, test)
       return try unsafe encoder.finish(
         chunk: index, source: source, coded, escapes, values: values, divisors: [], measures: measures)
     }
@@ -75,16 +68,30 @@ extension ChunkEncoder {
   func encodeClipped(
     chunk index: Int, source: UnsafeRawBufferPointer, _ values: EscapeValues, divisors: [Float] = [], measures: Bool
   ) throws(QCodecError) -> CodedChunk {
-    guard divisors.isEmpty, let scale = tensorScale?.magnitude,
+    guard divisors.isEmpty, let clipped = clipped(values) else {
+      return try unsafe coded(chunk: index, source: source, divisors: divisors, measures: measures)
+    }
+    return try coded(chunk: index, instead: clipped, divisors: [], measures: measures)
+  }
+
+  /// The elements, those beyond the scale moved to it; nil if none are.
+  private func clipped(_ values: EscapeValues) -> [Float]? {
+    guard let scale = tensorScale?.magnitude,
       values.values.contains(where: { $0.magnitude > scale && $0.isFinite })
-    else { return try unsafe coded(chunk: index, source: source, divisors: divisors, measures: measures) }
+    else { return nil }
     let end = layout.dtype.greatest(atMost: scale)
     // What is not finite, or has a sign that the map has not, is for the encoder to refuse.
-    let clipped = values.values.map { $0.isFinite ? max(-end, min(end, $0)) : $0 }
-    var bytes = [UInt8](repeating: 0, count: source.count)
-    unsafe bytes.withMutableBytes { unsafe layout.dtype.store(clipped, into: $0) }
+    return values.values.map { $0.isFinite ? max(-end, min(end, $0)) : $0 }
+  }
+
+  /// The codes of a chunk of other elements than those that were given.
+  private func coded(
+    chunk index: Int, instead values: [Float], divisors: [Float], measures: Bool
+  ) throws(QCodecError) -> CodedChunk {
+    var bytes = [UInt8](repeating: 0, count: values.count * layout.elementSize)
+    unsafe bytes.withMutableBytes { unsafe layout.dtype.store(values, into: $0) }
     var result = try unsafe bytes.withBytes { bytes throws(QCodecError) in
-      try unsafe coded(chunk: index, source: bytes, divisors: [], measures: measures)
+      try unsafe coded(chunk: index, source: bytes, divisors: divisors, measures: measures)
     }
     result.isClipped = true
     return result
@@ -109,15 +116,28 @@ extension ChunkEncoder {
     values: EscapeValues, divisors: [Float], measures: Bool
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     guard !escapes.isEmpty || coded.isClipped else { return (coded.payload, coded.statistics) }
-    var payload = coded.payload
+    let codes = try escapes.isEmpty || tensorScale == nil ? coded : silent(index, escapes, values, divisors, measures)
+    var payload = codes.payload
     payload.removeLast(EscapeSection.countSize)
-    escapes.append(to: &payload, pattern: values.pattern)
+    escapes.append(to: &payload, stored: values.stored)
     guard measures else { return (payload, coded.statistics) }
     let measured = try unsafe payload.withBytes { bytes throws(QCodecError) in
       try unsafe statistics(
-        chunk: index, source: source, divisors: divisors, payload: bytes, codes: coded.statistics)
+        chunk: index, source: source, divisors: divisors, payload: bytes, codes: codes.statistics)
     }
     return (payload, measured)
+  }
+
+  /// The codes of a chunk whose escaped elements all have the code of zero, so that an entropy coder pays for their values
+  /// alone. Under the one scale of a tensor the others keep their codes.
+  private func silent(
+    _ index: Int, _ escapes: EscapeWriter, _ values: EscapeValues, _ divisors: [Float], _ measures: Bool
+  ) throws(QCodecError) -> CodedChunk {
+    var rest = (divisors.isEmpty ? clipped(values) : nil) ?? values.values
+    for run in escapes.runs {
+      for element in run.elements { rest[element] = 0 }
+    }
+    return try coded(chunk: index, instead: rest, divisors: divisors, measures: measures)
   }
 }
 

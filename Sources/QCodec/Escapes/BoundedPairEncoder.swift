@@ -80,19 +80,13 @@ package struct BoundedPairEncoder: Sendable {
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     let coded = try unsafe second.encodeClipped(chunk: index, source: source, v, measures: measures)
     let decoded = try decoder.second.floats(chunk: index, coded.payload)
-    let (bound, share) = (bound, bound.limit * bound.secondShare)
+    let test = SecondMomentTest(first: m.values, second: v.values, bound: bound)
     let limit = second.tensorScale.map { Double($0.magnitude) } ?? .infinity
     return try withCodecEnvironment { () throws(QCodecError) in
-      func holds(_ element: Int, _ decoded: Double) -> Bool {
-        let own = Double(m.values[element])
-        return (bound.update(own, Double(v.values[element])) - bound.update(own, decoded)).magnitude <= share
-      }
       let violations = decoded.indices.filter {
-        !holds($0, Double(decoded[$0])) || Double(v.values[$0]) > limit
+        !test.holds($0, Double(decoded[$0]), reach: 0) || Double(v.values[$0]) > limit
       }
-      let escapes = EscapeWriter(violations, dtype: second.layout.dtype) { element in
-        v.width(element) { value, _ in holds(element, value) }
-      }
+      let escapes = EscapeWriter(violations, of: v, test)
       return try unsafe second.finish(
         chunk: index, source: source, coded, escapes, values: v, divisors: [], measures: measures)
     }
@@ -105,20 +99,14 @@ package struct BoundedPairEncoder: Sendable {
     let coded = try unsafe first.encodeClipped(
       chunk: index, source: source, m, divisors: divisors, measures: measures)
     let decoded = try decoder.first.floats(chunk: index, coded.payload, divisors: divisors)
-    let bound = bound
+    let test = FirstMomentTest(first: m.values, second: v.values, decodedSecond: decodedV, bound: bound)
     // What Spec/ErrorBounds.md takes for granted of codes, U1.
     let limit = first.tensorScale.map { Double($0.magnitude) * (1 + 0x1p-16) } ?? .infinity
     return try withCodecEnvironment { () throws(QCodecError) in
-      func holds(_ element: Int, _ decoded: Double) -> Bool {
-        let exact = bound.update(Double(m.values[element]), Double(v.values[element]))
-        return (exact - bound.update(decoded, Double(decodedV[element]))).magnitude <= bound.limit
-      }
       let violations = decoded.indices.filter {
-        !holds($0, Double(decoded[$0])) || Double((m.values[$0] / divisors[$0]).magnitude) > limit
+        !test.holds($0, Double(decoded[$0]), reach: 0) || Double((m.values[$0] / divisors[$0]).magnitude) > limit
       }
-      let escapes = EscapeWriter(violations, dtype: first.layout.dtype) { element in
-        m.width(element) { value, _ in holds(element, value) }
-      }
+      let escapes = EscapeWriter(violations, of: m, test)
       return try unsafe first.finish(
         chunk: index, source: source, coded, escapes, values: m, divisors: divisors, measures: measures)
     }

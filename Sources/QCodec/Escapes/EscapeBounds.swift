@@ -1,9 +1,12 @@
 /// How far escaped elements may be off (Spec/ErrorBounds.md, *Escapes*).
 enum EscapeBounds {
-  /// Half a unit of the last bit that a width keeps, in patterns of float32; 0 where values are exact.
-  static func reach(width: Int, _ dtype: DType) -> UInt32 {
-    dtype == .f32 && width < 4 ? 1 << UInt32(8 * (4 - width) - 1) : 0
+  /// Half a unit of the last of the bits that are kept, in patterns of float32; 0 where values are exact.
+  static func reach(bits: Int, _ dtype: DType) -> UInt32 {
+    dtype == .f32 && bits < 32 ? 1 << UInt32(31 - bits) : 0
   }
+
+  /// Half a step: the largest |x − x̂| of a multiple of 2^e.
+  static func absolute(exponent: Int) -> Double { Double(sign: .plus, exponent: exponent - 1, significand: 1) }
 
   /// The largest |x − x̂| of a value; zero stands for zero alone.
   static func absolute(_ pattern: UInt32, reach: UInt32) -> Double {
@@ -30,10 +33,13 @@ extension TensorStatistics {
   ) {
     var (absolute, relative) = (guaranteedMaxAbsError, guaranteedMaxRelError)
     for run in escapes.runs {
-      let reach = EscapeBounds.reach(width: run.width, layout.dtype)
+      if let exponent = run.form.exponent {
+        absolute = max(absolute, EscapeBounds.absolute(exponent: exponent))
+        continue
+      }
+      let reach = EscapeBounds.reach(bits: run.form.bits, layout.dtype)
       guard reach > 0 else { continue }
-      for (place, element) in run.elements.enumerated() {
-        let pattern = unsafe EscapeSection.pattern(payload, run.start + place * run.width, width: run.width)
+      unsafe escapes.forEach(of: run.elements, from: payload) { element, pattern in
         let bound = EscapeBounds.absolute(pattern, reach: reach)
         absolute = max(absolute, bound)
         if layout.scheme.map == .log { relative = max(relative, EscapeBounds.relative(pattern, reach: reach)) }

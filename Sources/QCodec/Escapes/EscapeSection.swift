@@ -1,18 +1,29 @@
 /// The elements of a chunk whose values stand beside its codes, parsed and checked (Spec/Stream.md, *Escapes*).
 package struct EscapeSection: Sendable {
-  /// Neighbouring elements, counted from the chunk's first, that are escaped with so many bytes each.
+  /// Neighbouring elements, counted from the chunk's first, that are escaped in one form.
   package struct Run: Sendable, Equatable {
     package let elements: Range<Int>
-    /// Bytes a value: 2, 3 or 4, the upper ones of the float32; of a 16-bit type its own 2.
-    package let width: Int
-    /// Where in the payload its first value begins.
+    package let form: EscapeForm
+    /// Where in the payload its values begin: their lowest bytes, then their next ones.
     package let start: Int
+
+    /// What is stored of an element.
+    @inline(__always)
+    func stored(_ payload: UnsafeRawBufferPointer, _ element: Int) -> UInt32 {
+      var at = start + element - elements.lowerBound
+      var value: UInt32 = 0
+      for byte in 0..<form.byteCount {
+        value |= unsafe UInt32(payload[at]) << UInt32(8 * byte)
+        at += elements.count
+      }
+      return value
+    }
   }
 
   /// Bytes before the runs, and of a run before its values.
   static let (countSize, runSize) = (4, 8)
-  /// The longest run that its 24 bits tell.
-  static let longestRun = 1 << 24
+  /// The longest run that its 18 bits tell: a whole chunk.
+  static let longestRun = 1 << 18
 
   /// In ascending order; none overlap.
   package private(set) var runs: [Run] = []
@@ -32,9 +43,6 @@ package struct EscapeSection: Sendable {
     base + countSize...base + countSize + elements * (runSize + 4)
   }
 
-  /// The widths of a dtype's values, the last of which is exact.
-  static func widths(of dtype: DType) -> ClosedRange<Int> { dtype == .f32 ? 2...4 : 2...2 }
-
   /// Reads the section that begins at byte `base` of a payload and ends with it; at least four bytes are there.
   ///
   /// Throws `invalidEscape` with the byte within the payload for what no encoder writes. O(runs and values).
@@ -53,16 +61,16 @@ package struct EscapeSection: Sendable {
     for index in 0..<count {
       let at = base + Self.countSize + index * Self.runSize
       let (first, word) = unsafe (Self.word(payload, at), Self.word(payload, at + 4))
-      let (length, width) = (word & 0xFF_FFFF + 1, word >> 24)
-      guard Self.widths(of: dtype).contains(width) else {
-        throw Self.refuse("escapes of \(width) bytes in a tensor of \(dtype.name)", at + 4)
+      let length = word & 0x3FFFF + 1
+      guard let form = EscapeForm(field: word >> 18, layout: layout) else {
+        throw Self.refuse("escapes of a form that no tensor of \(dtype.name) has under its scheme", at + 4)
       }
       guard first >= next, first < elements, length <= elements - first else {
         throw Self.refuse("a run of \(length) escapes from element \(first) of \(elements), after \(next)", at)
       }
-      guard length * width <= payload.count - start else { throw Self.refuse("escapes are cut short", at) }
-      runs.append(Run(elements: first..<first + length, width: width, start: start))
-      start += length * width
+      guard length * form.byteCount <= payload.count - start else { throw Self.refuse("escapes are cut short", at) }
+      runs.append(Run(elements: first..<first + length, form: form, start: start))
+      start += length * form.byteCount
       next = first + length
     }
     guard start == payload.count else {
@@ -79,32 +87,34 @@ package struct EscapeSection: Sendable {
     unsafe Int(UInt32(littleEndian: payload.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
   }
 
-  /// Values are finite, and under an unsigned map they have no sign.
+  /// Values have no bits beyond their form, are finite, and under an unsigned map they have no sign.
   private func check(_ run: Run, of payload: UnsafeRawBufferPointer, isSigned: Bool) throws(QCodecError) {
-    let exponent: UInt16 = dtype == .f16 ? 0x7C00 : 0x7F80
-    let sign: UInt16 = isSigned ? 0 : 0x8000
-    for place in 0..<run.elements.count {
-      let at = run.start + place * run.width
-      // Exponent and sign lie in the two upper bytes, which stand last.
-      let upper = unsafe UInt16(
-        littleEndian: payload.loadUnaligned(fromByteOffset: at + run.width - 2, as: UInt16.self))
-      guard upper & exponent != exponent else { throw Self.refuse("an escape that is not finite", at) }
-      guard upper & sign == 0 else { throw Self.refuse("a negative escape under an unsigned map", at) }
+    let exponent: UInt32 = dtype == .f16 ? 0x7C00_0000 : 0x7F80_0000
+    for element in run.elements {
+      let at = run.start + element - run.elements.lowerBound
+      guard let pattern = unsafe run.form.pattern(stored: run.stored(payload, element)) else {
+        throw Self.refuse("an escape with bits that its form has not, or beyond float32", at)
+      }
+      guard pattern & exponent != exponent else { throw Self.refuse("an escape that is not finite", at) }
+      guard isSigned || pattern >> 31 == 0 else { throw Self.refuse("a negative escape under an unsigned map", at) }
     }
   }
 
   // MARK: Values
 
-  /// The pattern of the value at a byte of a payload: a float32's, of a 16-bit type its own in the upper half.
-  static func pattern(_ payload: UnsafeRawBufferPointer, _ at: Int, width: Int) -> UInt32 {
-    var pattern: UInt32 = 0
-    for byte in 0..<width { pattern |= unsafe UInt32(payload[at + byte]) << UInt32(8 * (4 - width + byte)) }
-    return pattern
-  }
-
   /// The float32 of a pattern.
   static func value(_ pattern: UInt32, _ dtype: DType) -> Float {
     dtype == .f16 ? ScalarKernels.float(half: UInt16(pattern >> 16)) : Float(bitPattern: pattern)
+  }
+
+  /// The first run that ends after an element; as many as there are, if none does. O(log runs).
+  private func firstRun(notBefore element: Int) -> Int {
+    var (low, high) = (0, runs.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if runs[middle].elements.upperBound > element { high = middle } else { low = middle + 1 }
+    }
+    return low
   }
 
   /// Calls `body` with (element, pattern) for each escaped element of a range.
@@ -112,10 +122,11 @@ package struct EscapeSection: Sendable {
   func forEach(
     of elements: Range<Int>, from payload: UnsafeRawBufferPointer, _ body: (Int, UInt32) -> Void
   ) {
-    for run in runs where run.elements.overlaps(elements) {
+    for run in runs[firstRun(notBefore: elements.lowerBound)...] {
+      guard run.elements.lowerBound < elements.upperBound else { return }
       for element in run.elements.clamped(to: elements) {
-        let at = run.start + (element - run.elements.lowerBound) * run.width
-        unsafe body(element, Self.pattern(payload, at, width: run.width))
+        // Every value was checked when the section was read.
+        unsafe body(element, run.form.pattern(stored: run.stored(payload, element)) ?? 0)
       }
     }
   }

@@ -1,7 +1,6 @@
 /// Chooses which elements of a chunk are escaped together, and writes their section.
 struct EscapeWriter {
-  private let dtype: DType
-  private var runs: [(elements: Range<Int>, width: Int)] = []
+  private(set) var runs: [(elements: Range<Int>, form: EscapeForm)] = []
 
   /// The section of elements whose codes do not serve.
   ///
@@ -9,22 +8,44 @@ struct EscapeWriter {
   ///
   /// - Parameters:
   ///   - violations: the elements, ascending.
-  ///   - width: the bytes that an element takes to be escaped.
-  init(_ violations: [Int], dtype: DType, width: (Int) -> Int) {
-    self.dtype = dtype
-    for element in violations { take(element, width: width(element), width) }
+  ///   - form: the form that an element takes to be escaped.
+  ///   - holds: whether an element fulfils what is asked for in a form. Of floats it may do so in few bits and not in some
+  ///     more, for what it is divided by is rounded too; all of its bits always do.
+  init(_ violations: [Int], form: (Int) -> EscapeForm, holds: (Int, EscapeForm) -> Bool) {
+    for element in violations { take(element, form(element), form) }
+    for index in runs.indices {
+      while runs[index].form.bits < 32, !runs[index].elements.allSatisfy({ holds($0, runs[index].form) }) {
+        runs[index].form = EscapeForm(bits: runs[index].form.bits + 1)
+      }
+    }
   }
 
-  private mutating func take(_ element: Int, width own: Int, _ width: (Int) -> Int) {
-    if let last = runs.last {
+  /// The section of elements of a chunk, each in the form of fewest bytes that the test admits.
+  init(_ violations: [Int], of values: EscapeValues, _ test: some EscapeTest) {
+    var hint = EscapeForm.floats(of: values.dtype).upperBound
+    self.init(violations) { element in
+      if let multiple = values.multiple(element, test) { return multiple }
+      let form = values.float(element, near: hint, test)
+      hint = form.bits
+      return form
+    } holds: { element, form in
+      values.holds(element, form, test)
+    }
+  }
+
+  private mutating func take(_ element: Int, _ own: EscapeForm, _ form: (Int) -> EscapeForm) {
+    // A longer gap costs more than a run of its own, whatever the forms.
+    if let last = runs.last, element - last.elements.upperBound <= EscapeSection.runSize / 2,
+      element - last.elements.lowerBound < EscapeSection.longestRun
+    {
       let (first, end) = (last.elements.lowerBound, last.elements.upperBound)
-      // A longer gap costs more than a run of its own, whatever the widths.
-      if element - end <= EscapeSection.runSize / 2, element - first < EscapeSection.longestRun {
-        let joined = (end..<element).reduce(max(last.width, own)) { max($0, width($1)) }
-        if joined * (element + 1 - first) <= last.width * (end - first) + EscapeSection.runSize + own {
-          runs[runs.count - 1] = (first..<element + 1, joined)
-          return
-        }
+      let joined = (end..<element).reduce(last.form.joined(with: own)) { $0?.joined(with: form($1)) }
+      if let joined,
+        joined.byteCount * (element + 1 - first)
+          <= last.form.byteCount * (end - first) + EscapeSection.runSize + own.byteCount
+      {
+        runs[runs.count - 1] = (first..<element + 1, joined)
+        return
       }
     }
     runs.append((element..<element + 1, own))
@@ -35,21 +56,22 @@ struct EscapeWriter {
 
   /// The bytes of the section.
   var byteCount: Int {
-    runs.reduce(EscapeSection.countSize) { $0 + EscapeSection.runSize + $1.elements.count * $1.width }
+    runs.reduce(EscapeSection.countSize) { $0 + EscapeSection.runSize + $1.elements.count * $1.form.byteCount }
   }
 
-  /// Appends the section; `pattern` gives the bits of an element at a width.
-  func append(to payload: inout [UInt8], pattern: (Int, Int) -> UInt32) {
+  /// Appends the section; `stored` gives what is stored of an element in a form.
+  func append(to payload: inout [UInt8], stored: (Int, EscapeForm) -> UInt32) {
     payload.reserveCapacity(payload.count + byteCount)
     payload.append(word: UInt32(runs.count))
     for run in runs {
       payload.append(word: UInt32(run.elements.lowerBound))
-      payload.append(word: UInt32(run.elements.count - 1) | UInt32(run.width) << 24)
+      payload.append(word: UInt32(run.elements.count - 1) | UInt32(run.form.field) << 18)
     }
     for run in runs {
-      for element in run.elements {
-        let bits = pattern(element, run.width)
-        for byte in 4 - run.width..<4 { payload.append(UInt8(truncatingIfNeeded: bits >> UInt32(8 * byte))) }
+      let values = run.elements.map { stored($0, run.form) }
+      // Bytes of one place together: the upper ones are alike, which is what entropy coders live on.
+      for byte in 0..<run.form.byteCount {
+        payload += values.map { UInt8(truncatingIfNeeded: $0 >> UInt32(8 * byte)) }
       }
     }
   }
@@ -58,46 +80,5 @@ struct EscapeWriter {
 extension [UInt8] {
   fileprivate mutating func append(word: UInt32) {
     for byte in 0..<4 { append(UInt8(truncatingIfNeeded: word >> UInt32(8 * byte))) }
-  }
-}
-
-/// The elements of a chunk as they are given, and as escapes would have them.
-struct EscapeValues {
-  let dtype: DType
-  let isSigned: Bool
-  /// In float32, exact.
-  let values: [Float]
-
-  /// The elements of a chunk's bytes.
-  init(_ source: UnsafeRawBufferPointer, layout: TensorLayout) {
-    dtype = layout.dtype
-    isSigned = layout.scheme.signed
-    values = unsafe layout.dtype.floats(source)
-  }
-
-  /// The bits of an element at a width, to nearest even; a 16-bit type's own in the upper half.
-  func pattern(_ element: Int, _ width: Int) -> UInt32 {
-    let value = values[element]
-    // −0 is zero where there are no signs.
-    let bits = value == 0 && !isSigned ? 0 : value.bitPattern
-    if dtype == .f16 { return UInt32(ScalarKernels.half(Float(bitPattern: bits))) << 16 }
-    switch width {
-    case 2: return (bits + 0x7FFF + (bits >> 16 & 1)) & ~0xFFFF
-    case 3: return (bits + 0x7F + (bits >> 8 & 1)) & ~0xFF
-    default: return bits
-    }
-  }
-
-  /// The narrowest width at which an element is finite, zero only if it is zero, and fulfils what is asked for.
-  func width(_ element: Int, _ isGood: (_ decoded: Double, _ bound: Double) -> Bool) -> Int {
-    let widths = EscapeSection.widths(of: dtype)
-    for width in widths where width < widths.upperBound {
-      let bits = pattern(element, width)
-      let value = EscapeSection.value(bits, dtype)
-      guard value.isFinite, value != 0 || values[element] == 0 else { continue }
-      let reach = EscapeBounds.reach(width: width, dtype)
-      if isGood(Double(value), EscapeBounds.absolute(bits, reach: reach)) { return width }
-    }
-    return widths.upperBound
   }
 }

@@ -116,8 +116,12 @@ struct EscapeTests {
 
   @Test("Neighbours share a run where that takes no more bytes")
   func runs() {
-    func runs(_ violations: [Int], width: (Int) -> Int) -> [Int] {
-      let writer = EscapeWriter(violations, dtype: .f32, width: width)
+    func runs(_ violations: [Int], bytes: (Int) -> Int) -> [Int] {
+      let writer = EscapeWriter(violations) {
+        EscapeForm(bits: 8 * bytes($0))
+      } holds: { _, _ in
+        true
+      }
       var payload: [UInt8] = []
       writer.append(to: &payload) { _, _ in 0 }
       #expect(payload.count == writer.byteCount)
@@ -135,20 +139,106 @@ struct EscapeTests {
     #expect(runs(Array(0..<100) + [101]) { $0 == 101 ? 4 : 2 } == [2, 224])
   }
 
-  @Test("An escape takes the fewest bytes that keep what is asked for, and is zero only for zero")
-  func widths() throws {
+  @Test("Floats and multiples, and multiples of different steps, share no run")
+  func formsApart() {
+    let forms = [EscapeForm(bits: 16), EscapeForm(bits: 16, exponent: -4), EscapeForm(bits: 16, exponent: 3)]
+    let writer = EscapeWriter([0, 1, 2]) {
+      forms[$0]
+    } holds: { _, _ in
+      true
+    }
+    #expect(writer.runs.map(\.form) == forms)
+    let wide = EscapeWriter([0, 1]) {
+      EscapeForm(bits: 8 << $0, exponent: 3)
+    } holds: { _, _ in
+      true
+    }
+    #expect(wide.runs.map(\.form) == [EscapeForm(bits: 16, exponent: 3)])
+  }
+
+  @Test("A run takes more bits until all its elements hold, for more bits may serve one of them worse")
+  func widened() {
+    let writer = EscapeWriter([0, 1]) {
+      EscapeForm(bits: $0 == 0 ? 9 : 12)
+    } holds: { element, form in
+      element == 1 || form.bits == 9 || form.bits > 13
+    }
+    #expect(writer.runs.map(\.form) == [EscapeForm(bits: 14)])
+    let never = EscapeWriter([0]) { _ in
+      EscapeForm(bits: 20)
+    } holds: { _, _ in
+      false
+    }
+    #expect(never.runs.map(\.form) == [EscapeForm(bits: 32)])
+  }
+
+  private static func values(_ values: [Float], _ bound: ElementBound? = nil, signed: Bool = true) throws
+    -> EscapeValues
+  {
+    let scheme = Scheme(map: .linear, bits: 8, signed: signed, scaling: .tensor)
+    let layout = try TensorLayout(dtype: .f32, shape: [UInt64(values.count)], scheme: scheme)
+    return unsafe DType.f32.bytes(values).withBytes { unsafe EscapeValues($0, layout: layout, bound: bound) }
+  }
+
+  @Test("A float takes the fewest bits that keep what is asked for, whatever the hint, and is zero only for zero")
+  func bits() throws {
     let values: [Float] = [1.5, 1.0078, 1.00000012, 0, 0x1p-147, Float.greatestFiniteMagnitude]
-    let layout = try TensorLayout(
-      dtype: .f32, shape: [6], scheme: Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor))
-    let source = unsafe DType.f32.bytes(values).withBytes { unsafe EscapeValues($0, layout: layout) }
-    func widths(_ bound: Double) -> [Int] {
-      values.indices.map { index in
-        source.width(index) { value, reach in reach <= bound && (value - Double(values[index])).magnitude <= bound }
+    let source = try Self.values(values)
+    for hint in [9, 12, 13, 22, 31, 32] {
+      func bits(_ bound: Double) -> [Int] {
+        let test = ElementTest(values: values, bound: .absolute(bound))
+        return values.indices.map { source.float($0, near: hint, test).bits }
+      }
+      #expect(bits(0.1) == [12, 12, 12, 9, 30, 32])
+      #expect(bits(1e-4) == [22, 22, 22, 9, 30, 32])
+      #expect(bits(1e-9) == [32, 32, 32, 9, 30, 32])
+    }
+  }
+
+  @Test("A multiple is of the largest step that keeps the bound, in the fewest bytes")
+  func multiples() throws {
+    let values: [Float] = [0.4, -127.4, 127.6, -32767.25, 32768, 8_388_607, 8_388_608, 1e9, -0.0]
+    let source = try Self.values(values, .absolute(0.7))
+    #expect(source.exponent == 0)
+    let test = ElementTest(values: values, bound: .absolute(0.7))
+    let forms = values.indices.map { source.multiple($0, test) }
+    #expect(forms.map { $0?.bits } == [8, 8, 16, 16, 24, 24, nil, nil, 8])
+    let decoded = zip(values.indices, forms).map { index, form in
+      form.map {
+        $0.pattern(stored: source.stored(index, $0) & (.max >> UInt32(32 - $0.bits))).map(Float.init(bitPattern:))
       }
     }
-    #expect(widths(0.1) == [2, 2, 2, 2, 4, 4])
-    #expect(widths(1e-4) == [3, 3, 3, 2, 4, 4])
-    #expect(widths(1e-9) == [4, 4, 4, 2, 4, 4])
+    #expect(decoded == [0, -127, 128, -32767, 32768, 8_388_607, nil, nil, 0])
+    #expect(try Self.values(values, .absolute(0x1p-151)).exponent == nil)
+    #expect(try Self.values(values, .absolute(0x1p-150)).exponent == -149)
+    #expect(try Self.values(values, .absolute(.greatestFiniteMagnitude)).exponent == 105)
+    #expect(try Self.values(values, .relative(0.1)).exponent == nil)
+  }
+
+  @Test("Multiples are exact in float32 for every step, and refused beyond it")
+  func patterns() {
+    for exponent in EscapeForm.exponents {
+      for multiple in [1, -1, 3, 127, -128, 255, 32767, -32768, 8_388_607, -8_388_608, 5_000_001] {
+        let bits = multiple.magnitude < 128 ? 8 : multiple.magnitude < 32768 ? 16 : 24
+        let form = EscapeForm(bits: bits, exponent: exponent)
+        let stored = UInt32(truncatingIfNeeded: multiple) & (.max >> UInt32(32 - bits))
+        let value = Double(multiple) * Double(sign: .plus, exponent: exponent, significand: 1)
+        guard multiple.magnitude < 1 << (bits - 1) || multiple < 0 else { continue }
+        let expected = value.magnitude <= Double(Float.greatestFiniteMagnitude) ? Float(value).bitPattern : nil
+        #expect(form.pattern(stored: stored) == expected, "\(multiple) · 2^\(exponent)")
+        if let expected { #expect(Double(Float(bitPattern: expected)) == value) }
+      }
+    }
+  }
+
+  @Test("Under one scale escaped elements have the code of zero")
+  func silence() throws {
+    let values: [Float] = [0.1, 5, -7, 0.2, 9, -0.25]
+    let scheme = Scheme(map: .linear, bits: 8, signed: true, scaling: .tensor)
+    let encoder = try Self.encoder(scheme, values, .f32, scale: 0.25)
+    let payload = try encode(values, by: encoder, .absolute(0.001)).payload
+    #expect(payload[1] == 127 && payload[2] == 127 && payload[4] == 127)
+    #expect(payload[0] != 127 && payload[3] != 127 && payload[5] == 0)
   }
 
   @Test("Streams in memory and imports have no escapes")

@@ -14,6 +14,9 @@ enum BaseTarget {
     return [UInt8](data)
   }()
 
+  /// What decoding finds in chunks whose sums are right.
+  private static let found: Set<QCodecError.Code> = [.invalidScale, .invalidCode, .invalidEscape]
+
   static func run(_ input: [UInt8]) -> Bool {
     let source = MemorySource(bytes: input)
     guard let base = outcome({ () throws(QCodecError) in try CheckpointReader(source: source) }).value,
@@ -32,7 +35,9 @@ enum BaseTarget {
       outcome { () throws(QCodecError) in try reader.bytes(ofTensor: index, threads: 1) }
     }
     let checked = outcome { () throws(QCodecError) in try reader.checkAllBytes(threads: 1) }
-    require(!checked.isSuccess || contents.allSatisfy(\.isSuccess), "what verifies cannot be read")
+    // What differences make of another base may be scales and codes that no encoder writes: decoding finds them, not sums.
+    let isRead = contents.allSatisfy { $0.isSuccess || $0.error.map { found.contains($0.code) } == true }
+    require(!checked.isSuccess || isRead, "what verifies cannot be read")
     tolerate { () throws(QCodecError) in _ = try Verifier(reader, threads: 1).verify() }
     tolerate { () throws(QCodecError) in
       let recovery = try Recovery(source: MemorySource(bytes: bytes), threads: 1, bases: [base])
