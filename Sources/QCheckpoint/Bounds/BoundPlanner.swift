@@ -34,7 +34,7 @@ public struct BoundPlanner: Sendable {
       do throws(QCodecError) {
         results[index] = .success(try bounded(additions[index], by: Look(threads: threads, pool: BufferPool())))
       } catch {
-        results[index] = .failure(error)
+        results[index] = .failure(error.named(additions[index].tensors[0].name))
       }
     }
     try parallelFor(count: small.count, threads: options.threads) { place(small[$0], 1) }
