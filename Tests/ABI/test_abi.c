@@ -1831,6 +1831,14 @@ static void test_flattening(void) {
   REFUSED(qcodec_flatten_fd, NULL, 1, 1, &done);
   REFUSED(qcodec_flatten_function, NULL, write_memory, &sink, 1, &done);
   REFUSED(qcodec_flatten_function, readers[2], NULL, &sink, 1, &done);
+  qcodec_cancellation *cancellation = NULL;
+  OK(qcodec_cancellation_create, &cancellation);
+  qcodec_cancellation_use(cancellation);
+  qcodec_cancellation_cancel(cancellation);
+  EXPECT(QCODEC_CANCELLED, qcodec_flatten, readers[2], path_of("new.qckpt"), 2, &done);
+  qcodec_cancellation_use(NULL);
+  qcodec_cancellation_free(cancellation);
+  CHECK(is_clean("new.qckpt"));
   for (int i = 0; i < 3; i++) qcodec_reader_free(readers[i]);
   Memory before = file_of(flat);
   CHECK(rename(paths[0], path_of("flat.moved")) == 0);
@@ -2046,6 +2054,18 @@ static void test_bounded_additions(void) {
   OK(qcodec_writer_commit, writer, NULL);
   qcodec_writer_free(writer);
 
+  // A call that is ended, and sources that fail.
+  qcodec_cancellation *cancellation = NULL;
+  OK(qcodec_cancellation_create, &cancellation);
+  OK(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  qcodec_cancellation_use(cancellation);
+  qcodec_cancellation_cancel(cancellation);
+  EXPECT(QCODEC_CANCELLED, add_bounded, writer, &parameters);
+  qcodec_cancellation_use(NULL);
+  qcodec_cancellation_free(cancellation);
+  EXPECT(QCODEC_WRITER_CLOSED, qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+  CHECK(is_clean("new.qckpt"));
   parameters.status = 9;
   parameters.countdown = parameters.calls;
   OK(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);

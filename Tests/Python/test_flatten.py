@@ -100,6 +100,12 @@ def test_what_fails_leaves_what_is_there(run, tmp_path):
 
     with pytest.raises(OSError, match="no space left"):
         qcodec.flatten(run[1], Full())
+    class Interrupted(io.RawIOBase):
+        def write(self, data):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        qcodec.flatten(run[1], Interrupted())
     with pytest.raises(FileNotFoundError):
         qcodec.flatten(run[1], tmp_path / "none" / "flat.qckpt")
     with pytest.raises(IsADirectoryError):
