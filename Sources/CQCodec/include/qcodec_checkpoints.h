@@ -181,7 +181,7 @@ typedef struct {
   uint64_t elements;
 } qcodec_written;
 
-/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost, under a bound neither;
+/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost, with a bound or without;
 /// the file says what the scheme guarantees.
 ///
 /// tensor: its name, shape and role; type and elements mean nothing, for the tensor is float32. stream: exactly

@@ -40,7 +40,7 @@ class QCodecTrainerMixin:
     """
 
     qcodec_policy: Policy | None = None
-    """"adam8" where it is None, unless the options have a bound."""
+    """None is "adam8", unless the options have a bound."""
     qcodec_options: Mapping[str, Any] = {}
     """More arguments of `qcodec.torch.save`: compression, threads, nonfinite, metadata, max_update_error and other bounds."""
 
