@@ -8,9 +8,11 @@ import QCodec
 /// A writer across the ABI, with what goes into its metadata.
 final class WriterBox {
   let writer: CheckpointWriter
-  let keepNonFinite: Bool
+  let nonFinite: NonFinitePolicy
   /// ε of the update to be measured.
   let epsilon: Double?
+  /// What makes every element keep a bound, where one is asked for, and what it knows of roles and pairs.
+  let bounds: (planner: BoundPlanner, roles: Policy)?
   var members: [String: JSONValue] = [:]
 
   init(
@@ -19,11 +21,16 @@ final class WriterBox {
     var given = unsafe qcodec_writer_options()
     unsafe qcodec_writer_options_init(&given)
     if let options = unsafe options {
-      guard unsafe options.pointee.struct_size == MemoryLayout<qcodec_writer_options>.size else {
-        throw invalid(
-          "options of \(unsafe options.pointee.struct_size) bytes; qcodec_writer_options_init sets the size")
+      let size = unsafe options.pointee.struct_size
+      let whole = unsafe MemoryLayout<qcodec_writer_options>.size
+      // Options of callers who know of no bounds end before them.
+      let short = unsafe MemoryLayout<qcodec_writer_options>.offset(of: \qcodec_writer_options.bound)
+      guard size == whole || size == short else {
+        throw invalid("options of \(size) bytes; qcodec_writer_options_init sets the size")
       }
-      unsafe given = options.pointee
+      unsafe withUnsafeMutableBytes(of: &given) {
+        unsafe $0.copyMemory(from: UnsafeRawBufferPointer(start: options, count: size))
+      }
     }
     let (stage, level, epsilon) = unsafe (given.compression, given.zstd_level, given.measure_epsilon)
     guard let compression = UInt8(exactly: stage).flatMap(Compression.init(rawValue:)) else {
@@ -34,16 +41,29 @@ final class WriterBox {
       throw invalid("measure_epsilon is to be 0 or more")
     }
     self.epsilon = epsilon.isNaN ? nil : epsilon
-    keepNonFinite = unsafe given.keep_nonfinite != 0
+    let nonFinite: NonFinitePolicy = unsafe given.keep_nonfinite != 0 ? .raw : .error
+    self.nonFinite = nonFinite
     var options = WriterOptions(
       compression: compression, zstdLevel: level, threads: threadCount(unsafe given.threads))
     if unsafe given.base != nil { options.base = try unsafe checkpoint(given.base) }
     if unsafe given.base_name != nil { options.baseName = try unsafe text(given.base_name, "base_name") }
     guard options.base != nil || options.baseName == nil else { throw invalid("base_name without a base") }
+    let bound = try unsafe requestedBound(given)
+    options.allowsEscapes = bound != nil
+    let plain = options
+    bounds = bound.flatMap { bound in
+      Policy.preset(bound.presetName).map { roles in
+        (BoundPlanner(bound, options: plain, nonFinite: nonFinite), roles)
+      }
+    }
+    if let bound { members[RequestedBound.member] = bound.json }
     writer = try make(options)
   }
 
-  var nonFinite: NonFinitePolicy { keepNonFinite ? .raw : .error }
+  /// Throws where a bound chooses how values are stored, and `what` would do so too.
+  func refuseSchemes(_ what: String) throws(QCodecError) {
+    guard bounds == nil else { throw invalid("a bound chooses schemes itself: it goes without a \(what)") }
+  }
 
   /// A document to be a member of the metadata, while there is still a file to put it in.
   func document(_ json: UnsafePointer<CChar>?, _ length: Int) throws(QCodecError) -> JSONValue {
@@ -55,6 +75,16 @@ final class WriterBox {
   deinit { writer.abort() }
 }
 
+/// The bound that the options ask for; nil for none.
+private func requestedBound(_ given: qcodec_writer_options) throws(QCodecError) -> RequestedBound? {
+  let (number, isOfRMS) = unsafe (given.bound, given.bound_is_of_rms)
+  guard number != 0 else { return nil }
+  let kinds = RequestedBound.Kind.allCases
+  guard kinds.indices.contains(Int(number) - 1) else { throw invalid("\(number) is no kind of bound") }
+  return try unsafe RequestedBound(
+    kinds[Int(number) - 1], given.bound_value, isOfRMS: isOfRMS != 0, epsilon: given.bound_epsilon)
+}
+
 private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
   try unsafe object(handle, WriterBox.self, "writer")
 }
@@ -62,7 +92,8 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
 @c @implementation public func qcodec_writer_options_init(_ options: UnsafeMutablePointer<qcodec_writer_options>?) {
   unsafe options?.pointee = qcodec_writer_options(
     struct_size: MemoryLayout<qcodec_writer_options>.size, compression: Int32(Compression.lz4.rawValue), zstd_level: 1,
-    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan, base: nil, base_name: nil)
+    threads: 0, keep_nonfinite: 0, measure_epsilon: .nan, base: nil, base_name: nil, bound: 0,
+    bound_is_of_rms: 0, bound_value: .nan, bound_epsilon: 1e-8)
 }
 
 @c @implementation public func qcodec_writer_create(
@@ -98,18 +129,23 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     try unsafe give(place) { () throws(QCodecError) in
-      guard let write = unsafe write else { throw invalid("write is NULL") }
+      let take = try unsafe writing(write, context)
       return try unsafe WriterBox(options) { options throws(QCodecError) in
-        try unsafe CheckpointWriter(
-          writing: { bytes throws(QCodecError) in
-            if unsafe bytes.isEmpty { return }
-            let status = unsafe write(context, bytes.baseAddress, bytes.count)
-            guard status == 0 else {
-              throw QCodecError(.io, "the caller's function failed to write, with \(status)")
-            }
-          }, options: options)
+        try unsafe CheckpointWriter(writing: take, options: options)
       }
     }
+  }
+}
+
+/// A caller's function as writers have it; throws for NULL.
+func writing(
+  _ write: qcodec_write_function?, _ context: UnsafeMutableRawPointer?
+) throws(QCodecError) -> (UnsafeRawBufferPointer) throws(QCodecError) -> Void {
+  guard let write = unsafe write else { throw invalid("write is NULL") }
+  return { bytes throws(QCodecError) in
+    if unsafe bytes.isEmpty { return }
+    let status = unsafe write(context, bytes.baseAddress, bytes.count)
+    guard status == 0 else { throw QCodecError(.io, "the caller's function failed to write, with \(status)") }
   }
 }
 
@@ -141,16 +177,26 @@ private func box(_ handle: OpaquePointer?) throws(QCodecError) -> WriterBox {
 // MARK: Tensors
 
 @c @implementation public func qcodec_writer_add(
-  _ handle: OpaquePointer?, _ tensors: UnsafePointer<qcodec_tensor>?, _ count: Int, _ policy: OpaquePointer?,
+  _ handle: OpaquePointer?, _ tensors: UnsafePointer<qcodec_tensor>?, _ count: Int, _ policyHandle: OpaquePointer?,
   _ dropped: UnsafeMutablePointer<UInt8>?, _ error: ErrorPlace
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     let box = try unsafe box(handle)
-    let policy = try unsafe object(policy, PolicyBox.self, "policy").policy
+    let policy: Policy
+    if let bounds = box.bounds {
+      if unsafe policyHandle != nil { try box.refuseSchemes("policy") }
+      policy = bounds.roles
+    } else {
+      policy = try unsafe object(policyHandle, PolicyBox.self, "policy").policy
+    }
     let tensors = try unsafe elements(tensors, count, "tensors")
     let batch = try unsafe Batch(tensors, policy: policy)
-    try box.writer.add(batch.additions, nonFinite: box.nonFinite, measuring: box.epsilon)
-    box.members["policy"] = policy.json
+    if let planner = box.bounds?.planner {
+      try box.writer.add(batch.additions, planning: planner, nonFinite: box.nonFinite, measuring: box.epsilon)
+    } else {
+      try box.writer.add(batch.additions, nonFinite: box.nonFinite, measuring: box.epsilon)
+      box.members["policy"] = policy.json
+    }
     for index in 0..<count { unsafe dropped?[index] = batch.isDropped[index] ? 1 : 0 }
   }
 }
@@ -197,6 +243,7 @@ private struct Batch {
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
+    if unsafe schemeHandle != nil { try box.refuseSchemes("scheme") }
     let summary = try unsafe tensor.summary()
     try unsafe box.writer.add(
       name: summary.name, dtype: summary.dtype, shape: summary.shape, role: summary.role,
@@ -219,6 +266,7 @@ private func encoding(_ handle: OpaquePointer?) throws(QCodecError) -> Encoding 
 ) -> qcodec_status {
   unsafe perform(error) { () throws(QCodecError) in
     let (box, tensor) = (try unsafe box(handle), try unsafe described(tensor))
+    if unsafe schemeHandle != nil { try box.refuseSchemes("scheme") }
     let summary = try unsafe tensor.summary()
     guard let next = unsafe next else { throw invalid("next is NULL") }
     let total = try summary.dtype.byteCount(elements: TensorLayout.elementCount(of: summary.shape))

@@ -138,10 +138,8 @@ struct EncodeCommand: QuietableCommand {
   }
 
   private func resolvedPolicy(_ requested: RequestedBound?) throws -> Policy {
-    // Roles, and which moments are a pair; schemes follow from the bound.
-    let name = requested.map { $0.kind == .update ? Policy.defaultName : "lossless" }
-    var policy =
-      try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(name ?? policy ?? Policy.defaultName)
+    let name = requested?.presetName ?? policy ?? Policy.defaultName
+    var policy = try quality.map { Policy.adamq(quality: $0) } ?? PolicyFile.load(name)
     if scale == .absmax { policy = policy.withAbsmaxScales() }
     if let stochastic { policy = policy.withStochasticRounding(seed: stochastic) }
     return policy

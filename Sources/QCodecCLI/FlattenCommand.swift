@@ -70,11 +70,10 @@ struct FlattenCommand: QuietableCommand {
   }
 
   private func report(_ reader: CheckpointReader, bytes: UInt64) {
-    let chunks = (0..<reader.chunkCount).map { reader.chunk($0).relation }
-    let (equal, different) = (chunks.count { $0 == .equal }, chunks.count { $0 == .difference })
+    let (equal, different) = reader.relatedChunks
     if json {
       let document = JSONValue.object([
-        "input_bytes": .count(reader.fileBytes), "output_bytes": .count(bytes), "chunks": .count(chunks.count),
+        "input_bytes": .count(reader.fileBytes), "output_bytes": .count(bytes), "chunks": .count(reader.chunkCount),
         "base_chunks": .count(equal), "difference_chunks": .count(different), "bases": .count(reader.chainLength),
       ])
       return Terminal.print(document.serialized(pretty: true))

@@ -783,7 +783,8 @@ static void write_checkpoint(Memory *bytes) {
   qcodec_writer_options_init(&options);
   CHECK(options.struct_size == sizeof options && options.compression == QCODEC_COMPRESSION_LZ4);
   CHECK(options.zstd_level == 1 && options.threads == 0 && options.keep_nonfinite == 0);
-  CHECK(isnan(options.measure_epsilon));
+  CHECK(isnan(options.measure_epsilon) && options.bound == QCODEC_BOUND_NONE && options.bound_is_of_rms == 0);
+  CHECK(isnan(options.bound_value) && options.bound_epsilon == 1e-8);
   qcodec_writer_options_init(NULL);
   options.measure_epsilon = 1e-8;
   OK(qcodec_writer_create_function, write_memory, bytes, &options, &writer);
@@ -1753,6 +1754,328 @@ static void test_bases(void) {
   qcodec_reader_free(reader);
 }
 
+// MARK: Checkpoints that stand alone
+
+/// The contents of a file, to be freed.
+static Memory file_of(const char *path) {
+  struct stat status;
+  if (stat(path, &status) != 0) abort();
+  Memory result = memory_of((size_t)status.st_size);
+  int descriptor = open(path, O_RDONLY);
+  CHECK(read(descriptor, result.bytes, result.capacity) == (ssize_t)result.capacity);
+  result.size = result.capacity;
+  close(descriptor);
+  return result;
+}
+
+static int are_equal(const Memory *one, const Memory *other) {
+  return one->size == other->size && memcmp(one->bytes, other->bytes, one->size) == 0;
+}
+
+static void test_flattening(void) {
+  static char paths[3][4200], whole[4200], flat[4200];
+  for (int i = 0; i < 3; i++) snprintf(paths[i], sizeof paths[i], "%s/flat%d.qckpt", folder, i);
+  snprintf(whole, sizeof whole, "%s/whole.qckpt", folder);
+  snprintf(flat, sizeof flat, "%s/flat.qckpt", folder);
+  qcodec_reader *readers[3] = {NULL, NULL, NULL};
+  write_step(paths[0], 0, NULL, NULL);
+  OK(qcodec_reader_open, paths[0], &readers[0]);
+  write_step(paths[1], 0x1p-12f, readers[0], "flat0.qckpt");
+  OK(qcodec_reader_open, paths[1], &readers[1]);
+  write_step(paths[2], 0x1p-11f, readers[1], "flat1.qckpt");
+  OK(qcodec_reader_open, paths[2], &readers[2]);
+  write_step(whole, 0x1p-11f, NULL, NULL);
+  Memory expected = file_of(whole), given = file_of(paths[2]);
+
+  // A file, a descriptor and a function take the bytes that there would have been without a base.
+  qcodec_flattened done;
+  memset(&done, 0xEE, sizeof done);
+  OK(qcodec_flatten, readers[2], flat, 2, &done);
+  CHECK(done.input_bytes == given.size && done.output_bytes == expected.size && done.bases == 2);
+  CHECK(done.chunks == 2 && done.base_chunks == 1 && done.difference_chunks == 1);
+  Memory found = file_of(flat);
+  CHECK(are_equal(&found, &expected));
+  free(found.bytes);
+  OK(qcodec_flatten, readers[2], flat, 0, NULL);
+  int descriptor = open(path_of("flat.fd"), O_RDWR | O_CREAT | O_TRUNC, 0600);
+  OK(qcodec_flatten_fd, readers[2], descriptor, 1, &done);
+  CHECK(close(descriptor) == 0);
+  found = file_of(path_of("flat.fd"));
+  CHECK(are_equal(&found, &expected));
+  free(found.bytes);
+  Memory sink = memory_of(1 << 20);
+  OK(qcodec_flatten_function, readers[2], write_memory, &sink, 2, &done);
+  CHECK(are_equal(&sink, &expected) && done.output_bytes == sink.size);
+  // What stands alone stays as it is.
+  OK(qcodec_flatten, readers[0], flat, 1, &done);
+  CHECK(done.bases == 0 && done.base_chunks == 0 && done.difference_chunks == 0);
+  Memory first_step = file_of(paths[0]);
+  found = file_of(flat);
+  CHECK(are_equal(&found, &first_step));
+  free(found.bytes);
+  free(first_step.bytes);
+
+  // Nothing is written over a base or the checkpoint itself; what fails leaves what is there.
+  done.chunks = 77;
+  for (int i = 0; i < 3; i++) EXPECT(QCODEC_WOULD_OVERWRITE_INPUT, qcodec_flatten, readers[2], paths[i], 1, &done);
+  EXPECT(QCODEC_IO, qcodec_flatten, readers[2], path_of("no/such/folder"), 1, &done);
+  EXPECT(QCODEC_IO, qcodec_flatten_fd, readers[2], -1, 1, &done);
+  sink.size = 0;
+  sink.status = 5;
+  sink.countdown = sink.calls;
+  EXPECT(QCODEC_IO, qcodec_flatten_function, readers[2], write_memory, &sink, 1, &done);
+  CHECK(strstr(qcodec_error_message(last), "5") != NULL && done.chunks == 77);
+  REFUSED(qcodec_flatten, NULL, flat, 1, &done);
+  REFUSED(qcodec_flatten, readers[2], NULL, 1, &done);
+  REFUSED(qcodec_flatten, readers[2], BAD_TEXT, 1, &done);
+  REFUSED(qcodec_flatten_fd, NULL, 1, 1, &done);
+  REFUSED(qcodec_flatten_function, NULL, write_memory, &sink, 1, &done);
+  REFUSED(qcodec_flatten_function, readers[2], NULL, &sink, 1, &done);
+  qcodec_cancellation *cancellation = NULL;
+  OK(qcodec_cancellation_create, &cancellation);
+  qcodec_cancellation_use(cancellation);
+  qcodec_cancellation_cancel(cancellation);
+  EXPECT(QCODEC_CANCELLED, qcodec_flatten, readers[2], path_of("new.qckpt"), 2, &done);
+  qcodec_cancellation_use(NULL);
+  qcodec_cancellation_free(cancellation);
+  CHECK(is_clean("new.qckpt"));
+  for (int i = 0; i < 3; i++) qcodec_reader_free(readers[i]);
+  Memory before = file_of(flat);
+  CHECK(rename(paths[0], path_of("flat.moved")) == 0);
+  OK(qcodec_reader_open, paths[2], &readers[2]);
+  EXPECT(QCODEC_BASE_MISSING, qcodec_flatten, readers[2], flat, 1, &done);
+  CHECK(qcodec_error_tensor(last) != NULL);
+  qcodec_reader_free(readers[2]);
+  OK(qcodec_reader_open_base, paths[2], path_of("flat.moved"), &readers[2]);
+  found = file_of(flat);
+  CHECK(are_equal(&found, &before));
+  free(found.bytes);
+  OK(qcodec_flatten, readers[2], flat, 1, NULL);
+  found = file_of(flat);
+  CHECK(are_equal(&found, &expected));
+  qcodec_reader_free(readers[2]);
+  CHECK(rename(whole, paths[0]) == 0);
+  OK(qcodec_reader_open, paths[2], &readers[2]);
+  EXPECT(QCODEC_BASE_MISMATCH, qcodec_flatten, readers[2], flat, 1, &done);
+  qcodec_reader_free(readers[2]);
+  free(found.bytes);
+  free(before.bytes);
+  free(given.bytes);
+  free(expected.bytes);
+  free(sink.bytes);
+}
+
+// MARK: Bounds
+
+static qcodec_writer_options bounded(int32_t kind, double value, int32_t is_of_rms) {
+  qcodec_writer_options options;
+  qcodec_writer_options_init(&options);
+  options.bound = kind;
+  options.bound_value = value;
+  options.bound_is_of_rms = is_of_rms;
+  return options;
+}
+
+/// Adds a pair of moments and parameters under the bound of a writer.
+static qcodec_status add_bounded(qcodec_writer *writer, Memory *parameters, qcodec_error **error) {
+  qcodec_tensor tensors[3] = {
+    tensor_of("layer.exp_avg", first), tensor_of("layer.exp_avg_sq", second), tensor_of("layer.weight", NULL)};
+  tensors[2].read = read_memory;
+  tensors[2].context = parameters;
+  uint8_t dropped[3] = {9, 9, 9};
+  qcodec_status status = qcodec_writer_add(writer, tensors, 3, NULL, dropped, error);
+  if (status == QCODEC_OK) CHECK(dropped[0] == 0 && dropped[1] == 0 && dropped[2] == 0);
+  return status;
+}
+
+static double update_of(float m, float v, double epsilon) { return m == 0 ? 0 : (double)m / (sqrt((double)v) + epsilon); }
+
+/// The root mean square of a tensor, or of the updates of the pair.
+static double rms_of(const float *values, const float *others) {
+  double sum = 0;
+  for (int i = 0; i < COUNT; i++) {
+    double value = others == NULL ? (double)values[i] : update_of(values[i], others[i], 1e-8);
+    sum += value * value;
+  }
+  return sqrt(sum / COUNT);
+}
+
+/// Reads what add_bounded wrote and holds each element against the bound of the options.
+static void check_bounded(const Memory *file, const qcodec_writer_options *options) {
+  qcodec_reader *reader = NULL;
+  OK(qcodec_reader_open_function, read_memory, (void *)file, file->size, &reader);
+  float *found[3];
+  const float *given[3] = {first, second, weights};
+  for (size_t i = 0; i < 3; i++) {
+    found[i] = memory(sizeof first);
+    qcodec_read_request request = {.tensor = i, .target = found[i], .size = sizeof first};
+    OK(qcodec_reader_read, reader, &request, 1, 2);
+  }
+  int kept = 1, changed = 0;
+  for (int tensor = 0; tensor < 3; tensor++) {
+    double limit = options->bound_value;
+    if (options->bound_is_of_rms != 0) {
+      limit *= options->bound == QCODEC_BOUND_UPDATE ? rms_of(first, second) : rms_of(given[tensor], NULL);
+    }
+    for (int i = 0; i < COUNT; i++) {
+      double x = (double)given[tensor][i], error = fabs(x - (double)found[tensor][i]);
+      if (options->bound == QCODEC_BOUND_ABSOLUTE) kept &= error <= limit;
+      if (options->bound == QCODEC_BOUND_RELATIVE) kept &= error <= limit * fabs(x);
+      if (options->bound != QCODEC_BOUND_UPDATE) continue;
+      if (tensor == 2) kept &= error == 0;
+      double u = update_of(first[i], second[i], options->bound_epsilon);
+      if (tensor == 0) kept &= fabs(u - update_of(found[0][i], found[1][i], options->bound_epsilon)) <= limit;
+    }
+    changed |= memcmp(found[tensor], given[tensor], sizeof first) != 0;
+  }
+  CHECK(kept && changed);
+  char *json = NULL;
+  OK(qcodec_reader_member, reader, "error_bound", &json, NULL);
+  CHECK(strstr(json, options->bound_is_of_rms != 0 ? "\"rms\"" : "\"one\"") != NULL);
+  qcodec_string_free(json);
+  OK(qcodec_reader_member, reader, "policy", &json, NULL);
+  CHECK(strcmp(json, "null") == 0);
+  qcodec_string_free(json);
+  qcodec_tensor tensors[3] = {
+    tensor_of("layer.exp_avg", first), tensor_of("layer.exp_avg_sq", second), tensor_of("layer.weight", weights)};
+  OK(qcodec_verify_tensors, reader, tensors, 3, NULL, NULL);
+  for (int i = 0; i < 3; i++) free(found[i]);
+  qcodec_reader_free(reader);
+}
+
+static void test_kept_bounds(void) {
+  static const struct { int32_t kind; double value; int32_t is_of_rms; } cases[] = {
+    {QCODEC_BOUND_ABSOLUTE, 1e-3, 0}, {QCODEC_BOUND_ABSOLUTE, 0.05, 1}, {QCODEC_BOUND_RELATIVE, 0.01, 0},
+    {QCODEC_BOUND_UPDATE, 0.1, 0}, {QCODEC_BOUND_UPDATE, 0.15, 1}};
+  Memory parameters = parameters_in_memory();
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    qcodec_writer_options options = bounded(cases[i].kind, cases[i].value, cases[i].is_of_rms);
+    Memory files[2] = {memory_of(1 << 20), memory_of(1 << 20)};
+    for (int turn = 0; turn < 2; turn++) {
+      qcodec_writer *writer = NULL;
+      options.threads = 1 + turn;
+      OK(qcodec_writer_create_function, write_memory, &files[turn], &options, &writer);
+      OK(add_bounded, writer, &parameters);
+      OK(qcodec_writer_commit, writer, NULL);
+      qcodec_writer_free(writer);
+    }
+    CHECK(are_equal(&files[0], &files[1]));
+    check_bounded(&files[0], &options);
+    free(files[0].bytes);
+    free(files[1].bytes);
+  }
+  free(parameters.bytes);
+}
+
+static void test_refused_bounds(void) {
+  qcodec_writer *writer = NULL;
+  Memory sink = memory_of(1 << 20);
+  static const double values[] = {0, -1, INFINITY, -INFINITY, NAN};
+  for (int32_t kind = QCODEC_BOUND_ABSOLUTE; kind <= QCODEC_BOUND_UPDATE; kind++) {
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+      qcodec_writer_options options = bounded(kind, values[i], 0);
+      REFUSED(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+      REFUSED(qcodec_writer_create_function, write_memory, &sink, &options, &writer);
+    }
+  }
+  qcodec_writer_options options = bounded(QCODEC_BOUND_RELATIVE, 1, 0);
+  REFUSED(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  options = bounded(QCODEC_BOUND_RELATIVE, 0.1, 1);
+  REFUSED(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  static const int32_t kinds[] = {-1, 4, 257, INT32_MIN, INT32_MAX};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    options = bounded(kinds[i], 0.1, 0);
+    REFUSED(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  }
+  for (size_t i = 1; i < sizeof values / sizeof *values; i++) {
+    options = bounded(QCODEC_BOUND_UPDATE, 0.1, 0);
+    options.bound_epsilon = values[i];
+    REFUSED(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  }
+  CHECK(writer == NULL && sink.calls == 0 && is_clean("new.qckpt"));
+
+  // Options that end before there were bounds have none, whatever lies behind them.
+  options = bounded(QCODEC_BOUND_ABSOLUTE, -1, 0);
+  options.struct_size = offsetof(qcodec_writer_options, bound);
+  OK(qcodec_writer_create_function, write_memory, &sink, &options, &writer);
+  Memory parameters = parameters_in_memory();
+  fill(writer, &parameters);
+  REFUSED(add_bounded, writer, &parameters);
+  OK(qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+  free(parameters.bytes);
+  free(sink.bytes);
+}
+
+static void test_bounded_additions(void) {
+  qcodec_writer *writer = NULL;
+  qcodec_policy *policy = NULL;
+  qcodec_scheme *scheme = dynamic8();
+  Memory parameters = parameters_in_memory();
+  qcodec_writer_options options = bounded(QCODEC_BOUND_ABSOLUTE, 1e-3, 0);
+  OK(qcodec_policy_preset, "adam8", &policy);
+  OK(qcodec_writer_create, path_of("bounded.qckpt"), &options, &writer);
+
+  // Nothing but the bound says how values are stored; a refusal leaves the writer as it was.
+  qcodec_tensor tensor = tensor_of("more", weights);
+  REFUSED(qcodec_writer_add, writer, &tensor, 1, policy, NULL);
+  REFUSED(qcodec_writer_add_tensor, writer, &tensor, scheme);
+  REFUSED(qcodec_writer_add_pushed, writer, &tensor, scheme, next_piece, &parameters);
+  tensor.size -= 4;
+  EXPECT(QCODEC_SHAPE_MISMATCH, qcodec_writer_add, writer, &tensor, 1, NULL, NULL);
+  tensor.size += 4;
+  OK(add_bounded, writer, &parameters);
+  EXPECT(QCODEC_DUPLICATE_NAME, add_bounded, writer, &parameters);
+  OK(qcodec_writer_add_tensor, writer, &tensor, NULL);
+  tensor.name = "pushed";
+  OK(qcodec_writer_add_pushed, writer, &tensor, NULL, next_piece, &parameters);
+  REFUSED(qcodec_writer_set_member, writer, "error_bound", "{}", 2);
+  OK(qcodec_writer_commit, writer, NULL);
+  EXPECT(QCODEC_WRITER_CLOSED, add_bounded, writer, &parameters);
+  qcodec_writer_free(writer);
+  qcodec_policy_free(policy);
+  qcodec_scheme_free(scheme);
+
+  // What is not finite has no bound: an error with its place, after which the checkpoint is given up, or kept.
+  memcpy(scratch, weights, sizeof scratch);
+  scratch[777] = NAN;
+  tensor.data = scratch;
+  uint64_t element = 0;
+  OK(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  EXPECT(QCODEC_NON_FINITE_VALUE, qcodec_writer_add, writer, &tensor, 1, NULL, NULL);
+  CHECK(strcmp(qcodec_error_tensor(last), "pushed") == 0);
+  CHECK(qcodec_error_element(last, &element) == 1 && element == 777);
+  EXPECT(QCODEC_WRITER_CLOSED, qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+  CHECK(is_clean("new.qckpt"));
+  options.keep_nonfinite = 1;
+  OK(qcodec_writer_create, path_of("kept.qckpt"), &options, &writer);
+  OK(qcodec_writer_add, writer, &tensor, 1, NULL, NULL);
+  OK(qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+
+  // A call that is ended, and sources that fail.
+  qcodec_cancellation *cancellation = NULL;
+  OK(qcodec_cancellation_create, &cancellation);
+  OK(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  qcodec_cancellation_use(cancellation);
+  qcodec_cancellation_cancel(cancellation);
+  EXPECT(QCODEC_CANCELLED, add_bounded, writer, &parameters);
+  qcodec_cancellation_use(NULL);
+  qcodec_cancellation_free(cancellation);
+  EXPECT(QCODEC_WRITER_CLOSED, qcodec_writer_commit, writer, NULL);
+  qcodec_writer_free(writer);
+  CHECK(is_clean("new.qckpt"));
+  parameters.status = 9;
+  parameters.countdown = parameters.calls;
+  OK(qcodec_writer_create, path_of("new.qckpt"), &options, &writer);
+  EXPECT(QCODEC_IO, add_bounded, writer, &parameters);
+  CHECK(strcmp(qcodec_error_tensor(last), "layer.weight") == 0);
+  qcodec_writer_free(writer);
+  CHECK(is_clean("new.qckpt"));
+  free(parameters.bytes);
+}
+
 static void test_verification(qcodec_reader *reader) {
   qcodec_verify_options options;
   memset(&options, 0xEE, sizeof options);
@@ -2230,6 +2553,10 @@ int main(int count, char **arguments) {
   test_environment();
   test_moments();
   test_bases();
+  test_flattening();
+  test_kept_bounds();
+  test_refused_bounds();
+  test_bounded_additions();
   test_optimizers();
   test_policies();
   Memory bytes = memory_of(1 << 20);

@@ -291,6 +291,21 @@ def test_stateful_objects_and_tied_tensors(tmp_path):
     assert target["p"].step == 9 and torch.equal(target["a"], tied) and torch.equal(target["b"], tied)
 
 
+def test_every_element_keeps_a_bound_on_updates(tmp_path):
+    m = torch.randn(70, 80)
+    state = {"w.exp_avg": m, "w.exp_avg_sq": m.square() * torch.rand(70, 80), "u.exp_avg": m, "u.exp_avg_sq": torch.rand(70, 80)}
+    dcp.save(state, storage_writer=QCodecStorageWriter(tmp_path, max_update_error=0.05))
+    target = {name: torch.zeros(70, 80) for name in state}
+    dcp.load(target, storage_reader=QCodecStorageReader(tmp_path))
+    for name in ("w", "u"):
+        exact, got = (
+            x[f"{name}.exp_avg"].double() / (x[f"{name}.exp_avg_sq"].double().sqrt() + 1e-8) for x in (state, target))
+        assert 0 < (exact - got).abs().max() <= 0.05
+    for options in ({"policy": "adam8", "max_abs_error": 1}, {"max_abs_error": 1, "max_rel_error": 0.1}):
+        with pytest.raises(qcodec.ArgumentError):
+            QCodecStorageWriter(tmp_path, **options)
+
+
 def test_nothing_is_pickled(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("pickled")

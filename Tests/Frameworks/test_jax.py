@@ -41,6 +41,19 @@ def equal(left, right):
             assert a == b
 
 
+def test_every_element_keeps_a_bound_on_updates(tmp_path):
+    tree = state(optax.adam(1e-3))
+    qj.save(tmp_path / "x.qckpt", tree, max_update_error="0.1rms")
+    again = qj.load(tmp_path / "x.qckpt", like=tree)
+    equal(tree["params"], again["params"])
+    exact, got = (
+        np.float64(x["opt"][0].mu["dense"]["kernel"]) / (np.sqrt(np.float64(x["opt"][0].nu["dense"]["kernel"])) + 1e-8)
+        for x in (tree, again))
+    assert 0 < np.max(np.abs(exact - got)) <= 0.1 * np.sqrt(np.mean(exact**2))
+    with pytest.raises(qcodec.ArgumentError):
+        qj.save(tmp_path / "x.qckpt", tree, "adam8", max_update_error="0.1rms")
+
+
 @pytest.mark.smoke
 def test_an_optax_state_comes_back_by_like(tmp_path):
     tree = state(optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)))

@@ -146,6 +146,16 @@ def test_urls_by_the_plugin_alone():
         plugin.load_checkpoint(url)
 
 
+def test_every_element_keeps_a_bound(tmp_path):
+    values = torch.randn(5000)
+    plugin = QCodecCheckpointIO(max_abs_error="0.05rms")
+    plugin.save_checkpoint({"state_dict": {"w": values}}, tmp_path / "x.ckpt")
+    error = (plugin.load_checkpoint(tmp_path / "x.ckpt")["state_dict"]["w"].double() - values.double()).abs().max()
+    assert 0 < error <= 0.05 * values.double().square().mean().sqrt()
+    with pytest.raises(qcodec.ArgumentError):
+        QCodecCheckpointIO("adam8", max_abs_error=1)
+
+
 def test_what_only_pickle_could_bring_back(tmp_path):
     plugin = QCodecCheckpointIO()
     for value, path in ((lambda: 1, "hyper_parameters/x"), (torch.nn.Linear(1, 1), r"hyper_parameters/x: .*ignore="),

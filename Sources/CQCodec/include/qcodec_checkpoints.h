@@ -22,9 +22,21 @@ typedef struct qcodec_reader qcodec_reader;
 /// The lossless stage.
 enum qcodec_compression { QCODEC_COMPRESSION_NONE = 0, QCODEC_COMPRESSION_LZ4 = 1, QCODEC_COMPRESSION_ZSTD = 2 };
 
+/// What every element of a checkpoint may be asked to keep.
+enum qcodec_bound {
+  QCODEC_BOUND_NONE = 0,
+  /// |x - x'|, x' what is decoded of x.
+  QCODEC_BOUND_ABSOLUTE = 1,
+  /// |x - x'| / |x|; zero stays zero.
+  QCODEC_BOUND_RELATIVE = 2,
+  /// |u - u'|, u the update m / (sqrt(v) + epsilon) of a pair of moments; tensors in no pair are lossless.
+  QCODEC_BOUND_UPDATE = 3
+};
+
 /// How a checkpoint is written. Fill in with qcodec_writer_options_init, then change what is to differ.
 typedef struct {
-  /// sizeof(qcodec_writer_options), so that later versions may add members.
+  /// sizeof(qcodec_writer_options), so that later versions may add members. That of options that end before `bound`, as they
+  /// once did, is taken too.
   size_t struct_size;
   /// LZ4 unless changed; chunks that gain less than 1/64 are stored plain.
   int32_t compression;
@@ -43,6 +55,18 @@ typedef struct {
   const qcodec_reader *base;
   /// NULL unless changed: where readers are to look for the base, a path relative to the folder of the file.
   const char *base_name;
+  /// A qcodec_bound that every element given to qcodec_writer_add keeps, or 0, as it is unless changed. It is checked with
+  /// the decoder's arithmetic, and what the codes do not keep is stored beside them; tensors below 4096 elements are
+  /// lossless. The bound chooses schemes itself, so that policies and schemes are refused; it becomes the member
+  /// `error_bound` of the metadata, to which qcodec_verify with an original holds the file.
+  int32_t bound;
+  /// 1 has bound_value in units of the root mean square of each tensor, or of the updates of each pair; 0 unless changed. Not
+  /// for QCODEC_BOUND_RELATIVE.
+  int32_t bound_is_of_rms;
+  /// Above 0, for QCODEC_BOUND_RELATIVE below 1; in units of the elements, for QCODEC_BOUND_UPDATE of one.
+  double bound_value;
+  /// The epsilon of QCODEC_BOUND_UPDATE, 0 or more; 1e-8 unless changed.
+  double bound_epsilon;
 } qcodec_writer_options;
 
 void qcodec_writer_options_init(qcodec_writer_options *options);
@@ -55,8 +79,9 @@ typedef int32_t (*qcodec_write_function)(void *context, const void *bytes, size_
 /// thread, several at a time.
 typedef int32_t (*qcodec_read_function)(void *context, uint64_t offset, void *target, size_t size);
 
-/// Begins a checkpoint that will replace the file at path; options may be NULL. Gives QCODEC_IO, and
-/// QCODEC_WOULD_OVERWRITE_INPUT where that is the base or one behind it.
+/// Begins a checkpoint that will replace the file at path; options may be NULL. Gives QCODEC_IO,
+/// QCODEC_WOULD_OVERWRITE_INPUT where that is the base or one behind it, and QCODEC_INVALID_ARGUMENT for options that cannot
+/// be, a bound among them.
 qcodec_status qcodec_writer_create(
   const char *path, const qcodec_writer_options *options, qcodec_writer **writer, qcodec_error **error);
 
@@ -106,7 +131,7 @@ typedef struct {
   const void *data;
   /// Bytes of the elements; what dtype and shape imply.
   uint64_t size;
-  /// Delivers ranges of the elements, each once or twice; used where `data` is NULL.
+  /// Delivers ranges of the elements, each once or twice, more often under a bound; used where `data` is NULL.
   qcodec_read_function read;
   void *context;
 } qcodec_tensor;
@@ -114,6 +139,7 @@ typedef struct {
 /// Adds tensors by a policy, moments in the update domain with their partners; chunks of all are made in parallel.
 ///
 /// The policy decides over the tensors of one call: partners must come together. Its document becomes part of the metadata.
+/// Under a bound policy is NULL: moments are pairs by the names that `adam8` knows, and nothing is dropped.
 /// dropped: NULL, or `count` bytes that tell which tensors the policy drops. Gives QCODEC_INVALID_NAME,
 /// QCODEC_DUPLICATE_NAME, QCODEC_INVALID_SHAPE, QCODEC_SHAPE_MISMATCH, QCODEC_UNSUPPORTED_SCHEME before anything is
 /// written; QCODEC_NON_FINITE_VALUE, QCODEC_NEGATIVE_VALUE and QCODEC_IO.
@@ -121,7 +147,7 @@ qcodec_status qcodec_writer_add(
   qcodec_writer *writer, const qcodec_tensor *tensors, size_t count, const qcodec_policy *policy, uint8_t *dropped,
   qcodec_error **error);
 
-/// Adds one tensor under a scheme of the value domain; NULL is lossless.
+/// Adds one tensor under a scheme of the value domain; NULL is lossless, and all there is under a bound.
 qcodec_status qcodec_writer_add_tensor(
   qcodec_writer *writer, const qcodec_tensor *tensor, const qcodec_scheme *scheme, qcodec_error **error);
 
@@ -130,12 +156,12 @@ qcodec_status qcodec_writer_add_tensor(
 typedef int32_t (*qcodec_next_function)(void *context, void *target, size_t capacity, size_t *size);
 
 /// Adds one tensor whose bytes come once and in order; `data` and `read` of the tensor are not used. Block schemes and
-/// lossless only: others need a second look.
+/// lossless only, under a bound lossless only: others need a second look.
 qcodec_status qcodec_writer_add_pushed(
   qcodec_writer *writer, const qcodec_tensor *tensor, const qcodec_scheme *scheme, qcodec_next_function next,
   void *context, qcodec_error **error);
 
-/// Adds a tensor that another system quantized, its codes and scales as they are.
+/// Adds a tensor that another system quantized, its codes and scales as they are, under a bound too: nothing is coded.
 ///
 /// `data` and `read` of the tensor are not used; its dtype is what it decodes to. scheme: how codes are read; rounding and
 /// scale rule are recorded as unknown, and nothing is guaranteed. scales: float32, one for each block in C order, or the
@@ -155,8 +181,8 @@ typedef struct {
   uint64_t elements;
 } qcodec_written;
 
-/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost; the file says what the
-/// scheme guarantees.
+/// Adds a tensor that lies in memory as a stream, as it is: what an optimizer keeps. Nothing is lost, with a bound or without;
+/// the file says what the scheme guarantees.
 ///
 /// tensor: its name, shape and role; type and elements mean nothing, for the tensor is float32. stream: exactly
 /// qcodec_encoded_size bytes. second: NULL, or the second moment of a first moment in the update domain, which is added with
@@ -292,6 +318,41 @@ qcodec_status qcodec_reader_member(
 qcodec_status qcodec_reader_summary(const qcodec_reader *reader, char **json, qcodec_error **error);
 
 void qcodec_reader_free(qcodec_reader *reader);
+
+// MARK: Checkpoints that stand alone
+
+/// What qcodec_flatten has done.
+typedef struct {
+  /// Bytes of the checkpoint as it was, and of the one that was written.
+  uint64_t input_bytes;
+  uint64_t output_bytes;
+  /// All chunks, those that were copied out of the base, and those whose differences were undone.
+  uint64_t chunks;
+  uint64_t base_chunks;
+  uint64_t difference_chunks;
+  /// Bases behind one another.
+  uint64_t bases;
+} qcodec_flattened;
+
+/// Writes a checkpoint anew so that it needs no base; it replaces the file at path once it is whole and on the disk.
+///
+/// Nothing is coded anew: chunks are copied, those of bases out of the bases, and differences are undone. Where the bases
+/// were written with the same options the file is, to the byte, what it would have been without a base. A base that is not
+/// found beside the file is given by qcodec_reader_open_base or qcodec_reader_with_base. flattened may be NULL. Gives
+/// QCODEC_BASE_MISSING and QCODEC_BASE_MISMATCH, an error with byte offset for each defect of a chunk,
+/// QCODEC_WOULD_OVERWRITE_INPUT where path is the checkpoint or one of its bases, QCODEC_IO and QCODEC_CANCELLED; a previous
+/// file stays then.
+qcodec_status qcodec_flatten(
+  const qcodec_reader *reader, const char *path, int32_t threads, qcodec_flattened *flattened, qcodec_error **error);
+
+/// As qcodec_flatten, to an open descriptor, a pipe for instance, which stays open and the caller's.
+qcodec_status qcodec_flatten_fd(
+  const qcodec_reader *reader, int32_t descriptor, int32_t threads, qcodec_flattened *flattened, qcodec_error **error);
+
+/// As qcodec_flatten, to a function, which is called on the calling thread; what fails lacks its trailer.
+qcodec_status qcodec_flatten_function(
+  const qcodec_reader *reader, qcodec_write_function write, void *context, int32_t threads, qcodec_flattened *flattened,
+  qcodec_error **error);
 
 // MARK: Verification
 

@@ -22,6 +22,13 @@ public final class CheckpointFlattener {
     self.init(reader, output: try OutputFile(descriptor: descriptor))
   }
 
+  /// A function that takes the bytes, in order and on the thread that calls `write`; what it throws is thrown by that.
+  public convenience init(
+    _ reader: CheckpointReader, writing function: @escaping (UnsafeRawBufferPointer) throws(QCodecError) -> Void
+  ) {
+    unsafe self.init(reader, output: OutputFile(function: function))
+  }
+
   private init(_ reader: CheckpointReader, output: OutputFile) {
     self.reader = reader
     self.output = output

@@ -24,6 +24,12 @@ extension CheckpointReader {
     return result
   }
 
+  /// Chunks that are the base's, and those that are stored as differences to the base's.
+  public var relatedChunks: (equal: Int, different: Int) {
+    let relations = (0..<chunkCount).map { chunk($0).relation }
+    return (relations.count { $0 == .equal }, relations.count { $0 == .difference })
+  }
+
   /// A reader of the same checkpoint with bases at hand, of which those count that it or its bases refer to.
   ///
   /// Where one is none of them nothing changes; `baseFailure` tells whether the base is still missing. Nothing is read.

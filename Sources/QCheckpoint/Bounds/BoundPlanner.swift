@@ -25,7 +25,7 @@ public struct BoundPlanner: Sendable {
   /// The same tensors, those of which the bound can be asked with the schemes that keep it, all others lossless.
   ///
   /// For a bound on updates pairs stay pairs; else each tensor is for itself. Throws `nonFiniteValue` with tensor and
-  /// element, and what sources throw. O(elements): a pass over each tensor, and a sample of each for each candidate.
+  /// element, and what sources throw with the tensor. O(elements): a pass over each tensor, and a sample of each for each candidate.
   public func bounded(_ additions: [Addition]) throws(QCodecError) -> [Addition] {
     // Small ones side by side, large ones by all threads each.
     let results = ResultSlots<Result<[Addition], QCodecError>>(count: additions.count)
@@ -34,7 +34,7 @@ public struct BoundPlanner: Sendable {
       do throws(QCodecError) {
         results[index] = .success(try bounded(additions[index], by: Look(threads: threads, pool: BufferPool())))
       } catch {
-        results[index] = .failure(error)
+        results[index] = .failure(error.named(additions[index].tensors[0].name))
       }
     }
     try parallelFor(count: small.count, threads: options.threads) { place(small[$0], 1) }

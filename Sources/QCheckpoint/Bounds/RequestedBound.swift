@@ -36,6 +36,9 @@ public struct RequestedBound: Sendable, Hashable {
     (self.kind, self.value, self.isOfRMS, self.epsilon) = (kind, value, isOfRMS, epsilon)
   }
 
+  /// The preset whose roles and pairs a file with the bound has; schemes follow from the bound.
+  public var presetName: String { kind == .update ? Policy.defaultName : "lossless" }
+
   /// The member of the metadata that tells the bound of a file.
   public static let member = "error_bound"
 

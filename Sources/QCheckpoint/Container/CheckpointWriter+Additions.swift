@@ -39,7 +39,7 @@ extension CheckpointWriter {
     let fallback: TensorLayout?
   }
 
-  private func check(_ additions: [Addition]) throws(QCodecError) {
+  func check(_ additions: [Addition]) throws(QCodecError) {
     var own: Set<[UInt8]> = []
     for addition in additions {
       for tensor in addition.tensors {

@@ -73,6 +73,9 @@ func flattened(_ reader: CheckpointReader, threads: Int = 2) throws -> [UInt8] {
   let count = try flattener.write(threads: threads)
   let bytes = try folder.read("flat.qckpt")
   #expect(UInt64(bytes.count) == count)
+  var pushed: [UInt8] = []
+  let other = unsafe CheckpointFlattener(reader, writing: { unsafe pushed.append(contentsOf: $0) })
+  #expect(try other.write(threads: threads) == count && pushed == bytes)
   return bytes
 }
 

@@ -176,6 +176,33 @@ struct BoundPlannerTests {
     }
   }
 
+  @Test("A writer plans what it is given; what fails once values are looked at gives it up")
+  func planningWriter() throws {
+    let request = try RequestedBound(.update, 0.1, isOfRMS: true)
+    var options = WriterOptions(compression: .zstd, threads: 2)
+    options.allowsEscapes = true
+    let planner = BoundPlanner(request, options: options)
+    var bytes: [UInt8] = []
+    let writer = try unsafe CheckpointWriter(
+      writing: { chunk throws(QCodecError) in unsafe bytes.append(contentsOf: chunk) }, options: options)
+    let additions = Self.additions()
+    let short = Addition.tensor(additions[1].tensors[0], shape: [6001])
+    #expect(inputError { try writer.add([short], planning: planner) }?.code == .shapeMismatch)
+    try writer.add(additions, planning: planner, measuring: 1e-8)
+    try writer.setMetadata(.object([RequestedBound.member: request.json]))
+    _ = try writer.finish()
+    #expect(try bytes == Self.file(request, additions))
+
+    let failing = unsafe CallbackSource(byteCount: 24_000) { (_, _) throws(QCodecError) in throw QCodecError(.io, "no")
+    }
+    let unread = NewTensor(name: "x", dtype: .f32, encoding: .lossless(reason: .none), source: failing)
+    let other = try unsafe CheckpointWriter(writing: { _ throws(QCodecError) in }, options: options)
+    let relative = try BoundPlanner(RequestedBound(.relative, 0.1), options: options)
+    let error = inputError { try other.add([.tensor(unread, shape: [6000])], planning: relative) }
+    #expect(error?.code == .io && error?.tensor == "x")
+    #expect(inputError { _ = try other.finish() }?.code == .writerClosed)
+  }
+
   @Test("What is not finite is refused, or stored as it is")
   func nonFinite() throws {
     var values = [Float](repeating: 1, count: 5000)

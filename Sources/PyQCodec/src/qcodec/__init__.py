@@ -20,6 +20,7 @@ import numpy as np
 
 from . import _interrupts, _library
 from ._arrays import NUMPY, TYPES
+from ._bounds import Bound, is_bounded
 from ._calls import Path
 from ._checkpoint import Checkpoint
 from ._errors import (
@@ -34,7 +35,16 @@ from ._errors import (
 )
 from ._library import lib, shape_argument
 from ._matching import match, rename_keys
-from ._reports import Base, Inspection, InspectedTensor, UpdateError, VerificationReport, VerifiedTensor, Violation
+from ._reports import (
+    Base,
+    Flattened,
+    Inspection,
+    InspectedTensor,
+    UpdateError,
+    VerificationReport,
+    VerifiedTensor,
+    Violation,
+)
 from ._schemes import Policy, Scheme, of_quality
 from ._tensor_view import TensorView
 from ._tree_reader import TreeReader
@@ -51,6 +61,7 @@ __all__ = [
     "Checkpoint",
     "Encoded",
     "EncodeError",
+    "Flattened",
     "FormatError",
     "InspectedTensor",
     "Inspection",
@@ -67,6 +78,7 @@ __all__ = [
     "Written",
     "decode",
     "encode",
+    "flatten",
     "inspect",
     "load",
     "open",
@@ -78,7 +90,7 @@ __all__ = [
 def save(
     path: Path,
     tree: Any,
-    policy: Policy = "adam8",
+    policy: Policy | None = None,
     metadata: Mapping[str, str] | None = None,
     *,
     compression: str = "lz4",
@@ -87,6 +99,10 @@ def save(
     measure_epsilon: float | None = None,
     quality: float | None = None,
     base: Path | Checkpoint | None = None,
+    max_abs_error: Bound | None = None,
+    max_rel_error: Bound | None = None,
+    max_update_error: Bound | None = None,
+    bound_epsilon: float = 1e-8,
 ) -> Written:
     """Saves a tree of arrays and plain values as one checkpoint, atomically: after an error, Ctrl-C, a kill or a crash at any
     moment the previous file is there or the new one, whole.
@@ -98,25 +114,38 @@ def save(
     `quality`: under "adamq" the relative L2 error of the update to aim at, 0.001 to 0.25; 0.1 if not given.
 
     `base`: a checkpoint that the new one may refer to, as that of an earlier step: see `Writer`.
+
+    `policy` is "adam8" unless given. One of `max_abs_error`, `max_rel_error`, `max_update_error` takes its place: a bound that
+    every element keeps, x̂ being what is loaded of x: |x - x̂|, |x - x̂| / |x|, or |u - û| of the update u = m/(√v + ε) of
+    every pair of moments, ε `bound_epsilon`. A number in units of the array, or text such as "0.15rms", in units of its root
+    mean square or of that of the pair's updates: see `Writer`. Under `max_update_error` arrays that share memory are stored by
+    each of their names. Raises `ArgumentError`, a ValueError, for one that cannot be, for two, and for one beside `policy` or
+    `quality`.
     """
     writer = TreeWriter([NUMPY])
+    writer.keeps_apart = max_update_error is not None
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
-        "base": base,
+        "base": base, "max_abs_error": max_abs_error, "max_rel_error": max_rel_error, "max_update_error": max_update_error,
+        "bound_epsilon": bound_epsilon,
     }
-    return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
+    return _save(path, writer, writer.document(tree), policy, quality, metadata, options)
 
 
 def _save(
     path: Path,
     tree: TreeWriter,
     document: dict[str, Any],
-    policy: Policy,
+    policy: Policy | None,
+    quality: float | None,
     metadata: Mapping[str, str] | None,
     options: Mapping[str, Any],
     finish: Callable[[Writer], None] | None = None,
 ) -> Written:
     """Writes what a tree writer has gathered; `options` are the Writer's, `finish` adds what is no plain array."""
+    # Before there is a file, which may be an open one.
+    is_bounded(options, policy, quality)
+    policy = of_quality(policy, quality)
     with Writer(path, **options) as writer:
         writer._add(tree.arrays, policy)
         if finish:
@@ -172,6 +201,23 @@ def verify(
     """
     with Checkpoint(path, base=base, threads=threads) as checkpoint:
         return checkpoint.verify(against, **limits)
+
+
+def flatten(
+    path: Path, target: Path, *, base: Path | Checkpoint | None = None, threads: int = 0
+) -> Flattened:
+    """Writes a checkpoint that refers to a base anew so that it needs none, and says what was done.
+
+    Nothing is coded anew: chunks are copied out of the bases, and differences are undone. Where the bases were saved with the
+    same options the file is, to the byte, what `save` would have written without `base`. `target`: a local file, which is
+    replaced when the new one is whole and on the disk, a URL or an open file. `base`: see `Checkpoint`.
+
+    Raises `FormatError` for a base that is missing or another checkpoint (codes 56 and 57) and for damage, with its place;
+    `StorageError` where the system fails, and for a target that is the checkpoint or one of its bases (code 81). A previous
+    file stays then.
+    """
+    with Checkpoint(path, base=base, threads=threads) as checkpoint:
+        return checkpoint.flatten(target)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import io
 import json
 import math
@@ -18,7 +19,8 @@ from ._arrays import NUMPY, Framework, Memory
 from ._calls import Callbacks, Path, describe
 from ._errors import ArgumentError, BoundError, FormatError, StorageError
 from ._library import Handle, lib
-from ._reports import Base, Inspection, VerificationReport
+from ._reports import Base, Flattened, Inspection, VerificationReport
+from ._target import Target
 from ._tensor_view import TensorView
 
 
@@ -269,6 +271,28 @@ class Checkpoint(Mapping):
             return _report(report)
         finally:
             lib.string_free(report)
+
+    def flatten(self, target: Path) -> Flattened:
+        """Writes the checkpoint anew so that it needs no base, to a path, a URL or an open file. See `qcodec.flatten`."""
+        self._check_open()
+        if _remote.is_url(target) and target in self._places():
+            raise StorageError("this is the checkpoint or one of its bases; choose another output", 81)
+        done = _library.Flattened()
+        place = Target(target)
+        is_complete = False
+        try:
+            function = lib.flatten if place.function is None else lib.flatten_function
+            where = [place.path] if place.function is None else [place.function, None]
+            self._call(math.inf, (place, done), function, self._handle, *where, self.threads, done)
+            is_complete = True
+        except Exception as failure:
+            place.callbacks.reraise(failure)
+        finally:
+            place.close(is_complete)
+        return Flattened(*(getattr(done, field.name) for field in dataclasses.fields(Flattened)))
+
+    def _places(self) -> set[Any]:
+        return {self._place}.union(*(base._places() for base in self._bases))
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -40,6 +40,10 @@ class WriterOptions(c.Structure):
         ("measure_epsilon", c.c_double),
         ("base", Handle),
         ("base_name", c.c_char_p),
+        ("bound", c.c_int32),
+        ("bound_is_of_rms", c.c_int32),
+        ("bound_value", c.c_double),
+        ("bound_epsilon", c.c_double),
     ]
 
 
@@ -64,6 +68,17 @@ class Written(c.Structure):
         ("source_bytes", c.c_uint64),
         ("tensors", c.c_uint64),
         ("elements", c.c_uint64),
+    ]
+
+
+class Flattened(c.Structure):
+    _fields_ = [
+        ("input_bytes", c.c_uint64),
+        ("output_bytes", c.c_uint64),
+        ("chunks", c.c_uint64),
+        ("base_chunks", c.c_uint64),
+        ("difference_chunks", c.c_uint64),
+        ("bases", c.c_uint64),
     ]
 
 
@@ -199,6 +214,8 @@ _FALLIBLE: dict[str, list[Any]] = {
     "reader_read_stream": [Handle, c.c_size_t, c.c_void_p, c.c_size_t, c.c_int32],
     "reader_member": [Handle, c.c_char_p, _STRING, c.POINTER(c.c_size_t)],
     "reader_summary": [Handle, _STRING],
+    "flatten": [Handle, c.c_char_p, c.c_int32, c.POINTER(Flattened)],
+    "flatten_function": [Handle, WriteFunction, c.c_void_p, c.c_int32, c.POINTER(Flattened)],
     "verify": [Handle, c.c_char_p, c.POINTER(VerifyOptions), _STRING],
     "verify_tensors": [Handle, c.POINTER(Tensor), c.c_size_t, c.POINTER(VerifyOptions), _STRING],
 }

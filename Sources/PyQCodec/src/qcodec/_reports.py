@@ -42,6 +42,19 @@ class Base:
 
 
 @dataclasses.dataclass(frozen=True)
+class Flattened:
+    """What `flatten` has done: bytes of the file before and after; chunks, those of them that were copied out of the base, and
+    those whose differences were undone; bases behind one another."""
+
+    input_bytes: int
+    output_bytes: int
+    chunks: int
+    base_chunks: int
+    difference_chunks: int
+    bases: int
+
+
+@dataclasses.dataclass(frozen=True)
 class InspectedTensor:
     """One tensor, by the directory alone; None where a key does not apply."""
 
@@ -88,6 +101,7 @@ class Inspection:
     stored_bytes: int
     ratio: float
     policy: dict[str, Any] | None
+    error_bound: dict[str, Any] | None
     metadata: dict[str, str]
     base: Base | None
     update_error: UpdateError | None

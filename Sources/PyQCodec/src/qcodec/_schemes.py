@@ -18,6 +18,9 @@ Policy = str | Mapping[str, Any] | os.PathLike
 """A preset's name ("adam8", "adam4", "adamq", "paper8", "paper4", "live8", "live4", "lossless"; "adamq:0.05" for a relative error
 of the update of 0.05), a policy document, or the path of one in JSON."""
 
+DEFAULT = "adam8"
+"""The policy where neither policy nor bound is given."""
+
 _SCALINGS = {"tensor": 1, "block": 2, "row": 3, "column": 4, "rank1": 5}
 
 
@@ -87,7 +90,7 @@ def _table(handle: Handle) -> np.ndarray:
     return table
 
 
-def of_quality(policy: Policy, quality: float | None) -> Policy:
+def of_quality(policy: Policy | None, quality: float | None) -> Policy | None:
     """The policy for a quality, which "adamq" alone has; None leaves the policy as it is."""
     if quality is None:
         return policy

@@ -46,6 +46,9 @@ class TreeWriter:
         self._names: set[str] = set()
         # Arrays that lie in the same memory are stored once and come back as one.
         self._known: dict[tuple, str] = {}
+        # Whether they are stored by each of their names: of one that is a moment under one name and not under another, or the
+        # moment of two parameters, no pair would know.
+        self.keeps_apart = False
 
     def document(self, tree: Any) -> dict[str, Any]:
         """The document of a tree; `arrays` has its arrays afterwards."""
@@ -122,7 +125,7 @@ class TreeWriter:
             raise TypeError(f"{path_text(path) or 'the tree'}: {error}") from None
         key = (memory.address, memory.dtype, memory.shape)
         # A copy's address is free again once the copy is gone: what is taken in is kept until all is written.
-        if memory.size == 0 or (name := self._known.get(key)) is None:
+        if memory.size == 0 or self.keeps_apart or (name := self._known.get(key)) is None:
             name = self._known[key] = self.unused_name(shown)
             self.arrays.append((name, memory))
         node = {"tensor": name}

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
 from . import _interrupts, _library, _remote
 from ._arrays import NUMPY, TYPES, Framework, Memory
-from ._calls import ROLES, Callbacks, Path, describe
+from ._bounds import Bound, is_bounded, set_bound
+from ._calls import ROLES, Path, describe
 from ._checkpoint import Checkpoint
 from ._errors import ArgumentError
 from ._library import Handle, lib
-from ._schemes import Policy, Scheme, policy_handle
+from ._schemes import DEFAULT, Policy, Scheme, policy_handle
+from ._target import Target
 
 _COMPRESSIONS = {"none": 0, "lz4": 1, "zstd": 2}
 
@@ -48,6 +48,13 @@ class Writer:
     `base`: a checkpoint, by its path or open, that the new one may refer to: what is the same is not stored again, and of
     what is not the difference is stored where that is smaller. Whoever reads the new one needs it, at the same place
     relative to it, or given.
+
+    One of `max_abs_error`, `max_rel_error`, `max_update_error`: a bound that every element of what `add` takes keeps, x̂
+    being what is loaded of x: |x - x̂|, |x - x̂| / |x| (below 1; zero stays zero), or |u - û| of the update u = m/(√v + ε) of
+    every pair of moments, ε `bound_epsilon`. A number above 0, in units of the array, or text such as "0.15rms": in units of
+    the root mean square of the array, or of the pair's updates; not for `max_rel_error`. The bound chooses how arrays are
+    stored, so policies and schemes are refused; arrays below 4096 elements, and under `max_update_error` all but moments in
+    pairs, are stored bit for bit. Raises `ArgumentError`, a ValueError, for a bound that cannot be, and for two.
     """
 
     def __init__(
@@ -60,6 +67,10 @@ class Writer:
         nonfinite: str = "error",
         measure_epsilon: float | None = None,
         base: Path | Checkpoint | None = None,
+        max_abs_error: Bound | None = None,
+        max_rel_error: Bound | None = None,
+        max_update_error: Bound | None = None,
+        bound_epsilon: float = 1e-8,
     ) -> None:
         self._handle = Handle()
         self._base: Checkpoint | None = None
@@ -74,75 +85,52 @@ class Writer:
         options.threads = threads
         options.keep_nonfinite = nonfinite == "lossless"
         options.measure_epsilon = math.nan if measure_epsilon is None else measure_epsilon
+        self._bounds = {
+            "max_abs_error": max_abs_error, "max_rel_error": max_rel_error, "max_update_error": max_update_error}
+        self._is_bounded = set_bound(options, self._bounds, bound_epsilon)
         if base is not None:
             self._base = base if isinstance(base, Checkpoint) else Checkpoint(base, threads=threads)
             self._base._check_open()
             options.base = self._base._handle
             options.base_name = _remote.relative(self._base._place, path)
-        self._callbacks = Callbacks()
-        self._function: Any = None
-        self._close = lambda _: None
-        self._process = os.getpid()
         self._added = 0
         self.written: Written | None = None
-        if remote := _remote.target(path):
-            # Filesystems replace an object at different moments, some as soon as it is opened: written here, sent whole.
-            upload = _remote.Upload(remote)
-            self._close = upload.close
-            try:
-                self._handle = lib.handle(lib.writer_create, os.fsencode(upload.path), options)
-            except BaseException:
-                self._finish(False)
-                raise
-        elif hasattr(path, "write"):
-            self._create(cast(BinaryIO, path), options)
-        else:
-            name = os.fspath(cast(str, _remote.local(path)))
-            folder = os.path.dirname(name) or "."
-            # The library's message has the reason; Python's own errors have their classes.
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(2, "there is no such folder", folder)
-            if os.path.isdir(name):
-                raise IsADirectoryError(21, "a folder cannot be replaced by a checkpoint", name)
-            self._handle = lib.handle(lib.writer_create, os.fsencode(name), options)
-
-    def _create(self, file: BinaryIO, options: _library.WriterOptions) -> None:
-        def write(_, address, size):
-            view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
-
-            def body():
-                done = 0
-                while done < size:
-                    count = file.write(view[done:])
-                    done += size - done if count is None else count
-
-            return self._callbacks.guard(body)
-
-        self._function = _library.WriteFunction(write)
-        self._handle = self._call(0, None, lib.handle, lib.writer_create_function, self._function, None, options)
+        self._target = Target(path)
+        try:
+            if self._target.function is None:
+                self._handle = lib.handle(lib.writer_create, self._target.path, options)
+            else:
+                self._handle = self._call(
+                    0, None, lib.handle, lib.writer_create_function, self._target.function, None, options)
+        except BaseException:
+            self._target.close(False)
+            raise
 
     def _call(self, size: float, keep: Any, function, *arguments):
         # A handler that raises as a function of ours begins would be lost in C: it is not to run there.
-        by_function = self._function is not None or (self._base is not None and self._base._reads_by_function)
+        by_function = self._target.function is not None or (self._base is not None and self._base._reads_by_function)
         size = math.inf if by_function else size
         try:
             return _interrupts.call(size, (self, keep), function, *arguments)
         except Exception as failure:
             if self._base is not None and self._base._callbacks.error is not None:
                 self._base._callbacks.reraise(failure)
-            self._callbacks.reraise(failure)
+            self._target.callbacks.reraise(failure)
 
     def add(
-        self, arrays: Mapping[str, Any] | Iterable[tuple[str, Any]], policy: Policy = "adam8", *, framework: Framework = NUMPY
+        self, arrays: Mapping[str, Any] | Iterable[tuple[str, Any]], policy: Policy | None = None, *,
+        framework: Framework = NUMPY,
     ) -> list[str]:
-        """Adds arrays by name under a policy, and returns the names of those that it drops.
+        """Adds arrays by name under a policy, "adam8" unless given, and returns the names of those that it drops.
 
-        Moments go together: the partner of a first moment is looked for among the arrays of one call.
+        Moments go together: the partner of a first moment is looked for among the arrays of one call. Raises `EncodeError` for
+        NaN and infinities in what is not stored bit for bit, `ArgumentError` for a policy where the writer has a bound.
         """
         items = list(arrays.items() if isinstance(arrays, Mapping) else arrays)
         return self._add([(name, framework.memory(value)) for name, value in items], policy)
 
-    def _add(self, memories: list[tuple[str, Memory]], policy: Policy) -> list[str]:
+    def _add(self, memories: list[tuple[str, Memory]], policy: Policy | None) -> list[str]:
+        is_bounded(self._bounds, policy)
         tensors = (_library.Tensor * len(memories))()
         alive = []
         for index, (name, memory) in enumerate(memories):
@@ -151,7 +139,10 @@ class Writer:
         dropped = np.zeros(len(memories), np.uint8)
         size = sum(memory.size for _, memory in memories)
         self._added += size
-        with policy_handle(policy) as handle:
+        with contextlib.ExitStack() as stack:
+            handle = None
+            if not self._is_bounded:
+                handle = stack.enter_context(policy_handle(DEFAULT if policy is None else policy))
             self._call(
                 size, (alive, dropped), lib.writer_add, self._handle, tensors, len(memories), handle, dropped.ctypes.data)
         return [memories[index][0] for index in np.flatnonzero(dropped)]
@@ -234,22 +225,16 @@ class Writer:
         try:
             self._call(self._added, written, lib.writer_commit, self._handle, written)
         except BaseException:
-            self._finish(False)
+            self._target.close(False)
             raise
-        self._finish(True)
+        self._target.close(True)
         self.written = Written(*(getattr(written, field.name) for field in dataclasses.fields(Written)))
         return self.written
 
     def abort(self) -> None:
         """Gives the file up; does nothing after a commit."""
         lib.writer_abort(self._handle)
-        self._finish(False)
-
-    def _finish(self, committed: bool) -> None:
-        close, self._close = self._close, lambda _: None
-        # What a forked child lets go of is its parent's.
-        if os.getpid() == self._process:
-            close(committed)
+        self._target.close(False)
 
     def __enter__(self) -> Writer:
         return self
@@ -264,7 +249,7 @@ class Writer:
         if getattr(self, "_handle", None):
             lib.writer_free(self._handle)
             self._handle = Handle()
-            self._finish(False)
+            self._target.close(False)
 
 
 def _json(document: Any) -> bytes:

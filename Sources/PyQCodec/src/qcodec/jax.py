@@ -17,11 +17,12 @@ from jax.tree_util import tree_flatten, tree_flatten_with_path
 
 from . import _save
 from ._arrays import NUMPY, Memory, numpy_dtype
+from ._bounds import Bound
 from ._calls import Path
 from ._checkpoint import Checkpoint
 from ._errors import FormatError
 from ._matching import children, match, rebuilt, rename_keys
-from ._schemes import Policy, of_quality
+from ._schemes import Policy
 from ._tree_reader import TreeReader
 from ._trees import PathKey, Remap, TreeWriter
 from ._writer import Written
@@ -52,7 +53,7 @@ _JAX = _Jax()
 def save(
     path: Path,
     tree: Any,
-    policy: Policy = "adam8",
+    policy: Policy | None = None,
     metadata: Mapping[str, str] | None = None,
     *,
     compression: str = "lz4",
@@ -61,20 +62,26 @@ def save(
     measure_epsilon: float | None = None,
     quality: float | None = None,
     base: Path | Checkpoint | None = None,
+    max_abs_error: Bound | None = None,
+    max_rel_error: Bound | None = None,
+    max_update_error: Bound | None = None,
+    bound_epsilon: float = 1e-8,
 ) -> Written:
     """Saves a pytree as one checkpoint, atomically.
 
     Dicts, lists, tuples and named tuples are kept as they are, other registered nodes as their fields. An array that is
     sharded over devices is stored shard by shard, of those that this process can address; where processes share arrays,
-    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy`, `quality`, `base` and
-    errors as in `qcodec.save`.
+    each saves to a path of its own. bfloat16 and float8 are stored as such. `policy`, `quality`, `base`, bounds
+    (`max_abs_error`, `max_rel_error`, `max_update_error`, `bound_epsilon`) and errors as in `qcodec.save`.
     """
     writer = _JaxWriter([_JAX, NUMPY])
+    writer.keeps_apart = max_update_error is not None
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
-        "base": base,
+        "base": base, "max_abs_error": max_abs_error, "max_rel_error": max_rel_error, "max_update_error": max_update_error,
+        "bound_epsilon": bound_epsilon,
     }
-    return _save(path, writer, writer.document(tree), of_quality(policy, quality), metadata, options)
+    return _save(path, writer, writer.document(tree), policy, quality, metadata, options)
 
 
 def load(

@@ -23,6 +23,7 @@ import torch
 
 from . import _save
 from . import torch as _torch
+from ._bounds import Bound, is_bounded
 from ._errors import FormatError
 from ._schemes import Policy
 from ._trees import PathKey, path_text
@@ -55,8 +56,9 @@ _BASES: Any = _interfaces()
 class QCodecCheckpointIO(*_BASES):
     """Writes and reads a Trainer's checkpoints. AsyncCheckpointIO may wrap it; paths may be URLs.
 
-    `policy`, `compression`, `threads`, `nonfinite`, `metadata`: as `qcodec.torch.save` has them. The parameters of an
-    optimizer are named in the file if it was made with `named_parameters()`.
+    `policy`, `compression`, `threads`, `nonfinite`, `metadata`, and the bounds `max_abs_error`, `max_rel_error` and
+    `max_update_error` with `bound_epsilon`: as `qcodec.torch.save` has them. The parameters of an optimizer are named in the
+    file if it was made with `named_parameters()`. Raises `ArgumentError` for two bounds, and for one beside a policy.
 
     `load_foreign`: loads a checkpoint that plain Lightning wrote, by torch.load(weights_only=True); without it such a file
     is refused.
@@ -64,18 +66,26 @@ class QCodecCheckpointIO(*_BASES):
 
     def __init__(
         self,
-        policy: Policy = "adam8",
+        policy: Policy | None = None,
         *,
         load_foreign: bool = False,
         metadata: Mapping[str, str] | None = None,
         compression: str = "lz4",
         threads: int = 0,
         nonfinite: str = "error",
+        max_abs_error: Bound | None = None,
+        max_rel_error: Bound | None = None,
+        max_update_error: Bound | None = None,
+        bound_epsilon: float = 1e-8,
     ) -> None:
         self._policy = policy
         self._load_foreign = load_foreign
         self._metadata = metadata
-        self._options: dict[str, Any] = {"compression": compression, "threads": threads, "nonfinite": nonfinite}
+        self._options: dict[str, Any] = {
+            "compression": compression, "threads": threads, "nonfinite": nonfinite, "max_abs_error": max_abs_error,
+            "max_rel_error": max_rel_error, "max_update_error": max_update_error, "bound_epsilon": bound_epsilon,
+        }
+        is_bounded(self._options, policy)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None) -> None:
         """Saves what Lightning gathered, atomically; makes the folder.
@@ -87,8 +97,9 @@ class QCodecCheckpointIO(*_BASES):
         filesystem, inner = fsspec.core.url_to_fs(os.fspath(path))
         filesystem.makedirs(os.path.dirname(inner), exist_ok=True)
         writer = _Writer(checkpoint, None, False)
+        writer.keeps_apart = self._options["max_update_error"] is not None
         document = writer.document(checkpoint)
-        _save(os.fspath(path), writer, document, self._policy, self._metadata, self._options, writer.finish)
+        _save(os.fspath(path), writer, document, self._policy, None, self._metadata, self._options, writer.finish)
 
     def load_checkpoint(
         self, path: str | os.PathLike, map_location: Any = None, weights_only: bool | None = None

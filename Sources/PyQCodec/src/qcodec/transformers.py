@@ -39,9 +39,10 @@ class QCodecTrainerMixin:
     Under DeepSpeed, FSDP, SageMaker's model parallelism and XLA the Trainer saves and loads by itself, as without the mixin.
     """
 
-    qcodec_policy: Policy = "adam8"
+    qcodec_policy: Policy | None = None
+    """None is "adam8", unless the options have a bound."""
     qcodec_options: Mapping[str, Any] = {}
-    """More arguments of `qcodec.torch.save`: compression, threads, nonfinite, metadata."""
+    """More arguments of `qcodec.torch.save`: compression, threads, nonfinite, metadata, max_update_error and other bounds."""
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Saves both. Raises EncodeError for NaN and infinities, unless `qcodec_options` has nonfinite="lossless"."""

@@ -16,6 +16,7 @@ from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, WriteIte
 from torch.distributed.checkpoint.storage import StorageWriter, WriteResult
 from torch.futures import Future
 
+from .._bounds import Bound, is_bounded
 from .._errors import ArgumentError, FormatError, StorageError
 from .._remote import is_url
 from .._schemes import Policy
@@ -31,9 +32,11 @@ from ._shards import ShardWriter, value_of
 class QCodecStorageWriter(StorageWriter):
     """Writes a checkpoint of torch.distributed.checkpoint into a local folder that all ranks share.
 
-    `policy`, `metadata`, `compression`, `threads`, `nonfinite`: as `qcodec.save` has them; the policy sees each rank's
-    shards as tensors. `threads` counts for each rank; 0 takes all cores. With `overwrite=False` a checkpoint in the
-    folder is refused with FileExistsError. A rank holds its shards in host memory while it writes.
+    `policy`, `metadata`, `compression`, `threads`, `nonfinite`, and the bounds `max_abs_error`, `max_rel_error` and
+    `max_update_error` with `bound_epsilon`: as `qcodec.save` has them. Policy and bounds see each rank's shards as tensors:
+    a root mean square is that of a shard, and shards below 4096 elements are stored bit for bit. Raises `ArgumentError` for two
+    bounds, and for one beside a policy. `threads` counts for each rank; 0 takes all cores. With `overwrite=False` a
+    checkpoint in the folder is refused with FileExistsError. A rank holds its shards in host memory while it writes.
 
     Values that are no tensors must be plain: numbers, text, None, lists, tuples, sets, dictionaries, dtypes, devices; others
     raise TypeError with their names. What the policy drops is not in the checkpoint.
@@ -42,13 +45,17 @@ class QCodecStorageWriter(StorageWriter):
     def __init__(
         self,
         path: str | os.PathLike,
-        policy: Policy = "adam8",
+        policy: Policy | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
         compression: str = "lz4",
         threads: int = 0,
         nonfinite: str = "error",
         overwrite: bool = True,
+        max_abs_error: Bound | None = None,
+        max_rel_error: Bound | None = None,
+        max_update_error: Bound | None = None,
+        bound_epsilon: float = 1e-8,
     ) -> None:
         super().__init__()
         self.path = local_folder(path)
@@ -58,6 +65,11 @@ class QCodecStorageWriter(StorageWriter):
         self.threads = threads
         self.nonfinite = nonfinite
         self.overwrite = overwrite
+        self._bounds: dict[str, Any] = {
+            "max_abs_error": max_abs_error, "max_rel_error": max_rel_error, "max_update_error": max_update_error,
+            "bound_epsilon": bound_epsilon,
+        }
+        is_bounded(self._bounds, policy)
         self._rank = 0
         self._is_coordinator = True
         self._save_id = uuid.uuid4().hex
@@ -117,6 +129,7 @@ class QCodecStorageWriter(StorageWriter):
         # A name of its own for each shard: nothing that an index refers to is ever written over.
         file = f"__{self._rank}_{uuid.uuid4().hex}.qckpt"
         tree = ShardWriter()
+        tree.keeps_apart = self._bounds["max_update_error"] is not None
         names: dict[MetadataIndex, str] = {}
         tensors, values = [], []
         for item in items:
@@ -127,7 +140,8 @@ class QCodecStorageWriter(StorageWriter):
             names[item.index] = node["tensor"]
             tensors.append([node["tensor"], node])
         with Writer(
-            os.path.join(self.path, file), compression=self.compression, threads=self.threads, nonfinite=self.nonfinite
+            os.path.join(self.path, file), compression=self.compression, threads=self.threads, nonfinite=self.nonfinite,
+            **self._bounds,
         ) as writer:
             dropped = set(writer._add(tree.arrays, self.policy))
             tree.finish(writer)

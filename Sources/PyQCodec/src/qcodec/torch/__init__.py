@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from .. import _save
+from .._bounds import Bound
 from .._calls import Path
 from .._checkpoint import Checkpoint
 from .._matching import match, rename_keys
-from .._schemes import Policy, of_quality
+from .._schemes import Policy
 from .._trees import Remap
 from .._writer import Written
 from ._reader import TorchReader
@@ -32,7 +33,7 @@ __all__ = ["load", "save", "DTYPES", "TORCH"]
 def save(
     obj: Any,
     path: Path,
-    policy: Policy = "adam8",
+    policy: Policy | None = None,
     *,
     model: torch.nn.Module | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -43,6 +44,10 @@ def save(
     measure_epsilon: float | None = None,
     quality: float | None = None,
     base: Path | Checkpoint | None = None,
+    max_abs_error: Bound | None = None,
+    max_rel_error: Bound | None = None,
+    max_update_error: Bound | None = None,
+    bound_epsilon: float = 1e-8,
 ) -> Written:
     """Saves training state: a state_dict, an optimizer, or a tree of modules, optimizers, schedulers and plain values.
 
@@ -56,13 +61,18 @@ def save(
     Tensors on devices and distributed ones are copied to the host; of the latter every rank makes the call, and one should
     be told apart by its path. Raises TypeError for what cannot be stored, with its path. `base`: a checkpoint that the new one
     may refer to, as that of an earlier step: see `qcodec.Writer`.
+
+    `max_abs_error`, `max_rel_error`, `max_update_error`, `bound_epsilon`: a bound that every element keeps, as in
+    `qcodec.save`. What is kept as codes, and streams of `qcodec.torch.optim`, are stored as they are under a bound too.
     """
     writer = TorchWriter(obj, model, dequantize)
+    writer.keeps_apart = max_update_error is not None
     options = {
         "compression": compression, "threads": threads, "nonfinite": nonfinite, "measure_epsilon": measure_epsilon,
-        "base": base,
+        "base": base, "max_abs_error": max_abs_error, "max_rel_error": max_rel_error, "max_update_error": max_update_error,
+        "bound_epsilon": bound_epsilon,
     }
-    return _save(path, writer, writer.document(obj), of_quality(policy, quality), metadata, options, writer.finish)
+    return _save(path, writer, writer.document(obj), policy, quality, metadata, options, writer.finish)
 
 
 def load(
