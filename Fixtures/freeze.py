@@ -52,8 +52,8 @@ becomes of the programs: each reader of a version 1.x is to read these files as 
 | `golden/` | the files of `Fixtures/golden/` of that day, those with a base beside it |
 | `real/` | the state of `Fixtures/real/` as `{program}` encoded it: under each preset and zstd; `adam8` under the other \
 stages too, with measured updates, and as a difference to a base; stochastic; under bounds that escapes keep |
-| `expected.json` | of each file its SHA-256, digest, version, features and base; of each tensor its dtype, shape, scheme and \
-guarantees, and the SHA-256 of its decoded bytes: all as the reference reader found them |
+| `expected.json` | of each file its SHA-256, digest, version, features, base, metadata and errors of updates; of each tensor \
+its dtype, shape, scheme and guarantees, and the SHA-256 of its decoded bytes: all as the reference reader found them |
 | `SHA256SUMS` | for `sha256sum -c` |
 
 Written by `Fixtures/freeze.py`.
@@ -72,14 +72,13 @@ def label(t):
 def found(path):
     """What the reference reader finds in a file after checking every byte, place and bound of it."""
     checkpoint = spec.read_file(path)
-    tensors = spec.summary(checkpoint)["tensors"]
-    for entry, t in zip(tensors, checkpoint.tensors, strict=True):
+    summary = spec.summary(checkpoint)
+    for entry, t in zip(summary["tensors"], checkpoint.tensors, strict=True):
         entry["scheme"] = label(t)
     return {
         "sha256": hashlib.sha256(checkpoint.data).hexdigest(), "digest": checkpoint.digest.hex(),
-        "format_version": "%d.%d" % checkpoint.version, "required_features": checkpoint.features,
-        "optional_features": struct.unpack_from("<Q", checkpoint.data, 24)[0],
-        "base": None if checkpoint.base_digest is None else checkpoint.base_digest.hex(), "tensors": tensors}
+        "required_features": checkpoint.features, "optional_features": struct.unpack_from("<Q", checkpoint.data, 24)[0],
+        **summary}
 
 
 def sums(folder):
