@@ -67,7 +67,8 @@ def headers():
         return Draft([lossless()], start=writer.header(**how)).bytes()
 
     yield case("header-checksum", "headerCorrupt", plain().flip(24).bytes(), "the header's checksum", offset=56)
-    for major, minor in ((1, 0), (0, 0), (1, 1), (65535, 1)):
+    # Of before 1.0, later ones, and those that one byte of the number alone would take for 1.0.
+    for major, minor in ((0, 0), (0, 1), (0, 2), (0, 65535), (2, 0), (2, 1), (256, 0), (257, 0), (65535, 65535)):
         yield case(f"version-{major}-{minor}", "unsupportedVersion", file(version=(major, minor)),
                    f"format version {major}.{minor}", offset=8)
     for length in (0, 63, 128):
@@ -76,7 +77,7 @@ def headers():
         named = f"'{spec.FEATURES[bit]}' (bit {bit})" if bit in spec.FEATURES else f"bit {bit}"
         yield case(f"feature-bit-{bit}", "unsupportedFeature", file(required=1 << bit), "a feature that no version has",
                    offset=16, says=named)
-    all_bits = file(version=(0, 7), required=1 << 2 | 1 << 40, optional=(1 << 64) - 1)
+    all_bits = file(version=(1, 7), required=1 << 2 | 1 << 40, optional=(1 << 64) - 1)
     yield case("feature-bits-beside-escapes", "unsupportedFeature", file(required=1 | 1 << 3),
                "a feature beside one that this version has", offset=16, says="does not know: bit 3")
     yield case("feature-bits-of-newer", "unsupportedFeature", all_bits, "features of a newer minor version", offset=16,
@@ -86,7 +87,7 @@ def headers():
         reserved[at - 32] = 1 << at % 8
         yield case(f"header-reserved-{at}", "reservedBits", file(reserved=bytes(reserved)), "a reserved byte of the header",
                    offset=at)
-    yield case("header-reserved-of-newer", "reservedBits", file(version=(0, 2), reserved=bytes(23) + b"\x80"),
+    yield case("header-reserved-of-newer", "reservedBits", file(version=(1, 1), reserved=bytes(23) + b"\x80"),
                "a reserved byte of the header of a newer minor version", offset=55)
 
 

@@ -476,8 +476,8 @@ def unused():
 
 
 # Version and optional features of the cases that have others than a writer of this version gives.
-HEADERS = {"unused-bits": dict(optional=(1 << 64) - 1), "newer-minor": dict(version=(0, 2)),
-           "newer-minor-bits": dict(version=(0, 65535), optional=(1 << 64) - 1), "escapes": dict(required=spec.ESCAPES),
+HEADERS = {"unused-bits": dict(optional=(1 << 64) - 1), "newer-minor": dict(version=(1, 1)),
+           "newer-minor-bits": dict(version=(1, 65535), optional=(1 << 64) - 1), "escapes": dict(required=spec.ESCAPES),
            "escapes-lz4": dict(required=spec.ESCAPES), "escapes-zstd": dict(required=spec.ESCAPES)}
 
 

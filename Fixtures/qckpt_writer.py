@@ -429,7 +429,7 @@ def pad(data):
     return data + bytes(-len(data) % 64)
 
 
-def header(required=0, version=(0, 1), length=64, reserved=bytes(24), optional=0):
+def header(required=0, version=(1, 0), length=64, reserved=bytes(24), optional=0):
     body = spec.MAGIC + struct.pack("<HHIQQ", *version, length, required, optional) + reserved
     return body + struct.pack("<Q", spec.xxh3(body))
 

@@ -27,7 +27,7 @@ struct QCodecCommand: ParsableCommand {
         qcodec decode optimizer.qckpt -o restored.safetensors
         qcodec --generate-completion-script bash
       """,
-    version: "qcodec 0.1.0 (format 0.1)",
+    version: "qcodec 0.1.0 (format 1.0)",
     subcommands: [
       EncodeCommand.self, DecodeCommand.self, InspectCommand.self, VerifyCommand.self, PlanCommand.self,
       ReportCommand.self, DiffCommand.self, FlattenCommand.self, HashCommand.self, BenchCommand.self,

@@ -168,7 +168,7 @@ class Checkpoint:
         major, minor, length, required, optional = struct.unpack_from("<HHIQQ", data, 8)
         (digest,) = struct.unpack_from("<Q", data, 56)
         require(digest == xxh3(data[:56]), "headerCorrupt", "wrong checksum")
-        require(major == 0 and minor >= 1, "unsupportedVersion", f"version {major}.{minor}")
+        require(major == 1, "unsupportedVersion", f"version {major}.{minor}")
         require(length == 64, "headerCorrupt", f"header of {length} bytes")
         unknown = required & ~KNOWN_FEATURES
         features = [FEATURES.get(bit, f"bit {bit}") for bit in range(64) if unknown >> bit & 1]

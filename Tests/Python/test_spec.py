@@ -158,8 +158,9 @@ def test_every_refusal_that_the_spec_orders_has_a_fixture(root, spec):
 
 
 def test_constants_are_those_of_the_reader(reader, spec):
-    header = struct.pack("<8sHHIQQ24x", reader.MAGIC, 0, 1, 64, 0, 0)
-    assert f"`{reader.xxh3(header):016x}`" in spec["Checkpoint"]
+    for required in (0, reader.ESCAPES):
+        header = struct.pack("<8sHHIQQ24x", reader.MAGIC, 1, 0, 64, required, 0)
+        assert f"`{reader.xxh3(header):016x}`" in spec["Checkpoint"]
     assert f"`{reader.xxh3(b''):016x}`" in spec["Stream"]
     assert f"`{reader.MAGIC.hex(' ')}`" in spec["Checkpoint"] and f"`{reader.END_MAGIC.decode()}`" in spec["Checkpoint"]
 
@@ -441,7 +442,8 @@ def test_a_second_moment_that_is_lost_takes_its_first_moment_with_it(root, reade
 def test_salvage_passes_over_a_damaged_header_but_not_over_another_version(root, reader, writer):
     data = (root / "Fixtures" / "golden" / "names.qckpt").read_bytes()
     assert len(reader.Salvage(data[:24] + b"\1" + data[25:]).tensors) == 4
-    for header, code in ((writer.header(version=(1, 1)), "unsupportedVersion"),
+    for header, code in ((writer.header(version=(2, 0)), "unsupportedVersion"),
+                         (writer.header(version=(0, 1)), "unsupportedVersion"),
                          (writer.header(required=1 << 2), "unsupportedFeature"), (b"GGUF" + bytes(60), "notACheckpoint")):
         with pytest.raises(reader.QckptError) as error:
             reader.Salvage(header + data[64:])

@@ -90,7 +90,7 @@ import Testing
       PairFigures(first: $0.name, second: $0.name + "_sq", parameters: 4096, storedBytes: 8320, error: error)
     }
     let all = CheckpointFigures(
-      name: "big", fileBytes: 1 << 26, formatVersion: (0, 1), verdict: .verified(VerificationReport(), compared: true),
+      name: "big", fileBytes: 1 << 26, formatVersion: (1, 0), verdict: .verified(VerificationReport(), compared: true),
       tensors: tensors, pairs: pairs)
     let page = ReportPage(all).html
     #expect(page.utf8.count < 1_000_000)

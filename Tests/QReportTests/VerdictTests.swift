@@ -70,7 +70,7 @@ import Testing
       name: "a", dtype: .f32, shape: [1], role: .other, elements: 1, sourceBytes: 4, storedBytes: 4, relativeL2Error: 0,
       maxAbsError: 0, zerosCreated: 0)
     var all = CheckpointFigures(
-      name: "a", fileBytes: 1, formatVersion: (0, 1), verdict: .verified(VerificationReport(), compared: false),
+      name: "a", fileBytes: 1, formatVersion: (1, 0), verdict: .verified(VerificationReport(), compared: false),
       tensors: [tensor], pairs: [])
     #expect(words(all).sentence.hasPrefix("Nothing is guaranteed of the 1 tensor, which are imports; "))
     tensor.guaranteedMaxAbsError = 0

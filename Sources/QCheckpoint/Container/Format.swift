@@ -2,8 +2,8 @@ import QCodec
 
 /// The constants of the checkpoint format; Spec/Checkpoint.md in numbers.
 enum Format {
-  static let major: UInt16 = 0
-  static let minor: UInt16 = 1
+  static let major: UInt16 = 1
+  static let minor: UInt16 = 0
   static let magic: [UInt8] = [0x89, 0x51, 0x43, 0x4B, 0x0D, 0x0A, 0x1A, 0x0A]
   static let endMagic: [UInt8] = Array("QCKPTEND".utf8)
   static let alignment: UInt64 = 64

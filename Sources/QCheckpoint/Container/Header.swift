@@ -54,13 +54,11 @@ struct Header {
       throw QCodecError(.headerCorrupt, "the header's checksum is wrong", offset: 56)
     }
     let (major, minor) = (fields.read(8, as: UInt16.self), fields.read(10, as: UInt16.self))
-    // A later minor version adds only what this reader may ignore, or what it refuses by a feature or a reserved field.
-    guard major == Format.major, minor >= Format.minor else {
+    // Every minor version is read: an older one lacks what a newer one adds, and that is what this reader may ignore or what
+    // it refuses by a feature, a reserved field or a code.
+    guard major == Format.major else {
       throw QCodecError(
-        .unsupportedVersion,
-        "format version \(major).\(minor), this reader knows \(Format.major).\(Format.minor) and later ones of "
-          + "\(Format.major)",
-        offset: 8)
+        .unsupportedVersion, "format version \(major).\(minor), this reader knows those of \(Format.major)", offset: 8)
     }
     guard fields.read(12, as: UInt32.self) == UInt32(Format.headerSize) else {
       throw QCodecError(.headerCorrupt, "the header's length is not 64", offset: 12)

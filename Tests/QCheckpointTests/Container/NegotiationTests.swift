@@ -25,15 +25,15 @@ struct NegotiationTests {
   @Test("A newer minor version with every unused bit set opens, and holds what it held")
   func newerMinor() throws {
     let expected = try opened(good().sealed()).everything()
-    for minor in [UInt16(1), 2, 3, 0x100, .max] {
+    for minor in [UInt16(0), 1, 2, 0x100, .max] {
       let file = try headed {
         $0.replaceSubrange(Field.minor..<Field.minor + 2, with: littleEndian(minor))
         $0.replaceSubrange(Field.optional..<Field.optional + 8, with: littleEndian(UInt64.max))
       }
       let reader = try opened(file)
-      #expect(reader.formatVersion == (0, minor))
+      #expect(reader.formatVersion == (1, minor))
       try reader.checkAllBytes(threads: 1)
-      #expect(try reader.everything() == expected, "0.\(minor)")
+      #expect(try reader.everything() == expected, "1.\(minor)")
     }
   }
 
@@ -47,7 +47,11 @@ struct NegotiationTests {
 
   @Test("Other major versions, and none at all, are refused whatever else the header says")
   func otherMajor() throws {
-    for (major, minor) in [(UInt16(1), UInt16(0)), (1, 1), (2, 7), (0x100, 1), (.max, .max), (0, 0)] {
+    // Of before 1.0, later ones, and those that have one byte of 1.
+    let others: [(major: UInt16, minor: UInt16)] = [
+      (0, 0), (0, 1), (0, 2), (0, .max), (2, 0), (2, 7), (0x100, 0), (0x101, 0), (.max, .max),
+    ]
+    for (major, minor) in others {
       let file = try headed {
         $0.replaceSubrange(Field.major..<Field.major + 4, with: littleEndian(major) + littleEndian(minor))
         $0.replaceSubrange(Field.required..<Field.required + 8, with: littleEndian(UInt64.max))
@@ -61,7 +65,7 @@ struct NegotiationTests {
   func requiredBits() throws {
     let names = ["'escapes' (bit 0)", "'base-file' (bit 1)", "'encryption' (bit 2)"]
     for bit in 2..<64 {
-      for minor in [UInt8(1), 2] {
+      for minor in [UInt8(0), 1] {
         let file = try headed {
           $0[Field.minor] = minor
           $0[Field.required + bit / 8] = 1 << UInt8(bit % 8)

@@ -64,7 +64,7 @@ import Testing
     }
     #expect(try code { _ in } == nil)
     #expect(try code { $0[10] = 2 } == nil)
-    #expect(try code { $0[8] = 1 } == .unsupportedVersion)
+    for major in [UInt8(0), 2] { #expect(try code { $0[8] = major } == .unsupportedVersion) }
     #expect(try code { $0[16] = 4 } == .unsupportedFeature)
     #expect(try code { $0[40] = 1 } == .reservedBits)
     #expect(try code { $0[0] = 0x50 } == .notACheckpoint)

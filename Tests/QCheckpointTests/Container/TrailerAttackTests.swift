@@ -85,7 +85,7 @@ struct TrailerAttackTests {
     let patch = try good()
     #expect(code(patch.sealed(headerByte: Field.major, UInt8(Format.major) + 1)) == .unsupportedVersion)
     #expect(code(patch.sealed(headerByte: Field.major + 1, 1)) == .unsupportedVersion)
-    #expect(code(patch.sealed(headerByte: Field.minor, 0)) == .unsupportedVersion)
+    #expect(code(patch.sealed(headerByte: Field.major, 0)) == .unsupportedVersion)
     // A newer minor version has nothing in this file that a reader must know.
     for version in [UInt8(Format.minor) + 1, 0xFF] {
       #expect(code(patch.sealed(headerByte: Field.minor, version)) == nil)

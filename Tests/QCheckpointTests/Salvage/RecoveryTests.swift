@@ -139,7 +139,7 @@ struct RecoveryTests {
     #expect(code(Array("GGUF".utf8) + file.bytes[4..<file.bytes.count - 1]) == .notACheckpoint)
     #expect(code(Array(file.bytes[..<63])) == .truncated)
     let patch = try CheckpointPatch(file.bytes)
-    #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.major, 1)) == .unsupportedVersion)
+    #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.major, 2)) == .unsupportedVersion)
     #expect(code(patch.sealed(headerByte: CheckpointPatch.HeaderField.required, 4)) == .unsupportedFeature)
     var bytes = file.bytes
     bytes[patch.metadataRange.lowerBound] ^= 1
