@@ -241,7 +241,7 @@ docs: deps
 test: test-deps $(VENV)/.complete lint build package
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
-	$(VENV)/bin/python -m pytest -q -ra Tests/Python
+	$(VENV)/bin/python -m pytest -q -ra -n 2 --dist loadfile Tests/Python
 	$(VENV)/bin/python -m pytest -q -ra Tests/Faults
 	$(VENV)/bin/python -m pytest -q -ra -m smoke Tests/Frameworks
 	$(MAKE) corpus CASES=3000
