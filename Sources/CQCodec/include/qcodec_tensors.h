@@ -93,7 +93,7 @@ void qcodec_scheme_free(qcodec_scheme *scheme);
 typedef struct qcodec_policy qcodec_policy;
 
 /// A preset: "adam8", "adam4", "adamq", "paper8", "paper4", "live8", "live4" or "lossless"; NULL is "adam8". "adamq:0.05" is
-/// adamq for a relative L2 error of the update of 0.05; 0.001 to 0.25. Gives QCODEC_INVALID_POLICY.
+/// adamq for a relative L2 error of the update of 0.05; 0.001 to 0.6. Gives QCODEC_INVALID_POLICY.
 qcodec_status qcodec_policy_preset(const char *name, qcodec_policy **policy, qcodec_error **error);
 
 /// A policy document in JSON; README.md describes it. Gives QCODEC_INVALID_JSON and QCODEC_INVALID_POLICY with the member.

@@ -2,7 +2,7 @@ import QCodec
 
 extension Policy {
   /// The relative errors that `adamq` can be asked for.
-  public static let qualities = 0.001...0.25
+  public static let qualities = 0.001...0.6
   /// The relative error that `adamq` aims at where none is named: about that of `adam4`.
   public static let defaultQuality = 0.1
 

@@ -36,7 +36,7 @@ struct QualityTests {
     #expect(Policy.preset("adamq") == Policy.adamq(quality: 0.1))
     #expect(Policy.preset("adamq:0.05") == Policy.adamq(quality: 0.05))
     #expect(Policy.adamq(quality: 0.05).name == "adamq:0.05")
-    for name in ["adamq:", "adamq:0.3", "adamq:0.0009", "adamq:nan", "adamq:x", "adamq:-0.1", "adam8:0.1"] {
+    for name in ["adamq:", "adamq:0.7", "adamq:0.0009", "adamq:nan", "adamq:x", "adamq:-0.1", "adam8:0.1"] {
       #expect(Policy.preset(name) == nil, "\(name)")
     }
     let extended = try Policy(json: JSONValue(parsing: #"{"extends": "adamq:0.02"}"#))

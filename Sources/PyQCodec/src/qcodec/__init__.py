@@ -111,7 +111,7 @@ def save(
     text, bytes, paths, None, truth values. Arrays are named by their paths, by which `policy` knows moments ("state/0/exp_avg");
     everything that it does not quantize is stored bit for bit. Raises `EncodeError` for NaN and infinities in what is
     quantized (`nonfinite="lossless"` keeps such an array as it is), TypeError for what cannot be stored, with its path.
-    `quality`: under "adamq" the relative L2 error of the update to aim at, 0.001 to 0.25; 0.1 if not given.
+    `quality`: under "adamq" the relative L2 error of the update to aim at, 0.001 to 0.6; 0.1 if not given.
 
     `base`: a checkpoint that the new one may refer to, as that of an earlier step: see `Writer`.
 
