@@ -19,11 +19,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 # By target, which words libFuzzer is to try.
 DICTIONARIES = {"checkpoint": "checkpoint", "base": "checkpoint", "directory": "checkpoint", "reference": "checkpoint", "safetensors": "json",
                 "policy": "json", "policy-text": "yaml", "npy": "npy"}
-TARGETS = ("checkpoint", "base", "directory", "stream", "safetensors", "npy", "policy", "policy-text", "kernels", "pairs", "optimizers",
-           "interface", "reference")
+TARGETS = ("checkpoint", "base", "directory", "stream", "safetensors", "npy", "policy", "policy-text", "kernels", "pairs", "bounds",
+           "optimizers", "interface", "reference")
 # The longest inputs: a single one is to take milliseconds.
 LONGEST = {"checkpoint": 19_000, "base": 19_000, "reference": 19_000, "directory": 8000, "safetensors": 4000, "npy": 4000, "pairs": 1000,
-           "optimizers": 1000, "interface": 1000}
+           "bounds": 300, "optimizers": 1000, "interface": 1000}
 
 
 def command(options, target, seconds):

@@ -161,6 +161,14 @@ def pairs():
         yield f"{map_}-{flags}-{layout}", head + struct.pack("<HH", 3, 50) + bytes([1, 7]) + body
 
 
+def bounds():
+    """A bound and what makes two tensors as BoundTarget.swift reads them."""
+    for kind, flags, exponent in itertools.product(
+            (0, 1, 2, 0x10, 0x11, 0x12, 0x20, 0x21, 0x22), (0, 1, 0x14, 0x3D), (0xF4, 0xFC)):
+        tensor = bytes([exponent % 7, 200, 1, 2, 0x80, 0x3F, 40]) + bytes((i * i * 23 + i * 3) % 256 for i in range(41))
+        yield f"{kind}-{flags}-{exponent}", bytes([kind, flags, 77, exponent]) + tensor + bytes([250, 17]) + tensor[2:]
+
+
 def optimizers():
     """A rule, both schemes and a step as OptimizerTarget.swift reads them."""
     for rule, (map_, flags, layout), how in itertools.product(
@@ -192,7 +200,7 @@ def committed(target):
 
 TARGETS = {"checkpoint": checkpoints, "base": checkpoints, "directory": directories, "stream": streams, "safetensors": safetensors,
            "npy": arrays, "policy": policies, "policy-text": policy_texts, "kernels": kernels, "pairs": pairs,
-           "optimizers": optimizers, "interface": interfaces, "reference": checkpoints}
+           "bounds": bounds, "optimizers": optimizers, "interface": interfaces, "reference": checkpoints}
 
 
 def main(root):

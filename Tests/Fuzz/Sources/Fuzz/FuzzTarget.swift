@@ -21,6 +21,7 @@ struct FuzzTarget: Sendable {
     FuzzTarget(name: "policy-text", run: PolicyTextTarget.run),
     FuzzTarget(name: "kernels", run: KernelTarget.run),
     FuzzTarget(name: "pairs", run: PairTarget.run),
+    FuzzTarget(name: "bounds", run: BoundTarget.run),
     FuzzTarget(name: "optimizers", run: OptimizerTarget.run),
     FuzzTarget(name: "interface", run: InterfaceTarget.run),
     FuzzTarget(name: "reference", run: ReferenceTarget.run, mutate: CheckpointMutator.mutate),
