@@ -129,9 +129,10 @@ struct EncodeCommand: QuietableCommand {
       try Inputs.refuseTerminal(output)
     }
     let target = dryRun ? "/dev/null" : output ?? "-"
-    let progress = Progress(total: job.writtenBytes)
+    // Under a bound every tensor is looked over before any is written.
+    let progress = Progress(total: job.writtenBytes * (requested == nil ? 1 : 2))
     defer { progress.finish() }
-    let additions = try planned(&job, requested)
+    let additions = try planned(&job, requested, progress)
     let summary = try write(job, additions, base: base, to: target, progress: progress)
     progress.finish()
     report(job, summary, seconds: progress.seconds)
@@ -150,13 +151,15 @@ struct EncodeCommand: QuietableCommand {
   }
 
   /// What is to be written, with the schemes that a bound makes.
-  private func planned(_ job: inout EncodeJob, _ requested: RequestedBound?) throws -> [Addition] {
+  private func planned(
+    _ job: inout EncodeJob, _ requested: RequestedBound?, _ progress: Progress
+  ) throws -> [Addition] {
     let own = job
     let additions = job.items.filter { !$0.isPartner }.map { $0.addition(in: own) }
     guard let requested else { return additions }
     let planner = BoundPlanner(requested, options: options, nonFinite: nonFinite.policy)
     do throws(QCodecError) {
-      let bounded = try planner.bounded(additions)
+      let bounded = try planner.bounded(additions) { progress.advance($0) }
       job.settle(bounded)
       return bounded
     } catch {

@@ -48,6 +48,7 @@ def files(binary, tmp_path_factory):
 
 COMMANDS = {
     "encode": "encode {state} -o {out} --threads 1",
+    "bounded": "encode {state} -o {out} --max-abs-error 0.1rms --threads 1",
     "decode": "decode {coded} -o {out} --threads 1",
     "salvage": "decode --salvage {damaged} -o {out} --threads 1",
     "verify": "verify {coded} --threads 1",
@@ -104,6 +105,8 @@ def test_totals_are_those_of_the_work(binary, files):
         return {FULL.fullmatch(frame)["total"] for frame in run(binary, files, COMMANDS[name], columns=100).frames}
 
     assert totals("encode") == totals("decode") == totals("hash") == {"96.0 MiB"}
+    # Tensors are looked over, then written.
+    assert totals("bounded") == {"192.0 MiB"}
     # The bytes of the file and of its tensors; both sides; pairs of moments once more.
     assert totals("verify") == {"192.0 MiB"}
     assert totals("against") == {"288.0 MiB"}

@@ -24,15 +24,19 @@ public struct BoundPlanner: Sendable {
 
   /// The same tensors, those of which the bound can be asked with the schemes that keep it, all others lossless.
   ///
-  /// For a bound on updates pairs stay pairs; else each tensor is for itself. Throws `nonFiniteValue` with tensor and
-  /// element, and what sources throw with the tensor. O(elements): a pass over each tensor, and a sample of each for each candidate.
-  public func bounded(_ additions: [Addition]) throws(QCodecError) -> [Addition] {
+  /// For a bound on updates pairs stay pairs; else each tensor is for itself. `progress` is called on any thread with the
+  /// bytes of tensors whose schemes are chosen. Throws `nonFiniteValue` with tensor and element, and what sources throw with
+  /// the tensor. O(elements): a pass over each tensor, and a sample of each for each candidate.
+  public func bounded(
+    _ additions: [Addition], progress: @escaping @Sendable (UInt64) -> Void = { _ in }
+  ) throws(QCodecError) -> [Addition] {
     // Small ones side by side, large ones by all threads each.
     let results = ResultSlots<Result<[Addition], QCodecError>>(count: additions.count)
     let small = additions.indices.filter { additions[$0].byteCount < 8 << 20 }
     let place = { @Sendable (index: Int, threads: Int) -> Void in
       do throws(QCodecError) {
         results[index] = .success(try bounded(additions[index], by: Look(threads: threads, pool: BufferPool())))
+        progress(additions[index].byteCount)
       } catch {
         results[index] = .failure(error.named(additions[index].tensors[0].name))
       }

@@ -4,15 +4,21 @@ import QVerify
 
 /// Directories alone: the input stands in a file that has no other bytes, however long it says that it is.
 enum DirectoryTarget {
-  private static let header: [UInt8] = [
-    0x89, 0x51, 0x43, 0x4B, 0x0D, 0x0A, 0x1A, 0x0A, 0, 0, 1, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0x30, 0xD2, 0x76, 0x98, 0x15, 0x71, 0xAE, 0x7C,
-  ]
+  private static let header: [UInt8] = {
+    var header: [UInt8] = [0x89, 0x51, 0x43, 0x4B, 0x0D, 0x0A, 0x1A, 0x0A, 1, 0, 0, 0, 64]
+    header += [UInt8](repeating: 0, count: 56 - header.count)
+    header.append(littleEndian: xxh3(header))
+    // A header that readers refuse would leave nothing to fuzz.
+    let opened = outcome { () throws(QCodecError) in
+      try CheckpointReader(source: file(with: [UInt8](repeating: 0, count: 64), header: header))
+    }
+    require(opened.isSuccess, "an empty directory is refused: \(opened.error as Any)")
+    return header
+  }()
 
   static func run(_ input: [UInt8]) -> Bool {
     let opened = outcome { () throws(QCodecError) in
-      try CheckpointReader(source: file(with: input), verifyChecksums: false)
+      try CheckpointReader(source: file(with: input, header: header), verifyChecksums: false)
     }
     guard let reader = opened.value else { return true }
     for index in 0..<min(reader.tensorCount, 1000) {
@@ -38,7 +44,7 @@ enum DirectoryTarget {
     }
   }
 
-  private static func file(with directory: [UInt8]) -> CallbackSource {
+  private static func file(with directory: [UInt8], header: [UInt8]) -> CallbackSource {
     let start = chunksEnd(directory)
     let padding = [UInt8](repeating: 0, count: (64 - directory.count % 64) % 64)
     var trailer: [UInt8] = []
