@@ -39,12 +39,13 @@ package struct BoundedEncoder: Sendable {
     let coded = try unsafe encoder.encodeClipped(chunk: index, source: source, values, measures: measures)
     let decoded = try decoder.floats(chunk: index, coded.payload)
     let limit = encoder.tensorScale.map { Double($0.magnitude) } ?? .infinity
-    let test = ElementTest(values: values.values, bound: bound)
+    let criterion = ElementCriterion(values: values.values, bound: bound)
     return try withCodecEnvironment { () throws(QCodecError) in
       let violations = values.values.indices.filter { element in
-        !test.holds(element, Double(decoded[element]), reach: 0) || Double(values.values[element].magnitude) > limit
+        !criterion.holds(element, Double(decoded[element]), reach: 0)
+          || Double(values.values[element].magnitude) > limit
       }
-      let escapes = EscapeWriter(violations, of: values, test)
+      let escapes = EscapeWriter(violations, of: values, criterion)
       return try unsafe encoder.finish(
         chunk: index, source: source, coded, escapes, values: values, divisors: [], measures: measures)
     }

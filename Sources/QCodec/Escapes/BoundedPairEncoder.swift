@@ -80,13 +80,13 @@ package struct BoundedPairEncoder: Sendable {
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     let coded = try unsafe second.encodeClipped(chunk: index, source: source, v, measures: measures)
     let decoded = try decoder.second.floats(chunk: index, coded.payload)
-    let test = SecondMomentTest(first: m.values, second: v.values, bound: bound)
+    let criterion = SecondMomentCriterion(first: m.values, second: v.values, bound: bound)
     let limit = second.tensorScale.map { Double($0.magnitude) } ?? .infinity
     return try withCodecEnvironment { () throws(QCodecError) in
       let violations = decoded.indices.filter {
-        !test.holds($0, Double(decoded[$0]), reach: 0) || Double(v.values[$0]) > limit
+        !criterion.holds($0, Double(decoded[$0]), reach: 0) || Double(v.values[$0]) > limit
       }
-      let escapes = EscapeWriter(violations, of: v, test)
+      let escapes = EscapeWriter(violations, of: v, criterion)
       return try unsafe second.finish(
         chunk: index, source: source, coded, escapes, values: v, divisors: [], measures: measures)
     }
@@ -99,14 +99,14 @@ package struct BoundedPairEncoder: Sendable {
     let coded = try unsafe first.encodeClipped(
       chunk: index, source: source, m, divisors: divisors, measures: measures)
     let decoded = try decoder.first.floats(chunk: index, coded.payload, divisors: divisors)
-    let test = FirstMomentTest(first: m.values, second: v.values, decodedSecond: decodedV, bound: bound)
+    let criterion = FirstMomentCriterion(first: m.values, second: v.values, decodedSecond: decodedV, bound: bound)
     // What Spec/ErrorBounds.md takes for granted of codes, U1.
     let limit = first.tensorScale.map { Double($0.magnitude) * (1 + 0x1p-16) } ?? .infinity
     return try withCodecEnvironment { () throws(QCodecError) in
       let violations = decoded.indices.filter {
-        !test.holds($0, Double(decoded[$0]), reach: 0) || Double((m.values[$0] / divisors[$0]).magnitude) > limit
+        !criterion.holds($0, Double(decoded[$0]), reach: 0) || Double((m.values[$0] / divisors[$0]).magnitude) > limit
       }
-      let escapes = EscapeWriter(violations, of: m, test)
+      let escapes = EscapeWriter(violations, of: m, criterion)
       return try unsafe first.finish(
         chunk: index, source: source, coded, escapes, values: m, divisors: divisors, measures: measures)
     }

@@ -63,7 +63,7 @@ extension ChunkEncoder {
     values: EscapeValues, divisors: [Float], measures: Bool
   ) throws(QCodecError) -> (payload: [UInt8], statistics: TensorStatistics) {
     guard !escapes.isEmpty || coded.isClipped else { return (coded.payload, coded.statistics) }
-    let codes = try escapes.isEmpty || tensorScale == nil ? coded : silent(index, escapes, values, divisors, measures)
+    let codes = try escapes.isEmpty || tensorScale == nil ? coded : zeroing(index, escapes, values, divisors, measures)
     var payload = codes.payload
     payload.removeLast(EscapeSection.countSize)
     escapes.append(to: &payload, stored: values.stored)
@@ -77,7 +77,7 @@ extension ChunkEncoder {
 
   /// The codes of a chunk whose escaped elements all have the code of zero, so that an entropy coder pays for their values
   /// alone. Under the one scale of a tensor the others keep their codes.
-  private func silent(
+  private func zeroing(
     _ index: Int, _ escapes: EscapeWriter, _ values: EscapeValues, _ divisors: [Float], _ measures: Bool
   ) throws(QCodecError) -> CodedChunk {
     var rest = (divisors.isEmpty ? clipped(values) : nil) ?? values.values

@@ -22,8 +22,6 @@ package struct EscapeSection: Sendable {
 
   /// Bytes before the runs, and of a run before its values.
   static let (countSize, runSize) = (4, 8)
-  /// The longest run that its 18 bits tell: a whole chunk.
-  static let longestRun = 1 << 18
 
   /// In ascending order; none overlap.
   package private(set) var runs: [Run] = []
@@ -61,6 +59,7 @@ package struct EscapeSection: Sendable {
     for index in 0..<count {
       let at = base + Self.countSize + index * Self.runSize
       let (first, word) = unsafe (Self.word(payload, at), Self.word(payload, at + 4))
+      // 18 bits: a whole chunk at most.
       let length = word & 0x3FFFF + 1
       guard let form = EscapeForm(field: word >> 18, layout: layout) else {
         throw Self.refuse("escapes of a form that no tensor of \(dtype.name) has under its scheme", at + 4)

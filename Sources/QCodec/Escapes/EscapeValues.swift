@@ -20,7 +20,7 @@ struct EscapeValues {
   // MARK: Multiples
 
   /// The form of fewest bytes in which an element is a multiple that fulfils what is asked for; nil if there is none.
-  func multiple(_ element: Int, _ test: some EscapeTest) -> EscapeForm? {
+  func multiple(_ element: Int, _ criterion: some EscapeCriterion) -> EscapeForm? {
     guard let exponent else { return nil }
     let multiple = multiple(element, exponent)
     guard multiple != 0 || values[element] == 0 || !keepsNonzero,
@@ -28,7 +28,7 @@ struct EscapeValues {
     else { return nil }
     let value = multiple * Double(sign: .plus, exponent: exponent, significand: 1)
     guard value.magnitude <= Double(Float.greatestFiniteMagnitude),
-      test.holds(element, value, reach: EscapeBounds.absolute(exponent: exponent))
+      criterion.holds(element, value, reach: EscapeBounds.absolute(exponent: exponent))
     else { return nil }
     return EscapeForm(bits: bits, exponent: exponent)
   }
@@ -42,13 +42,13 @@ struct EscapeValues {
   /// The fewest bits with which an element is finite, zero only if it is zero, and fulfils what is asked for.
   ///
   /// - Parameter hint: bits that are tried first, as those of a neighbour.
-  func float(_ element: Int, near hint: Int, _ test: some EscapeTest) -> EscapeForm {
+  func float(_ element: Int, near hint: Int, _ criterion: some EscapeCriterion) -> EscapeForm {
     let all = EscapeForm.floats(of: dtype)
     var (low, high) = (all.lowerBound, all.upperBound)
     var probe = hint
     while low < high {
       let bits = min(max(probe, low), high - 1)
-      let isEnough = isEnough(bits, for: element, test)
+      let isEnough = isEnough(bits, for: element, criterion)
       if isEnough { high = bits } else { low = bits + 1 }
       // A hint is right most often, or a bit off.
       probe = bits == hint ? bits + (isEnough ? -1 : 1) : (low + high) / 2
@@ -57,17 +57,17 @@ struct EscapeValues {
   }
 
   /// Whether an element fulfils what is asked for in a form, of multiples the one that `multiple` found.
-  func holds(_ element: Int, _ form: EscapeForm, _ test: some EscapeTest) -> Bool {
+  func holds(_ element: Int, _ form: EscapeForm, _ criterion: some EscapeCriterion) -> Bool {
     form.exponent != nil || form.bits == EscapeForm.floats(of: dtype).upperBound
-      || isEnough(form.bits, for: element, test)
+      || isEnough(form.bits, for: element, criterion)
   }
 
-  private func isEnough(_ bits: Int, for element: Int, _ test: some EscapeTest) -> Bool {
+  private func isEnough(_ bits: Int, for element: Int, _ criterion: some EscapeCriterion) -> Bool {
     let pattern = pattern(element, bits)
     let value = EscapeSection.value(pattern, dtype)
     guard value.isFinite, value != 0 || values[element] == 0 else { return false }
     let reach = EscapeBounds.absolute(pattern, reach: EscapeBounds.reach(bits: bits, dtype))
-    return test.holds(element, Double(value), reach: reach)
+    return criterion.holds(element, Double(value), reach: reach)
   }
 
   /// An element's upper bits, to nearest even; a 16-bit type's own in the upper half.

@@ -20,24 +20,22 @@ struct EscapeWriter {
     }
   }
 
-  /// The section of elements of a chunk, each in the form of fewest bytes that the test admits.
-  init(_ violations: [Int], of values: EscapeValues, _ test: some EscapeTest) {
+  /// The section of elements of a chunk, each in the form of fewest bytes that the criterion admits.
+  init(_ violations: [Int], of values: EscapeValues, _ criterion: some EscapeCriterion) {
     var hint = EscapeForm.floats(of: values.dtype).upperBound
     self.init(violations) { element in
-      if let multiple = values.multiple(element, test) { return multiple }
-      let form = values.float(element, near: hint, test)
+      if let multiple = values.multiple(element, criterion) { return multiple }
+      let form = values.float(element, near: hint, criterion)
       hint = form.bits
       return form
     } holds: { element, form in
-      values.holds(element, form, test)
+      values.holds(element, form, criterion)
     }
   }
 
   private mutating func take(_ element: Int, _ own: EscapeForm, _ form: (Int) -> EscapeForm) {
     // A longer gap costs more than a run of its own, whatever the forms.
-    if let last = runs.last, element - last.elements.upperBound <= EscapeSection.runSize / 2,
-      element - last.elements.lowerBound < EscapeSection.longestRun
-    {
+    if let last = runs.last, element - last.elements.upperBound <= EscapeSection.runSize / 2 {
       let (first, end) = (last.elements.lowerBound, last.elements.upperBound)
       let joined = (end..<element).reduce(last.form.joined(with: own)) { $0?.joined(with: form($1)) }
       if let joined,

@@ -1,7 +1,7 @@
 /// What the elements of a chunk are held to.
 ///
 /// Generic code is made for each of these: a closure would be called, and its captures counted, for every element.
-protocol EscapeTest {
+protocol EscapeCriterion {
   /// Whether a value may stand for an element.
   ///
   /// - Parameter reach: what an escape of the value admits of |x − x̂|.
@@ -9,7 +9,7 @@ protocol EscapeTest {
 }
 
 /// A bound of each element by itself.
-struct ElementTest: EscapeTest {
+struct ElementCriterion: EscapeCriterion {
   let values: [Float]
   let bound: ElementBound
 
@@ -22,7 +22,7 @@ struct ElementTest: EscapeTest {
 }
 
 /// The share of an update's error that coding the second moment alone may take.
-struct SecondMomentTest: EscapeTest {
+struct SecondMomentCriterion: EscapeCriterion {
   let first: [Float]
   let second: [Float]
   let bound: UpdateBound
@@ -41,7 +41,7 @@ struct SecondMomentTest: EscapeTest {
 }
 
 /// An update's error, the second moment being what it decodes to.
-struct FirstMomentTest: EscapeTest {
+struct FirstMomentCriterion: EscapeCriterion {
   let first: [Float]
   let second: [Float]
   let decodedSecond: [Float]
