@@ -6,7 +6,8 @@
 // QFAULT_AT     the number of the first counted call that is touched, from 1
 // QFAULT_TIMES  how many are touched; all that follow where it is 0; 1 where it is unset
 // QFAULT_ACT    a number: the call fails with this errno; "short": it takes half of the bytes; "kill", "killafter": the
-//               process is killed in its place, or when it has been made; "term": it gets a SIGTERM before
+//               process is killed in its place, or when it has been made; "term": it gets a SIGTERM before; "wait": it takes
+//               a second and a half, as that of a disk that is waking up
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FILES = 4096 };
@@ -83,6 +85,11 @@ static enum Fate fate(const char *call, const char *path, const char *other) {
   if (strcmp(act, "killafter") == 0) return DIE_AFTER;
   if (strcmp(act, "term") == 0) {
     syscall(SYS_kill, getpid(), SIGTERM);
+    return PASS;
+  }
+  if (strcmp(act, "wait") == 0) {
+    struct timespec left = {1, 500000000};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
     return PASS;
   }
   if (strcmp(act, "short") == 0) return SHORT;

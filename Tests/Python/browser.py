@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
 
 class Browser:
@@ -87,10 +86,8 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         page.call(
             "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        start = time.monotonic()
         page.call("Page.navigate", url=path.as_uri())
         self.wait("Page.loadEventFired", page.session)
-        page.seconds = time.monotonic() - start
         return page
 
 
@@ -99,7 +96,6 @@ class Page:
 
     def __init__(self, browser, target, session):
         self._browser, self._target, self.session = browser, target, session
-        self.seconds = None
 
     def call(self, method, **parameters):
         return self._browser.call(method, self.session, **parameters)

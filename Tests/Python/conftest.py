@@ -14,7 +14,7 @@ from installed import Installed, run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # As modules of their own names, so that reader, writer and generator share one set of tables and one error type.
-sys.path[:0] = [str(ROOT / "Spec" / "Reference"), str(ROOT / "Fixtures")]
+sys.path[:0] = [str(ROOT / "Spec" / "Reference"), str(ROOT / "Fixtures"), str(ROOT / "Tests" / "Faults")]
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,15 @@
-"""Runs a command on a terminal of its own, and stops it in the midst of its work so that any work is long."""
+"""Runs a command on a terminal of its own."""
 
 import fcntl
 import os
 import pty
 import re
-import select
-import signal
 import struct
 import termios
 import time
 from typing import NamedTuple
 
+INPUT, ERROR = 0, 2
 # A line that was drawn over the one before, and what its colors are made of.
 FRAME = re.compile(r"\r([^\r\n]*?)\x1b\[K")
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
@@ -38,45 +37,39 @@ def resize(terminal, columns):
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
 
-def bytes_read(child):
-    """What a process has read so far, of files and else; 0 once it is gone."""
-    try:
-        with open(f"/proc/{child}/io") as file:
-            return int(re.search(r"rchar: (\d+)", file.read())[1])
-    except (OSError, TypeError):
-        return 0
+def columns_of(terminal):
+    """How wide a terminal is."""
+    return struct.unpack("HHHH", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))[1]
 
 
-def run(command, columns=80, environment=None, stop_after=None, meanwhile=None, seconds=1.3, typed=None):
-    """Runs a command; once it has read `stop_after` bytes it is stopped for some seconds, and `meanwhile(terminal)` called.
+def run(command, columns=80, environment=None, at_progress=None, output_alone=False):
+    """Runs a command on a terminal of so many columns; `at_progress(terminal)` is called once, when a line of progress is there.
 
-    `typed`: what is typed as soon as a line of progress is there.
+    `output_alone`: its standard error is thrown away.
     """
     child, terminal = pty.fork()
     if child == 0:
-        base = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "LC_ALL")}
-        own = {**base, "TERM": "xterm", "LANG": "C.UTF-8", **(environment or {})}
-        time.sleep(0.05)  # the width is to be set before anything asks for it
-        os.execve(command[0], [os.fspath(part) for part in command], own)
-    resize(terminal, columns)
-    output, isStopped = [], False
-    while True:
-        if stop_after is not None and not isStopped and bytes_read(child) > stop_after:
-            os.kill(child, signal.SIGSTOP)
-            if meanwhile:
-                meanwhile(terminal)
-            time.sleep(seconds)
-            os.kill(child, signal.SIGCONT)
-            isStopped = True
         try:
-            if select.select([terminal], [], [], 0 if stop_after is not None and not isStopped else 0.1)[0]:
-                output.append(os.read(terminal, 1 << 16))
-                if typed and any(FRAME.findall(b"".join(output).decode(errors="replace"))):
-                    os.write(terminal, typed)
-                    typed = None
+            base = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "LC_ALL")}
+            # The width is to be set before anything asks for it.
+            while columns_of(INPUT) != columns:
+                time.sleep(0.01)
+            if output_alone:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), ERROR)
+            own = {**base, "TERM": "xterm", "LANG": "C.UTF-8", **(environment or {})}
+            os.execve(command[0], [os.fspath(part) for part in command], own)
+        finally:
+            os._exit(127)
+    resize(terminal, columns)
+    output = b""
+    while True:
+        try:
+            output += os.read(terminal, 1 << 16)
         except OSError:  # how Linux says that nobody holds the other end any more
             break
+        if at_progress and FRAME.search(output.decode(errors="replace")):
+            at_progress(terminal)
+            at_progress = None
     os.close(terminal)
     _, status = os.waitpid(child, 0)
-    assert stop_after is None or isStopped, "the command ended before it could be stopped"
-    return Shown(b"".join(output).decode(), os.waitstatus_to_exitcode(status))
+    return Shown(output.decode(), os.waitstatus_to_exitcode(status))

