@@ -285,7 +285,7 @@ class chunk_view(spec.Tensor):
             self.scaling, self.shape = "column", (1, count)
 
 
-def step_of(t, x):
+def step_of(t, x, operand, divided_by):
     """(the least scale, (the least pattern, the patterns of a step) or None) that a tensor's step makes."""
     if t.step is None:
         return np.float32(0), None
@@ -294,25 +294,26 @@ def step_of(t, x):
         present = (x.view(np.uint32) & 0x7FFFFFFF)[x != 0]
         return np.float32(0), (int(present.min()), steps.log_step(value, t.bits, t.dtype)) if len(present) else None
     if kind == "rms":
-        second = None if t.domain == "value" else spec.widen(t.second.data, t.second.dtype)
-        value = steps.square_step(value, x, second, tree)
+        coded = steps.quotients(x, None if t.domain == "value" else spec.widen(t.second.data, t.second.dtype))
+        for step in steps.former_steps(value, coded, t.bits, t.signed, tree):
+            least = steps.least_scale(t, step, rounded)
+            if keeps(t, x, operand, divided_by, least):
+                return least, None
+        value = steps.square_step(value, coded, tree)
     return steps.least_scale(t, value, rounded), None
 
 
-def encode(t, divided_by=None):
-    """[(kind, payload)] of a tensor, its statistics filled in; `divided_by` holds the divisors of the update domain."""
-    if not t.quantized:
-        size = spec.LOSSLESS_CHUNK
-        return [(spec.LOSSLESS, t.data[i:i + size]) for i in range(0, len(t.data), size)]
-    x = spec.widen(t.data, t.dtype)
-    operand = x if divided_by is None else x / divided_by
-    assert np.all(np.isfinite(operand)), t.name
-    least, grid = step_of(t, x)
+def keeps(t, x, operand, divided_by, least):
+    """Whether a tensor decodes to itself under a least scale."""
+    payloads = [payload for _, _, payload in coded_chunks(t, x, operand, divided_by, least, None)]
+    decoded = spec.decode_stream(t, [t.vector.astype("<f4").tobytes(), *payloads] if len(t.vector) else payloads, divided_by)[0]
+    return spec.narrow(decoded, t.dtype) == bytes(t.data)
+
+
+def coded_chunks(t, x, operand, divided_by, least, grid):
+    """(first element, the scales of its elements before it, payload) of each chunk of codes; fills in the scale vector."""
     t.vector = scale_vector(t, operand)
     t.vector = np.maximum(t.vector, least) if least else t.vector
-    assert spec.resolved_scaling(t) == (t.scaling, t.block), t.name
-    vector = t.vector.astype("<f4").tobytes()
-    chunks = [(spec.SCALES, vector[i:i + (1 << 20)]) for i in range(0, len(vector), 1 << 20)]
     for start in range(0, t.elements, spec.CHUNK_ELEMENTS):
         end = min(t.elements, start + spec.CHUNK_ELEMENTS)
         part, d = x[start:end], None if divided_by is None else divided_by[start:end]
@@ -332,8 +333,24 @@ def encode(t, divided_by=None):
             own, scales = np.zeros(0), spec.element_scales(t, t.vector, start, len(part))
             codes, before = choose(t, part, scales, start, d), [scales.astype("<f4").tobytes()]
         payload = own.astype("<f4").tobytes() + pack(codes, t.bits)
-        payload += section(t, part, start) if t.escapes else b""
-        measure(t, part, [*before, payload], start, d)
+        yield start, before, payload + (section(t, part, start) if t.escapes else b"")
+
+
+def encode(t, divided_by=None):
+    """[(kind, payload)] of a tensor, its statistics filled in; `divided_by` holds the divisors of the update domain."""
+    if not t.quantized:
+        size = spec.LOSSLESS_CHUNK
+        return [(spec.LOSSLESS, t.data[i:i + size]) for i in range(0, len(t.data), size)]
+    x = spec.widen(t.data, t.dtype)
+    operand = x if divided_by is None else x / divided_by
+    assert np.all(np.isfinite(operand)), t.name
+    coded = list(coded_chunks(t, x, operand, divided_by, *step_of(t, x, operand, divided_by)))
+    assert spec.resolved_scaling(t) == (t.scaling, t.block), t.name
+    vector = t.vector.astype("<f4").tobytes()
+    chunks = [(spec.SCALES, vector[i:i + (1 << 20)]) for i in range(0, len(vector), 1 << 20)]
+    for start, before, payload in coded:
+        end = min(t.elements, start + spec.CHUNK_ELEMENTS)
+        measure(t, x[start:end], [*before, payload], start, None if divided_by is None else divided_by[start:end])
         chunks.append((spec.CODES, payload))
     if t.rounding == "unknown":
         t.guaranteed = float("nan")

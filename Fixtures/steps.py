@@ -12,11 +12,15 @@ def floats(pattern):
     return np.array(pattern, np.uint32).view(np.float32)
 
 
+def steps_to_one(bits, signed):
+    """n, the steps of the linear map from zero to one."""
+    return (1 << (bits - 1 if signed else bits)) - 1
+
+
 def least_scale(t, step, rounded):
     """The least scale of a linear map; `rounded` is the rounding of scales of the update domain."""
-    count = (1 << (t.bits - 1 if t.signed else t.bits)) - 1
     with np.errstate(over="ignore"):
-        scale = np.float32(np.float64(count) * step)
+        scale = np.float32(np.float64(steps_to_one(t.bits, t.signed)) * step)
     if t.domain == "update":
         return min(rounded(scale), floats(0x7F7FFF00))
     return min(scale, floats(GREATEST[t.dtype]))
@@ -28,15 +32,38 @@ def five_bits(value):
     return math.ldexp(float(np.rint(mantissa * 32)), exponent - 5)
 
 
-def square_step(factor, x, second, tree):
-    """The step of a factor of the root mean square, of elements or of quotients with a second moment as given."""
-    if second is not None:
-        x = x / np.where(second > 0, np.sqrt(np.maximum(second, 0)), np.float32(1))
-    total, count = 0.0, int(np.count_nonzero(x))
+def quotients(x, second):
+    """u with a second moment as given, or the elements where there is none."""
+    return x if second is None else x / np.where(second > 0, np.sqrt(np.maximum(second, 0)), np.float32(1))
+
+
+def squares(x, tree):
+    total = 0.0
     for start in range(0, len(x), spec.CHUNK_ELEMENTS):
         part = x[start:start + spec.CHUNK_ELEMENTS].astype(np.float64)
         total += tree(part * part)
-    return five_bits(factor * math.sqrt(total / count)) if count else 0.0
+    return total
+
+
+def square_step(factor, x, tree):
+    """The step of a factor of the root mean square."""
+    count = int(np.count_nonzero(x))
+    return five_bits(factor * math.sqrt(squares(x, tree) / count)) if count else 0.0
+
+
+def former_steps(factor, x, bits, signed, tree):
+    """The steps that are tried before it, the greatest first."""
+    count = int(np.count_nonzero(x))
+    if not count:
+        return
+    least = float(np.min(np.abs(x[x != 0])))
+    spread = math.sqrt(len(x)) + factor / 2 * math.sqrt(count)
+    lowest = max(factor * 0.875 * math.sqrt(squares(x, tree)) / spread, least / (2 * steps_to_one(bits, signed)))
+    step = five_bits(least)
+    while step >= lowest:
+        yield step
+        mantissa, exponent = math.frexp(step)
+        step = math.ldexp(mantissa - (1 / 64 if mantissa == 0.5 else 1 / 32), exponent)
 
 
 def log_step(octaves, bits, dtype):

@@ -235,16 +235,18 @@ QUALITY = {
 
 
 @pytest.mark.parametrize(("first", "second"), [
-    ({"rms": 0.25}, {"octaves": 0.7}), ({"absolute": 0.02}, {"octaves": 0.02}), ({"rms": 0.01}, {"octaves": 1})])
+    ({"rms": 0.25}, {"octaves": 0.7}), ({"absolute": 0.02}, {"octaves": 0.02}), ({"rms": 0.01}, {"octaves": 1}),
+    ({"rms": 1.7}, {"octaves": 1})])
 def test_two_writers_make_the_same_of_steps(reader, writer, qcodec, sources, tmp_path, first, second):
     rules = [{**QUALITY["rules"][0], "step": first}, {**QUALITY["rules"][1], "step": second}]
     policy = tmp_path / "steps.json"
     policy.write_text(json.dumps({**QUALITY, "rules": rules}))
-    for source in sources:
+    encoded, decoded, again = (tmp_path / name for name in ("own.qckpt", "decoded.safetensors", "again.safetensors"))
+
+    def encode(source):
         tensors, _ = tensorfile.load(source.read_bytes())
-        target = tmp_path / "own.qckpt"
-        qcodec("encode", source, "-o", target, "--policy", policy, "--compression", "none", "--measure-update")
-        own = target.read_bytes()
+        qcodec("encode", source, "-o", encoded, "--policy", policy, "--compression", "none", "--measure-update")
+        own = encoded.read_bytes()
         records = {}
         for name, (dtype, shape, data) in sorted(tensors.items(), key=lambda item: item[0].startswith("exp_avg/")):
             role, how, reason = scheme_of(writer, reader, "adam8", name, shape)
@@ -261,6 +263,14 @@ def test_two_writers_make_the_same_of_steps(reader, writer, qcodec, sources, tmp
         written = writer.build([records[name] for name in tensors], reader.Checkpoint(own).metadata())
         differ = next((i for i, (one, other) in enumerate(zip(written, own)) if one != other), None)
         assert differ is None and len(written) == len(own), (source.name, differ, len(written), len(own))
+
+    for source in sources:
+        encode(source)
+        qcodec("decode", encoded, "-o", decoded)
+        # What was decoded has its step again, whatever its root mean square has become.
+        encode(decoded)
+        qcodec("decode", encoded, "-o", again)
+        assert again.read_bytes() == decoded.read_bytes(), source.name
 
 
 def test_an_update_that_is_not_finite_is_not_recorded(reader, qcodec, tmp_path):

@@ -331,8 +331,13 @@ def test_vectors_of_steps(reader, writer, spec):
         found = writer.steps.grid_ends(least, greatest, mean, int(row["L"], 16), step, bits, dtype)
         assert ("none" if found is None else ", ".join(f"{end:08x}" for end in found)) == row["ends"], row
     for row in vectors(spec["Stream"], "square-steps"):
-        step = writer.steps.square_step(float(row["factor"]), numbers(row["x"]), None, writer.tree)
+        step = writer.steps.square_step(float(row["factor"]), numbers(row["x"]), writer.tree)
         assert step == float(row["step"]), row
+    for row in vectors(spec["Stream"], "former-steps"):
+        x = np.concatenate([numbers(row["x"]), np.zeros(int(row["zeros"]), np.float32)])
+        found = list(writer.steps.former_steps(float(row["factor"]), x, int(row["bits"]), True, writer.tree))
+        assert len(found) == int(row["count"]), row
+        assert (f"{found[0]:.9g}, {found[-1]:.9g}" if found else "none") == row["first, last"], row
 
 
 def test_vectors_of_the_counter_hash(writer, spec):
@@ -387,7 +392,8 @@ def test_no_vectors_are_unchecked(spec):
     names = [name for text in spec.values() for name, _ in blocks(text, "vectors")]
     assert sorted(names) == sorted([
         "resolved", "element-scale", "convert", "decode", "random-number", "encode", "squares", "planes", "differences",
-        "log-decode", "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps"])
+        "log-decode", "log-encode", "update", "rounded-scale", "encode-update", "least-scale", "log-steps", "square-steps",
+        "former-steps"])
 
 
 # Salvage by the reference reader

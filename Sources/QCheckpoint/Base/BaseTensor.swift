@@ -1,13 +1,5 @@
 import QCodec
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// The tensor of a base to which a tensor that is being written is compared, chunk by chunk.
 struct BaseTensor: Sendable {
   private let reader: CheckpointReader
@@ -50,12 +42,6 @@ struct BaseTensor: Sendable {
     if record.compression == .none, unsafe xxh3(payload) != record.hash { return false }
     let own = pool.buffer(payload.count)
     try unsafe read(chunk: chunk, into: own.bytes)
-    return unsafe Self.areEqual(payload, own.contents)
-  }
-
-  static func areEqual(_ one: UnsafeRawBufferPointer, _ other: UnsafeRawBufferPointer) -> Bool {
-    guard one.count == other.count else { return false }
-    guard let a = one.baseAddress, let b = other.baseAddress else { return true }
-    return unsafe memcmp(a, b, one.count) == 0
+    return unsafe payload.isEqual(to: own.contents)
   }
 }

@@ -44,10 +44,19 @@ struct FirstPass {
       guard choice.negativeFallsBack else { throw ValueScan.negative(found, tensor: choice.name) }
       return FirstPass(scales: nil, reason: .negative, scan: scan)
     }
-    let squares = if case .rms = step { try look.squares(source, layout: layout) } else { SquareSum() }
+    let scales = { (step: EncodingStep) in seen.pass?.finish(step: step) ?? [] }
+    var squares = SquareSum()
+    if case .rms(let factor) = step {
+      squares = try look.squares(source, layout: layout)
+      let former = FormerStep(source: source, layout: layout, name: choice.name, look: look)
+      let steps = squares.formerSteps(factor, of: layout.elementCount, scheme: layout.scheme)
+      if let own = try former.first(of: steps, scales: scales) {
+        return FirstPass(scales: scales(own), reason: .none, scan: scan, step: own)
+      }
+    }
     let own = EncodingStep(
       step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: scan.leastNonzeroMagnitude)
-    return FirstPass(scales: seen.pass?.finish(step: own) ?? [], reason: .none, scan: scan, step: own)
+    return FirstPass(scales: scales(own), reason: .none, scan: scan, step: own)
   }
 }
 
@@ -113,7 +122,7 @@ struct Look {
   }
 
   /// Results of parts of `count` chunks, in order.
-  private func inParts<Result: Sendable>(
+  func inParts<Result: Sendable>(
     of count: Int, _ body: @escaping @Sendable (Range<Int>) throws(QCodecError) -> Result
   ) throws(QCodecError) -> [Result] {
     let parts = min(threads, count)

@@ -83,8 +83,7 @@ struct PairWork: Sendable {
     let decoder = try ChunkDecoder(layout: second, scales: secondScales)
     let encoder = try ChunkEncoder(layout: second, name: self.second.name, scales: secondScales, step: secondStep)
     do throws(QCodecError) {
-      firstStep = try quotientStep(step, layout: layout, second: second)
-      try findScales(layout, encoder: encoder, decoder: decoder)
+      try findStep(step, layout: layout, encoder: encoder, decoder: decoder)
       guard !isSafe(scan, layout: layout) else { return nil }
       if let bound {
         try encodeAll(layout, encoder: encoder, bound: bound)
@@ -111,30 +110,33 @@ struct PairWork: Sendable {
     return try unsafe decoder.divisors(chunk: index, payload: payload.contents)
   }
 
-  /// The scale vector of the quotients, where the scaling has one; throws `updateNotFinite` for one that overflows.
-  private mutating func findScales(
-    _ layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
+  /// What a step makes of the quotients' scales, and their scale vector where the scaling has one; throws
+  /// `updateNotFinite` where a scale or the quotients' root mean square overflows.
+  private mutating func findStep(
+    _ step: QuantizationStep?, layout: TensorLayout, encoder: ChunkEncoder, decoder: ChunkDecoder
   ) throws(QCodecError) {
-    guard ScalePass.isNeeded(for: layout) else { return }
-    if let firstScale, layout.scaleCount == 1 { return firstScales = [firstScale] }
     let pair = self
-    let pass = try look.over(sources.first, layout: layout, takesScales: true) { index throws(QCodecError) in
+    let divisors = { @Sendable (index: Int) throws(QCodecError) in
       try pair.divisors(ofChunk: index, encoder: encoder, decoder: decoder)
-    }.pass
-    firstScales = pass?.finish(step: firstStep) ?? []
-    guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
-  }
-
-  /// What a step makes of the quotients' scales; throws `updateNotFinite` where their root mean square overflows.
-  private func quotientStep(
-    _ step: QuantizationStep?, layout: TensorLayout, second: TensorLayout
-  ) throws(QCodecError) -> EncodingStep {
-    var squares = SquareSum()
-    if case .rms = step {
-      squares = try look.squares(sources.first, layout: layout, over: (sources.second, second))
-      guard squares.sum.isFinite else { throw QCodecError(.updateNotFinite, "a quotient overflows") }
     }
-    return EncodingStep(step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: .infinity)
+    let given = layout.scaleCount == 1 ? firstScale.map { [$0] } : nil
+    let pass =
+      given == nil && ScalePass.isNeeded(for: layout)
+      ? try look.over(sources.first, layout: layout, takesScales: true, divisors: divisors).pass : nil
+    let scales = { (step: EncodingStep) in given ?? pass?.finish(step: step) ?? [] }
+    var squares = SquareSum()
+    var former: EncodingStep?
+    if case .rms(let factor) = step {
+      squares = try look.squares(sources.first, layout: layout, over: (sources.second, encoder.layout))
+      guard squares.sum.isFinite else { throw QCodecError(.updateNotFinite, "a quotient overflows") }
+      former = try FormerStep(
+        source: sources.first, layout: layout, name: first.name, look: look, divisors: divisors
+      ).first(of: squares.formerSteps(factor, of: layout.elementCount, scheme: layout.scheme), scales: scales)
+    }
+    firstStep =
+      former ?? EncodingStep(step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: .infinity)
+    firstScales = scales(firstStep)
+    guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
   }
 
   /// Whether no quotient and no decoded value can overflow, by the extremes of both tensors alone.

@@ -167,7 +167,7 @@ struct ChunkPreparation: Sendable {
     }
     let before = pool.buffer(payload.count)
     try unsafe base.read(chunk: chunk, into: before.bytes)
-    if unsafe BaseTensor.areEqual(payload, before.contents) {
+    if unsafe payload.isEqual(to: before.contents) {
       return unsafe PreparedChunk(equalToBase: payload, kind: kind, statistics: statistics, pool: pool)
     }
     let alone = try unsafe alone(payload, kind: kind, statistics: statistics)

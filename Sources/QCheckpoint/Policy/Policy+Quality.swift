@@ -14,6 +14,8 @@ extension Policy {
   /// of s octaves one of s·ln 2/2/√12 in √v. A step of v above one octave is out of reach for its 8 bits; m then takes what
   /// remains. Momentum, and first moments without a partner, have the relative error `quality` themselves.
   ///
+  /// What was decoded keeps its steps, so that saving it again changes nothing (Spec/Stream.md, *Steps*).
+  ///
   /// `quality` is to be in `qualities`. Bits come out of the entropy coder: with another lossless stage there is no gain.
   public static func adamq(quality: Double = defaultQuality) -> Policy {
     precondition(qualities.contains(quality), "a quality of \(quality) is outside \(qualities)")

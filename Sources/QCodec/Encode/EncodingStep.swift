@@ -28,9 +28,9 @@ public struct EncodingStep: Sendable, Hashable {
   /// What comes to 0 leaves the choice to the extremes.
   public init(linear step: Double, scheme: Scheme, dtype: DType, beyond excess: Excess = .widens) {
     let scale = withCodecEnvironment {
-      let count = Double((1 << (scheme.signed ? scheme.bits - 1 : scheme.bits)) - 1)
-      guard scheme.domain == .update else { return min(Float(count * step), dtype.greatestFinite) }
-      return min(ScalarKernels.rounded(scale: Float(count * step)), Float(bitPattern: 0x7F7F_FF00))
+      let scale = Float(Double(scheme.linearSteps) * step)
+      guard scheme.domain == .update else { return min(scale, dtype.greatestFinite) }
+      return min(ScalarKernels.rounded(scale: scale), Float(bitPattern: 0x7F7F_FF00))
     }
     self.init(scale: scale, excess: excess, grid: nil)
   }
@@ -114,6 +114,11 @@ struct LogGrid: Sendable, Hashable {
   }
 
   private static func floor(_ n: Int64, _ step: Int64) -> Int64 { n / step - (n % step < 0 ? 1 : 0) }
+}
+
+extension Scheme {
+  /// n of the `linear` map: steps from zero to the scale.
+  var linearSteps: Int { (1 << (signed ? bits - 1 : bits)) - 1 }
 }
 
 extension DType {

@@ -7,7 +7,8 @@ public enum QuantizationStep: Sendable, Hashable {
   /// Neighbouring entries of the `linear` map differ by so much, in units of what is coded: of the tensor, in the update
   /// domain of m/√v̂.
   case absolute(Double)
-  /// The same in units of the root mean square of what is coded, zeros left out: they decode to zeros whatever the step.
+  /// The same in units of the root mean square of what is coded, zeros left out: they decode to zeros whatever the step. What
+  /// has such a step already keeps it.
   case rms(Double)
   /// Neighbouring codes of the `log` map are so many octaves apart, 8 at most; about 1 is what one of 8 bits can reach.
   case octaves(Double)

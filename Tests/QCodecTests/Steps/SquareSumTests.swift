@@ -41,13 +41,31 @@ struct SquareSumTests {
     #expect(SquareSum().step(0.3) == 0)
   }
 
+  @Test("Steps that decoded values may have: no more than their least, no less than the factor can have made")
+  func formerSteps() {
+    func steps(_ values: [Float], _ factor: Double, zeros: UInt64 = 0, bits: Int = 8) -> [Double] {
+      let scheme = Scheme(map: .linear, bits: bits, signed: true, scaling: .block(256))
+      return unsafe values.withUnsafeBytes {
+        unsafe SquareSum(of: $0, .f32).formerSteps(factor, of: UInt64(values.count) + zeros, scheme: scheme)
+      }
+    }
+    #expect(steps([1, 2, 3], 0.5) == [1, 0.96875, 0.9375, 0.90625, 0.875, 0.84375, 0.8125, 0.78125])
+    #expect(steps([1, -2, 5], 2, zeros: 60) == [1])
+    #expect(steps([1, -1, 1, -1], 0.3, zeros: 12).last == 0.125)
+    #expect(steps([1, 1], 0.001, bits: 4).last == 0.07421875)
+    #expect(steps([0.01, 1], 0.3).isEmpty && steps([0, 0], 1).isEmpty && steps([], 1).isEmpty)
+    #expect(steps([.infinity, 1], 0.3).isEmpty && steps([.nan, 1], 0.3).isEmpty)
+    #expect(steps([0x1p-149], 0.3).first == 0x1p-149)
+    #expect(SquareSum().least == .infinity)
+  }
+
   @Test("Sums of chunks in order are those of one pass")
   func appending() {
     var sum = SquareSum()
     for value in [Float(0.1), 0.2, 0.3] {
       sum.append(unsafe [value].withUnsafeBytes { unsafe SquareSum(of: $0, .f32) })
     }
-    #expect(sum.count == 3)
+    #expect(sum.count == 3 && sum.least == 0.1)
     #expect(
       sum.sum == Double(Float(0.1)) * Double(Float(0.1)) + Double(Float(0.2)) * Double(Float(0.2))
         + Double(Float(0.3)) * Double(Float(0.3)))
