@@ -28,8 +28,8 @@ CASES ?= 100000
 SEED ?= 1
 
 .PHONY: build man library install wheel package demo compare bench bench-smoke bounds-bench quality resume-demo optimizer-bench \
-  optimizer-training delta-bench test test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke fuzz-coverage \
-  sanitize corpus faults docs
+  optimizer-training delta-bench test test-build test-frameworks lint deps test-deps large clean fuzz-build fuzz fuzz-smoke \
+  fuzz-coverage sanitize corpus faults docs
 
 build: deps
 	mkdir -p $(BUILD)
@@ -122,7 +122,7 @@ $(VENV)/.complete: Tests/Python/requirements.txt Tests/Frameworks/requirements.t
 # The package for Python with libcqcodec.so and the command inside; needs nothing but NumPy where it is installed.
 wheel: $(VENV)/.complete
 	rm -rf $(WHEELS)
-	$(VENV)/bin/pip wheel -q --disable-pip-version-check --no-deps -w $(WHEELS) ./Sources/PyQCodec
+	env -u MAKEFLAGS $(VENV)/bin/pip wheel -q --disable-pip-version-check --no-deps -w $(WHEELS) ./Sources/PyQCodec
 	ls -l $(WHEELS)
 
 # Tests use the package as anyone would who installed it.
@@ -237,8 +237,16 @@ docs: deps
 	  --output-path $(BUILD)/documentation >$(BUILD)/docs.log 2>&1 || { cat $(BUILD)/docs.log; exit 1; }
 	echo "documentation: $(BUILD)/documentation"
 
-# The Swift tests start the reference reader with this interpreter.
-test: test-deps $(VENV)/.complete lint build package
+# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
+test-build: deps
+	@mkdir -p $(BUILD)
+	swift build --build-tests $(TEST_BUILD) 2>&1 | tee $(BUILD)/tests.log
+	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
+
+# Three builds two at a time, for a compiler keeps one core busy most of the time. The Swift tests start the reference reader with
+# this interpreter.
+test: test-deps $(VENV)/.complete lint build
+	$(MAKE) --no-print-directory --output-sync=target -j2 package fuzz-build test-build
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
 	$(VENV)/bin/python -m pytest -q -ra -n 2 --dist loadfile Tests/Python
@@ -247,9 +255,6 @@ test: test-deps $(VENV)/.complete lint build package
 	$(MAKE) corpus CASES=3000
 	$(MAKE) --no-print-directory fuzz-smoke
 	export QCODEC_CORPUS="$(CURDIR)/$(CORPUS)"
-	# Warnings are errors; those of packages are not ours. The log has those of files that were compiled now.
-	swift build --build-tests $(TEST_BUILD) 2>&1 | tee $(BUILD)/tests.log
-	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 	$(MAKE) --no-print-directory docs
 	swift test --skip-build $(TEST_BUILD)
 
