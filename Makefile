@@ -226,7 +226,7 @@ lint: deps
 	swift format lint --strict -r Package.swift Sources Tests
 
 # Optimized, for what tests compute many times over; checks of overflow and of bounds stay.
-TEST_BUILD := --scratch-path $(BUILD)/tests -Xswiftc -O -Xcc -O2
+TEST_BUILD := -c release --scratch-path $(BUILD)/tests -Xswiftc -enable-testing
 
 # The pages of the libraries and the tutorials, in $(BUILD)/documentation; a warning is an error. It shares the tests' build.
 LIBRARIES := QCodec QCheckpoint QVerify QPlanner QReport QOptimizers QPolicyText
@@ -246,6 +246,7 @@ test-build: deps
 # Three builds two at a time, for a compiler keeps one core busy most of the time. The Swift tests start the reference reader with
 # this interpreter.
 test: test-deps $(VENV)/.complete lint build
+	echo "building the package, the fuzz targets and the tests: $(BUILD)/library.log, fuzz.log, tests.log"
 	$(MAKE) --no-print-directory --output-sync=target -j2 package fuzz-build test-build
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"
