@@ -243,10 +243,9 @@ test-build: deps
 	swift build --build-tests $(TEST_BUILD) 2>&1 | tee $(BUILD)/tests.log
 	if grep -E '(Sources|Tests)/.*warning:' $(BUILD)/tests.log; then exit 1; fi
 
-# Three builds two at a time, for a compiler keeps one core busy most of the time. The Swift tests start the reference reader with
-# this interpreter.
-test: test-deps $(VENV)/.complete lint build
-	echo "building the package, the fuzz targets and the tests: $(BUILD)/library.log, fuzz.log, tests.log"
+# What can go on side by side, installing Python packages among it, does. The Swift tests start the reference reader with this
+# interpreter.
+test: test-deps lint build
 	$(MAKE) --no-print-directory --output-sync=target -j2 package fuzz-build test-build
 	export QCODEC_PYTHON="$(CURDIR)/$(VENV)/bin/python" QCODEC_BINARY="$(CURDIR)/$(QCODEC)"
 	export QCODEC_WHEELS="$(CURDIR)/$(WHEELS)"

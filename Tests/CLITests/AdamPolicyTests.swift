@@ -179,7 +179,8 @@ import Testing
   }
 
   @Test(
-    arguments: [["adam8"], ["adam4"]] + ["0.001", "0.02", "0.1", "0.3", "0.6"].map { ["adamq", "--quality", $0] })
+    arguments: ["adam8", "adam4", "paper8", "paper4", "live8", "live4"].map { [$0] }
+      + ["0.001", "0.02", "0.1", "0.3", "0.6"].map { ["adamq", "--quality", $0] })
   func savingWhatWasLoadedChangesNothing(policy: [String]) throws {
     let work = try Workspace()
     try work.copyReal()
