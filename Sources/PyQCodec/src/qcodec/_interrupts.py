@@ -6,6 +6,7 @@ long is therefore made on a thread of its own, while the main thread waits, whic
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from typing import Any
@@ -31,6 +32,13 @@ def call(size: float, keep: Any, function: Any, *arguments: Any) -> Any:
 
 
 class _Call:
+    """A call on a thread of its own.
+
+    Threads and events of `threading` are many instructions each: where a handler raises among them, a thread fails that has
+    begun, with a message on standard error, or a lock is released twice, which is then the error. A lock's own methods, and
+    the start of a thread by `_thread`, are one.
+    """
+
     def __init__(self, keep: Any, function: Any, arguments: tuple[Any, ...]) -> None:
         self._keep = keep
         self._function = function
@@ -39,17 +47,20 @@ class _Call:
         self._result: Any = None
         self._error: BaseException | None = None
         # The thread waits to be told whether the call is still wanted: an interrupt may come before it is known to run.
-        self._told = threading.Event()
+        self._untold = _thread.allocate_lock()
+        self._untold.acquire()
         self._is_wanted = False
-        self._done = threading.Event()
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+        self._is_done = False
 
     def run(self) -> Any:
         try:
-            # A daemon, which nothing waits for at exit: it ends before `run` does.
-            threading.Thread(target=self._work, name="qcodec", daemon=True).start()
+            # Nothing waits for it at exit: it ends before `run` does.
+            _thread.start_new_thread(self._work, ())
             self._is_wanted = True
-            self._told.set()
-            self._done.wait()
+            self._tell()
+            self._wait()
         except BaseException as error:
             if self._end() or "new thread" not in str(error):
                 raise
@@ -59,7 +70,7 @@ class _Call:
             lib.cancellation_free(self._cancellation)
             # The error's frames hold this object, and all that it keeps.
             failure, self._error = self._error, None
-            if self._done.is_set():
+            if self._is_done:
                 self._keep = None
         if failure is not None:
             raise failure
@@ -67,7 +78,7 @@ class _Call:
 
     def _work(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _MASKED)
-        self._told.wait()
+        self._untold.acquire()
         if not self._is_wanted:
             return
         lib.cancellation_use(self._cancellation)
@@ -77,18 +88,30 @@ class _Call:
             self._error = error
         finally:
             lib.cancellation_use(None)
-            self._done.set()
+            self._is_done = True
+            self._running.release()
+
+    def _tell(self) -> None:
+        try:
+            self._untold.release()
+        except RuntimeError:  # it was told before an interrupt
+            pass
+
+    def _wait(self) -> None:
+        # Who has the lock knows that all is done, so that it is never waited for twice.
+        while not self._is_done:
+            self._running.acquire()
 
     def _end(self) -> bool:
         """Ends the call, whatever interrupts that again; whether it had begun."""
         while True:
             try:
                 if not self._is_wanted:
-                    self._told.set()
+                    self._tell()
                     return False
                 lib.cancellation_cancel(self._cancellation)
-                self._told.set()
-                self._done.wait()
+                self._tell()
+                self._wait()
                 return True
             except BaseException:  # noqa: BLE001 - the first is on its way to be raised
                 continue
