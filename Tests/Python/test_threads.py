@@ -1,5 +1,6 @@
 """Many threads on one handle, forked processes, signals, and calls that are interrupted."""
 
+import gc
 import io
 import multiprocessing
 import os
@@ -233,6 +234,15 @@ def alarm():
     signal.signal(signal.SIGALRM, former)
 
 
+@pytest.fixture
+def uncollected():
+    """Nothing that earlier tests left is finalized: what a handler raises in a finalizer, Python drops."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def until_interrupted(alarm, seconds, body):
     """Calls `body` again and again until the handler raises; how long that took to come through."""
     with pytest.raises(Alarm):
@@ -267,6 +277,21 @@ def test_reading_and_verifying_end_within_a_second(path, expected, alarm, kind, 
             assert is_prompt(lambda: until_interrupted(alarm, seconds, body))
             # The handle is none the worse for it.
             read_some(checkpoint, expected, 3, 1)
+
+
+def test_calls_that_are_interrupted_as_they_begin(path, expected, alarm, uncollected):
+    """Where a thread for the call is started, or waited for: nothing but the handler's own exception comes of it."""
+    others = threading.Event()
+    for _ in range(3):  # the system may give a signal to any of them, so that the handler runs wherever this one is
+        threading.Thread(target=others.wait, daemon=True).start()
+    with qcodec.open(path) as checkpoint:
+        for number in range(1000 * TIMES):
+            with pytest.raises(Alarm):
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + number % 200 * 2e-6)
+                for _ in range(1000):
+                    checkpoint["exp_avg"][: 5 << 18]
+        others.set()
+        read_some(checkpoint, expected, 4, 1)
 
 
 def test_coding_in_memory_ends_within_a_second(alarm):
