@@ -14,15 +14,14 @@ struct BoundCandidate: Sendable {
   static func linear(
     _ bits: Int, signed: Bool, bound: Double, dtype: DType, domain: Scheme.Domain = .value
   ) -> BoundCandidate? {
-    let steps = Double((1 << (signed ? bits - 1 : bits)) - 1)
-    let wanted = withCodecEnvironment { Float(steps * (2 * bound / (1 + 0x1p-13))) }
+    let scheme = Scheme(map: .linear, bits: bits, signed: signed, scaling: .tensor, domain: domain)
+    let wanted = withCodecEnvironment { Float(Double(scheme.linearSteps) * (2 * bound / (1 + 0x1p-13))) }
     guard wanted >= .leastNormalMagnitude, wanted.isFinite || domain == .value else { return nil }
     // Scales of the update domain have no low bits; cut off, they stay below what was wanted.
     let scale =
       domain == .update
       ? Float(bitPattern: wanted.bitPattern & ~0xFF) : min(wanted.nextDown, dtype.greatestFinite)
-    return BoundCandidate(
-      scheme: Scheme(map: .linear, bits: bits, signed: signed, scaling: .tensor, domain: domain), scale: scale)
+    return BoundCandidate(scheme: scheme, scale: scale)
   }
 
   /// Neighbouring entries have the ratio that a relative bound admits; one is zero.

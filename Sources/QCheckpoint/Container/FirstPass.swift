@@ -45,17 +45,9 @@ struct FirstPass {
       return FirstPass(scales: nil, reason: .negative, scan: scan)
     }
     let scales = { (step: EncodingStep) in seen.pass?.finish(step: step) ?? [] }
-    var squares = SquareSum()
-    if case .rms(let factor) = step {
-      squares = try look.squares(source, layout: layout)
-      let former = FormerStep(source: source, layout: layout, name: choice.name, look: look)
-      let steps = squares.formerSteps(factor, of: layout.elementCount, scheme: layout.scheme)
-      if let own = try former.first(of: steps, scales: scales) {
-        return FirstPass(scales: scales(own), reason: .none, scan: scan, step: own)
-      }
-    }
-    let own = EncodingStep(
-      step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: scan.leastNonzeroMagnitude)
+    let squares = if case .rms = step { try look.squares(source, layout: layout) } else { SquareSum() }
+    let own = try StepChoice(source: source, layout: layout, name: choice.name, look: look)
+      .step(step, squares: squares, least: scan.leastNonzeroMagnitude, scales: scales)
     return FirstPass(scales: scales(own), reason: .none, scan: scan, step: own)
   }
 }

@@ -125,16 +125,13 @@ struct PairWork: Sendable {
       ? try look.over(sources.first, layout: layout, takesScales: true, divisors: divisors).pass : nil
     let scales = { (step: EncodingStep) in given ?? pass?.finish(step: step) ?? [] }
     var squares = SquareSum()
-    var former: EncodingStep?
-    if case .rms(let factor) = step {
+    if case .rms = step {
       squares = try look.squares(sources.first, layout: layout, over: (sources.second, encoder.layout))
       guard squares.sum.isFinite else { throw QCodecError(.updateNotFinite, "a quotient overflows") }
-      former = try FormerStep(
-        source: sources.first, layout: layout, name: first.name, look: look, divisors: divisors
-      ).first(of: squares.formerSteps(factor, of: layout.elementCount, scheme: layout.scheme), scales: scales)
     }
-    firstStep =
-      former ?? EncodingStep(step, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: .infinity)
+    firstStep = try StepChoice(
+      source: sources.first, layout: layout, name: first.name, look: look, divisors: divisors
+    ).step(step, squares: squares, scales: scales)
     firstScales = scales(firstStep)
     guard firstScales.allSatisfy(\.isFinite) else { throw QCodecError(.updateNotFinite, "a scale overflows") }
   }

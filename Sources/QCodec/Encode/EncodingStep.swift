@@ -118,7 +118,7 @@ struct LogGrid: Sendable, Hashable {
 
 extension Scheme {
   /// n of the `linear` map: steps from zero to the scale.
-  var linearSteps: Int { (1 << (signed ? bits - 1 : bits)) - 1 }
+  package var linearSteps: Int { (1 << (signed ? bits - 1 : bits)) - 1 }
 }
 
 extension DType {

@@ -186,8 +186,8 @@ struct EscapeTests {
     let source = try Self.values(values)
     for hint in [9, 12, 13, 22, 31, 32] {
       func bits(_ bound: Double) -> [Int] {
-        let test = ElementCriterion(values: values, bound: .absolute(bound))
-        return values.indices.map { source.float($0, near: hint, test).bits }
+        let criterion = ElementCriterion(values: values, bound: .absolute(bound))
+        return values.indices.map { source.float($0, near: hint, criterion).bits }
       }
       #expect(bits(0.1) == [12, 12, 12, 9, 30, 32])
       #expect(bits(1e-4) == [22, 22, 22, 9, 30, 32])
@@ -200,8 +200,8 @@ struct EscapeTests {
     let values: [Float] = [0.4, -127.4, 127.6, -32767.25, 32768, 8_388_607, 8_388_608, 1e9, -0.0]
     let source = try Self.values(values, .absolute(0.7))
     #expect(source.exponent == 0)
-    let test = ElementCriterion(values: values, bound: .absolute(0.7))
-    let forms = values.indices.map { source.multiple($0, test) }
+    let criterion = ElementCriterion(values: values, bound: .absolute(0.7))
+    let forms = values.indices.map { source.multiple($0, criterion) }
     #expect(forms.map { $0?.bits } == [8, 8, 16, 16, 24, 24, nil, nil, 8])
     let decoded = zip(values.indices, forms).map { index, form in
       form.map {

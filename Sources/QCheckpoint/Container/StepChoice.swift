@@ -1,7 +1,8 @@
 import QCodec
 
-/// A tensor of the `linear` map that may have been encoded before, with a step: what it decoded to.
-struct FormerStep {
+/// What a step makes of the scales of a tensor of which the squares were summed: the step that the tensor has already by an
+/// earlier encoding, if it has one, so that saving what was loaded changes nothing; else the one that is asked for.
+struct StepChoice {
   let source: any TensorSource
   let layout: TensorLayout
   let name: String
@@ -9,32 +10,33 @@ struct FormerStep {
   /// In the update domain what the elements of a chunk are divided by.
   var divisors: @Sendable (Int) throws(QCodecError) -> [Float] = { (_) throws(QCodecError) in [] }
 
-  /// The first of some steps under which the tensor decodes to what it is, bit for bit; nil if none is.
-  ///
-  /// Saving what was loaded changes nothing so. Few steps are tried for more than a chunk.
+  /// The choice for a step that was asked for.
   ///
   /// - Parameters:
-  ///   - steps: in units of what is coded.
+  ///   - asked: what was asked for.
+  ///   - squares, least: as `EncodingStep` takes them.
   ///   - scales: the scale vector that a step makes.
-  func first(
-    of steps: [Double], scales: (EncodingStep) -> [Float]
-  ) throws(QCodecError) -> EncodingStep? {
+  func step(
+    _ asked: QuantizationStep?, squares: SquareSum, least: Float = .infinity, scales: (EncodingStep) -> [Float]
+  ) throws(QCodecError) -> EncodingStep {
     // An escaped element would be what it is under any step.
-    guard !layout.scheme.hasEscapes else { return nil }
-    for step in steps {
-      let own = EncodingStep(linear: step, scheme: layout.scheme, dtype: layout.dtype)
-      if try isOne(own, scales: scales(own)) { return own }
+    if case .rms(let factor) = asked, !layout.scheme.hasEscapes {
+      for step in squares.formerSteps(factor, of: layout.elementCount, scheme: layout.scheme) {
+        let own = EncodingStep(linear: step, scheme: layout.scheme, dtype: layout.dtype)
+        if try keeps(own, scales: scales(own)) { return own }
+      }
     }
-    return nil
+    return EncodingStep(asked, scheme: layout.scheme, dtype: layout.dtype, squares: squares, least: least)
   }
 
-  private func isOne(_ step: EncodingStep, scales: [Float]) throws(QCodecError) -> Bool {
+  /// Whether the tensor decodes to what it is, bit for bit. The first chunk says no to most steps.
+  private func keeps(_ step: EncodingStep, scales: [Float]) throws(QCodecError) -> Bool {
     guard scales.allSatisfy(\.isFinite) else { return false }
     let encoder = try ChunkEncoder(layout: layout, name: name, scales: scales, step: step)
     let decoder = try ChunkDecoder(layout: layout, scales: scales)
     guard try keeps(chunk: 0, encoder, decoder) else { return false }
-    return try look.inParts(of: layout.codeChunkCount) { chunks throws(QCodecError) in
-      for chunk in chunks where try !keeps(chunk: chunk, encoder, decoder) { return false }
+    return try look.inParts(of: layout.codeChunkCount - 1) { others throws(QCodecError) in
+      for other in others where try !keeps(chunk: other + 1, encoder, decoder) { return false }
       return true
     }.allSatisfy(\.self)
   }

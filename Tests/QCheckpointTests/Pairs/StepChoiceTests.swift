@@ -4,7 +4,7 @@ import Testing
 @testable import QCheckpoint
 
 @Suite("What was decoded keeps the step that it has")
-struct FormerStepTests {
+struct StepChoiceTests {
   /// Few large values, many small ones, some zeros: with coarse steps nearly all become zeros.
   private static func heavy(_ count: Int, seed: UInt64) -> [Float] {
     var generator = SeededGenerator(seed: seed)
